@@ -1,0 +1,248 @@
+/*
+ * HAKMEM's command: one program, run on the system's allocator and on HAKMEM.
+ *
+ * One run on HAKMEM comes first and is not timed: it writes HAKMEM's report, and it brings the program's files into
+ * memory, so that neither side is measured on a cold disk.  The timed runs alternate, so that whatever else the machine
+ * does falls on both sides alike.  Medians are shown, and the range beside them, so that noise can be seen.
+ *
+ * Peak memory is the kernel's figure for the largest single process of a run.
+ */
+#include "compare.h"
+
+#include "preflight.h"
+
+#include <err.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { ON_SYSTEM, ON_HAKMEM, SIDES };
+enum { WALL, CPU, PEAK, FIGURES };
+
+static const struct {
+    const char *name;
+    int decimals;
+} figures[FIGURES] = {
+    [WALL] = {"wall time, s", 3},
+    [CPU] = {"user+sys, s", 3},
+    [PEAK] = {"peak RSS, MiB", 1},
+};
+
+typedef struct sample {
+    double value[FIGURES];
+    int status;
+    pid_t pid;
+} sample_t;
+
+/* ---- One run ---- */
+
+static double now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+static double seconds(struct timeval t)
+{
+    return (double)t.tv_sec + (double)t.tv_usec / 1e6;
+}
+
+static _Noreturn void become_program(const compare_plan_t *plan, int side, const char *report)
+{
+    int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+    dup2(null, STDIN_FILENO);
+    if (!plan->show_output)
+        dup2(null, STDOUT_FILENO);
+    if (side == ON_HAKMEM)
+        setenv("LD_PRELOAD", plan->preload, 1);
+    unsetenv("HAKMEM_STATS");
+    unsetenv("HAKMEM_STATS_FILE");
+    if (report) {
+        setenv("HAKMEM_STATS", "1", 1);
+        setenv("HAKMEM_STATS_FILE", report, 1);
+    }
+    signal(SIGINT, SIG_DFL);
+    signal(SIGQUIT, SIG_DFL);
+    execvp(plan->path, plan->arguments);
+    int status = errno == ENOENT ? STATUS_NOT_FOUND : STATUS_NOT_EXECUTABLE;
+    warn("%s", plan->path);
+    _exit(status);
+}
+
+/* report: where HAKMEM writes its report, or NULL for none. */
+static sample_t run_once(const compare_plan_t *plan, int side, const char *report)
+{
+    fflush(NULL);
+    double start = now();
+    pid_t pid = fork();
+    if (pid < 0)
+        err(STATUS_CANNOT_PRELOAD, "fork");
+    if (pid == 0)
+        become_program(plan, side, report);
+
+    int status;
+    struct rusage usage;
+    while (wait4(pid, &status, 0, &usage) < 0)
+        if (errno != EINTR)
+            err(STATUS_CANNOT_PRELOAD, "wait4");
+    return (sample_t){
+        .value = {[WALL] = now() - start,
+                  [CPU] = seconds(usage.ru_utime) + seconds(usage.ru_stime),
+                  [PEAK] = (double)usage.ru_maxrss / 1024},
+        .status = WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status),
+        .pid = pid,
+    };
+}
+
+/* ---- The table ---- */
+
+static int by_size(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static void sort_figure(const sample_t *samples, int runs, int figure, double *sorted)
+{
+    for (int i = 0; i < runs; i++)
+        sorted[i] = samples[i].value[figure];
+    qsort(sorted, (size_t)runs, sizeof *sorted, by_size);
+}
+
+static double median(const double *sorted, int runs)
+{
+    return (sorted[(runs - 1) / 2] + sorted[runs / 2]) / 2;
+}
+
+static void print_cell(const double *sorted, int runs, int decimals)
+{
+    char range[64];
+    snprintf(range, sizeof range, "(%.*f..%.*f)", decimals, sorted[0], decimals, sorted[runs - 1]);
+    printf("%10.*f %-18s", decimals, median(sorted, runs), range);
+}
+
+static void print_table(const compare_plan_t *plan, sample_t samples[SIDES][COMPARE_MAX_RUNS])
+{
+    printf("\n%-14s%10s %-18s%10s %-18s%10s\n", "", "system", "", "HAKMEM", "", "difference");
+    for (int figure = 0; figure < FIGURES; figure++) {
+        double system[COMPARE_MAX_RUNS], hakmem[COMPARE_MAX_RUNS];
+        sort_figure(samples[ON_SYSTEM], plan->runs, figure, system);
+        sort_figure(samples[ON_HAKMEM], plan->runs, figure, hakmem);
+        printf("%-14s", figures[figure].name);
+        print_cell(system, plan->runs, figures[figure].decimals);
+        print_cell(hakmem, plan->runs, figures[figure].decimals);
+        double base = median(system, plan->runs);
+        if (base > 0)
+            printf("%+9.1f%%", (median(hakmem, plan->runs) / base - 1) * 100);
+        putchar('\n');
+    }
+    printf("Median of %d run%s on each side, alternating, and the range; less is better.\n", plan->runs,
+           plan->runs == 1 ? "" : "s");
+}
+
+static void print_report(const char *path)
+{
+    FILE *report = fopen(path, "re");
+    if (!report) {
+        printf("\nHAKMEM wrote no report: the program did not load it, or did not end by exit.\n");
+        return;
+    }
+    printf("\nHAKMEM's own report, from the run before the timed ones:\n\n");
+    char buffer[4096];
+    for (size_t got; (got = fread(buffer, 1, sizeof buffer, report)) > 0;)
+        fwrite(buffer, 1, got, stdout);
+    fclose(report);
+}
+
+/* ---- The whole ---- */
+
+/* The run that writes the report.  Only the program's own one is kept, not those of processes it started. */
+static sample_t run_for_report(const compare_plan_t *plan, char *directory, char **report)
+{
+    char *pattern;
+    if (asprintf(&pattern, "%s/report.%%p", directory) < 0)
+        err(STATUS_CANNOT_PRELOAD, "out of memory");
+    sample_t sample = run_once(plan, ON_HAKMEM, pattern);
+    if (asprintf(report, "%s/report.%ld", directory, (long)sample.pid) < 0)
+        err(STATUS_CANNOT_PRELOAD, "out of memory");
+    free(pattern);
+    return sample;
+}
+
+static void remove_directory(const char *directory)
+{
+    pid_t pid = fork();
+    if (pid == 0) {
+        execlp("rm", "rm", "-rf", "--", directory, (char *)NULL);
+        _exit(1);
+    }
+    if (pid > 0)
+        waitpid(pid, NULL, 0);
+}
+
+/* Says once which run failed first, and how.  Returns the status of it. */
+static int note_failure(int first_status, const sample_t *sample, int side)
+{
+    if (first_status != 0 || sample->status == 0)
+        return first_status;
+    warnx("the program failed on %s: %s %d", side == ON_HAKMEM ? "HAKMEM" : "the system's allocator",
+          sample->status > 128 ? "signal" : "exit status",
+          sample->status > 128 ? sample->status - 128 : sample->status);
+    return sample->status;
+}
+
+static int is_interrupted(const sample_t *sample)
+{
+    return sample->status == 128 + SIGINT || sample->status == 128 + SIGQUIT;
+}
+
+/* Returns the first failure's status; *complete says whether every run took place. */
+static int run_all(const compare_plan_t *plan, sample_t samples[SIDES][COMPARE_MAX_RUNS], int failure, int *complete)
+{
+    *complete = 0;
+    for (int run = 0; run < plan->runs; run++) {
+        for (int turn = 0; turn < SIDES; turn++) {
+            int side = run % 2 == 0 ? turn : SIDES - 1 - turn;
+            samples[side][run] = run_once(plan, side, NULL);
+            failure = note_failure(failure, &samples[side][run], side);
+            if (is_interrupted(&samples[side][run]))
+                return failure;
+        }
+    }
+    *complete = 1;
+    return failure;
+}
+
+int compare_run(const compare_plan_t *plan)
+{
+    static sample_t samples[SIDES][COMPARE_MAX_RUNS];
+    char *directory, *report;
+    const char *temporary = getenv("TMPDIR");
+    if (asprintf(&directory, "%s/hakmem.XXXXXX", temporary && *temporary ? temporary : "/tmp") < 0)
+        err(STATUS_CANNOT_PRELOAD, "out of memory");
+    if (!mkdtemp(directory))
+        err(STATUS_CANNOT_PRELOAD, "%s", directory);
+
+    signal(SIGINT, SIG_IGN); /* they go to the program, whose end we see */
+    signal(SIGQUIT, SIG_IGN);
+    sample_t first = run_for_report(plan, directory, &report);
+    int failure = note_failure(0, &first, ON_HAKMEM), complete = 0;
+    if (!is_interrupted(&first))
+        failure = run_all(plan, samples, failure, &complete);
+    if (complete) {
+        print_table(plan, samples);
+        print_report(report);
+    }
+    remove_directory(directory);
+    free(report);
+    free(directory);
+    return failure;
+}

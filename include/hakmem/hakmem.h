@@ -1,0 +1,127 @@
+/*
+ * HAKMEM: the public interface.
+ *
+ * Linking with the library, or preloading it, already replaces the whole malloc family; nothing in this header is
+ * needed for that.  The functions here are the same family under names of its own, first-class heaps, statistics and
+ * the whole-heap check.
+ *
+ * Unless a function says otherwise it is thread-safe, it is not async-signal-safe, sizes are in bytes, blocks of 16
+ * bytes and more are aligned to 16 and smaller ones to 8, and failure sets errno to ENOMEM and returns NULL.
+ * A block from any allocating function here may be freed by any freeing function here or in <stdlib.h>.
+ * Since 1.0 unless said otherwise.
+ */
+#ifndef HAKMEM_HAKMEM_H
+#define HAKMEM_HAKMEM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define HAKMEM_VERSION_MAJOR 1
+#define HAKMEM_VERSION_MINOR 0
+#define HAKMEM_VERSION_PATCH 0
+
+#define HAK_API __attribute__((visibility("default")))
+#define HAK_MALLOC __attribute__((malloc, warn_unused_result))
+
+/* The version of the library that is running, as major * 10000 + minor * 100 + patch. */
+HAK_API int hak_version(void);
+
+/* ---- The malloc family (ISO C11 7.22.3, C23, POSIX.1-2017, glibc) ---- */
+
+/* A block of at least size bytes, uninitialised.  malloc(0) returns a unique block.  Sizes above PTRDIFF_MAX fail. */
+HAK_API HAK_MALLOC void *hak_malloc(size_t size);
+
+/* A zeroed block for count elements of size bytes; fails if the product overflows. */
+HAK_API HAK_MALLOC void *hak_calloc(size_t count, size_t size);
+
+/* Resizes block, which may move; its first min(old, new) bytes are kept.  On failure block stays valid.
+ * hak_realloc(NULL, n) is hak_malloc(n); hak_realloc(p, 0) frees p and returns NULL, as glibc's does. */
+HAK_API __attribute__((warn_unused_result)) void *hak_realloc(void *block, size_t size);
+
+/* hak_realloc(block, count * size), failing with ENOMEM if the product overflows. */
+HAK_API __attribute__((warn_unused_result)) void *hak_reallocarray(void *block, size_t count, size_t size);
+
+/* A block aligned to alignment, a power of two; anything else fails with EINVAL.  size need not be a multiple. */
+HAK_API HAK_MALLOC void *hak_aligned_alloc(size_t alignment, size_t size);
+
+/* Frees block; NULL is allowed.  Keeps errno.  A block that is not live ends the process with a line on stderr. */
+HAK_API void hak_free(void *block);
+
+/* Frees a block that was allocated with this size (C23 7.24.3.4); a wrong size ends the process. */
+HAK_API void hak_free_sized(void *block, size_t size);
+
+/* Frees a block from hak_aligned_alloc(alignment, size) (C23 7.24.3.5). */
+HAK_API void hak_free_aligned_sized(void *block, size_t alignment, size_t size);
+
+/* The bytes that may be used in block, at least what was asked for; constant in the block's life; 0 for NULL. */
+HAK_API size_t hak_usable_size(const void *block);
+
+/* The bytes that hak_malloc(size) would really provide; size itself if the request would fail. */
+HAK_API size_t hak_good_size(size_t size);
+
+/* Gives back to the system what can be given back now, of all heaps; returns 1 if anything was, else 0.
+ * keep_bytes of free memory are kept. */
+HAK_API int hak_trim(size_t keep_bytes);
+
+/* ---- First-class heaps ---- */
+
+typedef struct hk_heap hak_heap_t;
+
+/* A new, empty heap, or NULL.  Any thread may allocate in it and free blocks of it. */
+HAK_API HAK_MALLOC hak_heap_t *hak_heap_create(void);
+
+/* Frees the heap and every block in it, in time proportional to its superslabs.  No thread may be using the heap or
+ * any block of it.  NULL is allowed; anything that is not a live heap from hak_heap_create ends the process. */
+HAK_API void hak_heap_destroy(hak_heap_t *heap);
+
+/* hak_malloc, hak_calloc, hak_aligned_alloc in this heap.  hak_realloc and hak_free work on its blocks; a block
+ * stays in its heap when it is resized. */
+HAK_API HAK_MALLOC void *hak_heap_malloc(hak_heap_t *heap, size_t size);
+HAK_API HAK_MALLOC void *hak_heap_calloc(hak_heap_t *heap, size_t count, size_t size);
+HAK_API HAK_MALLOC void *hak_heap_aligned_alloc(hak_heap_t *heap, size_t alignment, size_t size);
+HAK_API __attribute__((warn_unused_result)) void *hak_heap_realloc(hak_heap_t *heap, void *block, size_t size);
+
+/* ---- Statistics ---- */
+
+/* Where the bytes are.  A snapshot: each figure is exact for the moment it was read.  All figures in bytes unless the name says otherwise. */
+typedef struct hak_stats {
+    uint32_t struct_bytes; /* sizeof(hak_stats_t) of the library that filled it */
+    uint32_t version;      /* hak_version() of it */
+    uint64_t mapped_bytes;      /* address space mapped: superslabs, large blocks, metadata */
+    uint64_t committed_bytes;   /* of these, what may be resident: slabs and spans that were handed out and not purged */
+    uint64_t in_use_bytes;      /* blocks held by the program or by thread caches (size classes), spans, large blocks */
+    uint64_t depot_bytes;       /* free blocks in the heaps' depots and inboxes */
+    uint64_t slab_free_bytes;   /* free blocks in slabs that a heap owns */
+    uint64_t pool_warm_bytes;   /* empty slabs in the shared pool that are still committed */
+    uint64_t metadata_bytes;    /* the allocator's own data */
+    uint64_t large_bytes;       /* direct mappings in use */
+    uint64_t large_cached_bytes; /* direct mappings kept for reuse */
+    uint64_t superslabs;        /* number of superslabs mapped now */
+    uint64_t heaps;             /* number of heaps */
+    uint64_t stage_acquires[4]; /* slabs acquired by stage: 0.5 own empty, 1 warm, 2 unused slot, 3 new superslab */
+    uint64_t remote_magazines;  /* magazines handed from one heap's threads to another heap */
+    uint64_t purged_bytes;      /* given back to the system so far */
+} hak_stats_t;
+
+/* Fills *stats, whose size the caller gives: fields that the library knows and the caller does not are left out, and
+ * the other way round are zero.  Returns 0, or EINVAL if stats is NULL or stats_bytes is below 8. */
+HAK_API int hak_stats_get(hak_stats_t *stats, size_t stats_bytes);
+
+/* Writes the report as text or JSON to the file descriptor.  Allocates nothing.  Returns 0 or an errno value. */
+HAK_API int hak_stats_print(int fd);
+HAK_API int hak_stats_json(int fd);
+
+/* Walks every heap and checks all that must hold.  Returns the number of violations found, each reported in a line on
+ * stderr; 0 means the heaps are whole.  Other threads wait in their slow paths meanwhile. */
+HAK_API size_t hak_check(void);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

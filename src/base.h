@@ -1,0 +1,36 @@
+/*
+ * base: the few attributes, constants and helpers that every layer shares.  Knows nothing of the allocator.
+ */
+#ifndef HK_BASE_H
+#define HK_BASE_H
+
+#include <assert.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* 0 no checks, 1 checks of arguments, 2 internal checks, 3 whole-structure walks.  Set by the build. */
+#ifndef HK_DEBUG
+#define HK_DEBUG 0
+#endif
+
+#define HK_LIKELY(x) __builtin_expect(!!(x), 1)
+#define HK_UNLIKELY(x) __builtin_expect(!!(x), 0)
+#define HK_COLD __attribute__((cold, noinline))
+#define HK_NOINLINE __attribute__((noinline))
+#define HK_INLINE static inline __attribute__((always_inline))
+#define HK_CACHE_LINE 64
+/* Initial-exec: no call to find it, and the library stays within the static TLS surplus when it is dlopened. */
+#define HK_TLS __thread __attribute__((tls_model("initial-exec")))
+
+static inline size_t hk_align_up(size_t value, size_t alignment)
+{
+    return (value + alignment - 1) & ~(alignment - 1);
+}
+
+static inline bool hk_is_power_of_two(size_t value)
+{
+    return value != 0 && (value & (value - 1)) == 0;
+}
+
+#endif

@@ -1,0 +1,47 @@
+/*
+ * lock: a mutex of four bytes on a futex, with a rank.
+ *
+ * All-zero is an open lock.  A thread takes locks only in rising rank; debug builds keep the ranks it holds in its TLS and check.
+ * No lock is ever held across fork (see gate.h), so none has to be made whole in the child.
+ */
+#ifndef HK_LOCK_H
+#define HK_LOCK_H
+
+#include "atomic.h"
+#include "base.h"
+
+/* The lock table: rank, name, what it protects.  Bottom of the list is taken last. */
+#define HK_LOCK_TABLE(X)                                                                           \
+    X(CACHES, "the list of thread caches, the list of heaps, which heap a new thread gets")        \
+    X(HEAP, "a heap: its slabs, depots and large blocks")                                          \
+    X(POOL, "a pool: its superslabs and their free units")                                         \
+    X(LARGE, "the direct mappings kept for reuse")                                                 \
+    X(META, "the allocator's own memory")
+
+typedef enum hk_rank {
+#define X(name, protects) HK_RANK_##name,
+    HK_LOCK_TABLE(X)
+#undef X
+} hk_rank_t;
+
+typedef struct hk_lock {
+    _Atomic uint32_t state; /* 0 open, 1 held, 2 held and somebody sleeps */
+} hk_lock_t;
+
+void hk_lock_acquire(hk_lock_t *lock, hk_rank_t rank);
+bool hk_lock_try_acquire(hk_lock_t *lock, hk_rank_t rank);
+void hk_lock_release(hk_lock_t *lock, hk_rank_t rank);
+
+/* For assertions: whether somebody holds the lock. */
+static inline bool hk_lock_is_held(const hk_lock_t *lock)
+{
+    return hk_load_relaxed(&lock->state) != 0; /* relaxed: a hint for asserts, orders nothing */
+}
+
+/* In a forked child: opens a lock whose holder did not come along. */
+static inline void hk_lock_reset(hk_lock_t *lock)
+{
+    hk_store_relaxed(&lock->state, 0); /* relaxed: the child has one thread */
+}
+
+#endif

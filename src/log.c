@@ -1,0 +1,113 @@
+/*
+ * log: see log.h.
+ */
+#define _GNU_SOURCE
+#include "log.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+void hk_line_text(hk_line_t *line, const char *text)
+{
+    while (*text != '\0' && line->length < sizeof line->text) {
+        line->text[line->length++] = *text++;
+    }
+}
+
+static void append_digits(hk_line_t *line, uint64_t number, unsigned base)
+{
+    char digits[21];
+    size_t at = sizeof digits - 1;
+    digits[at] = '\0';
+    do {
+        digits[--at] = "0123456789abcdef"[number % base];
+        number /= base;
+    } while (number != 0);
+    hk_line_text(line, digits + at);
+}
+
+void hk_line_number(hk_line_t *line, uint64_t number)
+{
+    append_digits(line, number, 10);
+}
+
+void hk_line_address(hk_line_t *line, const void *address)
+{
+    hk_line_text(line, "0x");
+    append_digits(line, (uintptr_t)address, 16);
+}
+
+int hk_log_write(int fd, const char *text, size_t length)
+{
+    int saved = errno;
+    int error = 0;
+    while (length > 0) {
+        ssize_t written = write(fd, text, length);
+        if (written < 0 && errno == EINTR) {
+            continue;
+        }
+        if (written <= 0) {
+            error = written < 0 ? errno : EIO;
+            break;
+        }
+        text += written;
+        length -= (size_t)written;
+    }
+    errno = saved;
+    return error;
+}
+
+/* Ends the line, also when the text before was cut, and writes it. */
+static void write_line(hk_line_t *line)
+{
+    if (line->length == sizeof line->text) {
+        line->length--;
+    }
+    hk_line_text(line, "\n");
+    (void)hk_log_write(STDERR_FILENO, line->text, line->length);
+}
+
+void hk_log_warning(const char *what, const char *detail)
+{
+    hk_line_t line = {0};
+    hk_line_text(&line, "hakmem: ");
+    hk_line_text(&line, what);
+    if (detail != NULL) {
+        hk_line_text(&line, " ");
+        hk_line_text(&line, detail);
+    }
+    write_line(&line);
+}
+
+void hk_log_fatal(const char *what, const void *address, const char *detail)
+{
+    hk_line_t line = {0};
+    hk_line_text(&line, "hakmem: ");
+    hk_line_text(&line, what);
+    hk_line_text(&line, " of ");
+    hk_line_address(&line, address);
+    hk_line_text(&line, ": ");
+    hk_line_text(&line, detail);
+    hk_line_text(&line, " (thread ");
+    hk_line_number(&line, (uint64_t)syscall(SYS_gettid));
+    hk_line_text(&line, ")");
+    write_line(&line);
+    abort();
+}
+
+void hk_log_assert(const char *condition, const char *file, int line_number)
+{
+    hk_line_t line = {0};
+    hk_line_text(&line, "hakmem: assertion failed: ");
+    hk_line_text(&line, condition);
+    hk_line_text(&line, " at ");
+    hk_line_text(&line, file);
+    hk_line_text(&line, ":");
+    hk_line_number(&line, (uint64_t)line_number);
+    write_line(&line);
+    abort();
+}

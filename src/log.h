@@ -1,0 +1,38 @@
+/*
+ * log: lines on stderr, without stdio and without memory, safe in a signal handler.
+ *
+ * A line is built in a buffer on the caller's stack and written by one write(2).  No state, no locks.
+ */
+#ifndef HK_LOG_H
+#define HK_LOG_H
+
+#include "base.h"
+
+enum { HK_LINE_BYTES = 512 };
+
+typedef struct hk_line {
+    size_t length;
+    char text[HK_LINE_BYTES];
+} hk_line_t;
+
+/* Appending; what does not fit is cut. */
+void hk_line_text(hk_line_t *line, const char *text);
+void hk_line_number(hk_line_t *line, uint64_t number);
+void hk_line_address(hk_line_t *line, const void *address);
+
+/* Writes text of length bytes to the descriptor, whole; returns 0 or an errno value.  Keeps errno. */
+int hk_log_write(int fd, const char *text, size_t length);
+
+/* "hakmem: <what>[ <detail>]\n" on stderr. */
+void hk_log_warning(const char *what, const char *detail);
+
+/* "hakmem: <what> of <address>: <detail> (thread <tid>)\n" on stderr, then abort. */
+HK_COLD _Noreturn void hk_log_fatal(const char *what, const void *address, const char *detail);
+
+/* hk_assert(level, condition): checked in builds whose HK_DEBUG is at least level; compiled always. */
+HK_COLD _Noreturn void hk_log_assert(const char *condition, const char *file, int line);
+#define hk_assert(level, condition)                                                                \
+    ((level) > HK_DEBUG || HK_LIKELY(condition) ? (void)0                                          \
+                                                : hk_log_assert(#condition, __FILE__, __LINE__))
+
+#endif

@@ -1,0 +1,83 @@
+/*
+ * meta: a bump allocator with a free list for each kind.  See meta.h.
+ */
+#include "meta.h"
+
+#include "lock.h"
+#include "os.h"
+
+enum { FIRST_CHUNK_BYTES = 64 * 1024, CHUNK_BYTES = 256 * 1024 };
+
+typedef struct free_node {
+    struct free_node *next;
+} free_node_t;
+
+/* The first chunk is part of the library, so that a small program maps nothing for it; untouched pages cost nothing. */
+static _Alignas(HK_CACHE_LINE) char first_chunk[FIRST_CHUNK_BYTES];
+
+static struct {
+    hk_lock_t lock;
+    char *next;                        /* lock(meta): the unused rest of the chunk */
+    size_t left;                       /* lock(meta) */
+    size_t chunk_bytes;                /* lock(meta): taken so far, without the first */
+    free_node_t *freed[HK_META_KINDS]; /* lock(meta) */
+    bool started;                      /* lock(meta): the first chunk is in use */
+} meta;
+
+/* Makes room for bytes.  The rest of the old chunk, smaller than one object, is lost. */
+static bool add_chunk(size_t bytes)
+{
+    if (!meta.started && bytes <= FIRST_CHUNK_BYTES) {
+        meta.started = true;
+        meta.next = first_chunk;
+        meta.left = FIRST_CHUNK_BYTES;
+        return true;
+    }
+    /* A system call under a lock: it is the leaf lock, and one call serves hundreds of objects. */
+    char *chunk = hk_os_map(CHUNK_BYTES, hk_os_page_bytes());
+    if (chunk == NULL) {
+        return false;
+    }
+    meta.next = chunk;
+    meta.left = CHUNK_BYTES;
+    meta.chunk_bytes += CHUNK_BYTES;
+    return true;
+}
+
+void *hk_meta_allocate(hk_meta_kind_t kind, size_t bytes)
+{
+    bytes = hk_align_up(bytes, HK_CACHE_LINE);
+    hk_lock_acquire(&meta.lock, HK_RANK_META);
+    void *memory = meta.freed[kind];
+    if (memory != NULL) {
+        meta.freed[kind] = meta.freed[kind]->next;
+    } else if (bytes <= meta.left || add_chunk(bytes)) {
+        memory = meta.next;
+        meta.next += bytes;
+        meta.left -= bytes;
+    }
+    hk_lock_release(&meta.lock, HK_RANK_META);
+    return memory;
+}
+
+void hk_meta_free(hk_meta_kind_t kind, void *memory)
+{
+    free_node_t *node = memory;
+    hk_lock_acquire(&meta.lock, HK_RANK_META);
+    node->next = meta.freed[kind];
+    meta.freed[kind] = node;
+    hk_lock_release(&meta.lock, HK_RANK_META);
+}
+
+size_t hk_meta_bytes(void)
+{
+    hk_lock_acquire(&meta.lock, HK_RANK_META);
+    size_t bytes = meta.chunk_bytes + (meta.started ? (size_t)FIRST_CHUNK_BYTES : 0);
+    hk_lock_release(&meta.lock, HK_RANK_META);
+    return bytes;
+}
+
+void hk_meta_reset_lock(void)
+{
+    hk_lock_reset(&meta.lock);
+}

@@ -1,0 +1,31 @@
+/*
+ * meta: the allocator's own memory: descriptors, heaps, caches, magazines.  Apart from all blocks, never given back to the
+ * system, recycled by kind.
+ *
+ * lock(meta) guards everything.  Memory is zeroed when it is first handed out; recycled memory is not.
+ */
+#ifndef HK_META_H
+#define HK_META_H
+
+#include "base.h"
+
+typedef enum hk_meta_kind {
+    HK_META_MAGAZINE, /* and the three kinds behind it */
+    HK_META_SUPERSLAB = HK_META_MAGAZINE + 4,
+    HK_META_HEAP,
+    HK_META_CACHE,
+    HK_META_LARGE,
+    HK_META_KINDS,
+} hk_meta_kind_t;
+
+/* Memory of bytes, aligned to a cache line; NULL if there is none.  One kind always asks for the same size. */
+void *hk_meta_allocate(hk_meta_kind_t kind, size_t bytes);
+void hk_meta_free(hk_meta_kind_t kind, void *memory);
+
+/* Bytes taken from the system so far. */
+size_t hk_meta_bytes(void);
+
+/* In a forked child. */
+void hk_meta_reset_lock(void);
+
+#endif

@@ -1,0 +1,153 @@
+/*
+ * os: Linux.  See os.h.
+ */
+#define _GNU_SOURCE
+#include "os.h"
+
+#include <errno.h>
+#include <linux/futex.h>
+#include <sched.h>
+#include <sys/auxv.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+size_t hk_os_page_bytes(void)
+{
+    /* The auxiliary vector is in place before the first constructor, and reading it is no system call. */
+    return (size_t)getauxval(AT_PAGESZ);
+}
+
+static void *map_anywhere(size_t bytes, int protection)
+{
+    void *address = mmap(NULL, bytes, protection, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    return address == MAP_FAILED ? NULL : address;
+}
+
+static void unmap_range(uintptr_t start, uintptr_t end)
+{
+    if (start < end) {
+        hk_os_unmap((void *)start, end - start);
+    }
+}
+
+/* Maps alignment bytes too many and cuts the ends off.  Only the aligned part is ever writable: a surplus that is not charged
+ * cannot fail under strict overcommit. */
+static void *map_aligned(size_t bytes, size_t alignment, int protection)
+{
+    size_t surplus = bytes + alignment - hk_os_page_bytes();
+    if (surplus < bytes) {
+        return NULL;
+    }
+    void *whole = map_anywhere(surplus, PROT_NONE);
+    if (whole == NULL) {
+        return NULL;
+    }
+    uintptr_t start = (uintptr_t)whole;
+    uintptr_t aligned = hk_align_up(start, alignment);
+    unmap_range(start, aligned);
+    unmap_range(aligned + bytes, start + surplus);
+    if (protection != PROT_NONE && mprotect((void *)aligned, bytes, protection) != 0) {
+        unmap_range(aligned, aligned + bytes);
+        return NULL;
+    }
+    return (void *)aligned;
+}
+
+void *hk_os_map(size_t bytes, size_t alignment)
+{
+    int saved = errno;
+    void *address = map_anywhere(bytes, PROT_READ | PROT_WRITE);
+    if (((uintptr_t)address & (alignment - 1)) != 0) {
+        hk_os_unmap(address, bytes);
+        address = map_aligned(bytes, alignment, PROT_READ | PROT_WRITE);
+    }
+    errno = saved;
+    return address;
+}
+
+void hk_os_unmap(void *address, size_t bytes)
+{
+    int saved = errno;
+    if (munmap(address, bytes) != 0) {
+        (void)madvise(address, bytes, MADV_DONTNEED);
+    }
+    errno = saved;
+}
+
+bool hk_os_purge(void *address, size_t bytes)
+{
+    int saved = errno;
+    bool done = madvise(address, bytes, MADV_DONTNEED) == 0;
+    errno = saved;
+    return done;
+}
+
+bool hk_os_resize(void *address, size_t old_bytes, size_t new_bytes)
+{
+    int saved = errno;
+    bool done = mremap(address, old_bytes, new_bytes, 0) == address;
+    errno = saved;
+    return done;
+}
+
+void *hk_os_move(void *address, size_t old_bytes, size_t new_bytes, size_t alignment)
+{
+    int saved = errno;
+    void *target = map_aligned(new_bytes, alignment, PROT_NONE);
+    void *moved = NULL;
+    if (target != NULL) {
+        moved = mremap(address, old_bytes, new_bytes, MREMAP_MAYMOVE | MREMAP_FIXED, target);
+        if (moved == MAP_FAILED) {
+            hk_os_unmap(target, new_bytes);
+            moved = NULL;
+        }
+    }
+    errno = saved;
+    return moved;
+}
+
+uint64_t hk_os_clock_ms(void)
+{
+    struct timespec now = {0};
+    (void)clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+unsigned hk_os_cpu_count(void)
+{
+    int saved = errno;
+    unsigned long mask[128] = {0}; /* 8192 processors */
+    long bytes = syscall(SYS_sched_getaffinity, 0, sizeof mask, mask);
+    errno = saved;
+    unsigned count = 0;
+    for (long i = 0; i < bytes / (long)sizeof mask[0]; i++) {
+        count += (unsigned)__builtin_popcountl(mask[i]);
+    }
+    return count > 0 ? count : 1;
+}
+
+bool hk_os_is_main_thread(void)
+{
+    return getpid() == (pid_t)syscall(SYS_gettid);
+}
+
+void hk_os_yield(void)
+{
+    (void)sched_yield();
+}
+
+void hk_os_wait(_Atomic uint32_t *word, uint32_t value)
+{
+    int saved = errno;
+    (void)syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, value, NULL, NULL, 0);
+    errno = saved;
+}
+
+void hk_os_wake(_Atomic uint32_t *word)
+{
+    int saved = errno;
+    (void)syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
+    errno = saved;
+}

@@ -1,0 +1,48 @@
+/*
+ * os: the only code that asks the kernel for memory, time or cores.
+ *
+ * Stateless and thread-safe.  Every function keeps errno; failure is told by the return value alone, so that callers decide
+ * what the program sees.  Ranges are multiples of the page size, which is read at run time.
+ */
+#ifndef HK_OS_H
+#define HK_OS_H
+
+#include "base.h"
+
+/* The page size in bytes. */
+size_t hk_os_page_bytes(void);
+
+/* A fresh zeroed read-write mapping of bytes at an address that is a multiple of alignment; NULL if there is none. */
+void *hk_os_map(size_t bytes, size_t alignment);
+
+/* Unmaps the range.  Can fail only when the kernel is out of mappings; then the range is purged and stays. */
+void hk_os_unmap(void *address, size_t bytes);
+
+/* Gives the range's pages back; it reads as zero afterwards.  False if the kernel refuses: the content stays. */
+bool hk_os_purge(void *address, size_t bytes);
+
+/* Resizes the mapping where it is; false if the neighbours do not allow it. */
+bool hk_os_resize(void *address, size_t old_bytes, size_t new_bytes);
+
+/* Moves the mapping to a multiple of alignment and resizes it, without copying; NULL leaves it as it was. */
+void *hk_os_move(void *address, size_t old_bytes, size_t new_bytes, size_t alignment);
+
+/* Milliseconds on a coarse monotonic clock. */
+uint64_t hk_os_clock_ms(void);
+
+/* The number of processors that this process may run on; 1 if the kernel does not say. */
+unsigned hk_os_cpu_count(void);
+
+/* Whether the calling thread is the process's first one. */
+bool hk_os_is_main_thread(void);
+
+/* Gives up the processor. */
+void hk_os_yield(void);
+
+/* Sleeps while *word is value, until a wake; may return early. */
+void hk_os_wait(_Atomic uint32_t *word, uint32_t value);
+
+/* Wakes one sleeper. */
+void hk_os_wake(_Atomic uint32_t *word);
+
+#endif

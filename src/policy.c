@@ -1,0 +1,42 @@
+/*
+ * policy: see policy.h.
+ */
+#include "policy.h"
+
+#include "magazine.h"
+
+/* A magazine of large blocks is memory kept from everyone else: 16 KiB is what one may hold. */
+enum { MAGAZINE_BYTES = 16 * 1024, MAGAZINE_BLOCKS_MIN = 2 };
+
+unsigned hk_policy_magazine_blocks(uint32_t block_bytes)
+{
+    unsigned blocks = MAGAZINE_BYTES / block_bytes;
+    unsigned most = hk_magazine_capacity(HK_MAGAZINE_KINDS - 1);
+    return blocks < MAGAZINE_BLOCKS_MIN ? MAGAZINE_BLOCKS_MIN : blocks > most ? most : blocks;
+}
+
+unsigned hk_policy_magazine_kind(uint32_t block_bytes)
+{
+    unsigned blocks = hk_policy_magazine_blocks(block_bytes);
+    unsigned kind = 0;
+    while (hk_magazine_capacity(kind) < blocks) {
+        kind++;
+    }
+    return kind;
+}
+
+unsigned hk_policy_heaps_max(unsigned cpu_count)
+{
+    return 4 * cpu_count;
+}
+
+uint32_t hk_policy_warm_units(uint64_t units_in_use)
+{
+    uint64_t units = units_in_use / 8;
+    return units < 32 ? 32 : units > UINT32_MAX ? UINT32_MAX : (uint32_t)units;
+}
+
+uint32_t hk_policy_empty_superslabs(uint64_t superslabs)
+{
+    return superslabs / 16 < 1 ? 1 : (uint32_t)(superslabs / 16);
+}

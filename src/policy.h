@@ -1,0 +1,32 @@
+/*
+ * policy: how much of everything.  Pure functions, numbers in, numbers out: no state, no locks, no clock.
+ */
+#ifndef HK_POLICY_H
+#define HK_POLICY_H
+
+#include "base.h"
+
+enum {
+    HK_MAGAZINE_KINDS = 4,            /* 64, 128, 256 and 512 bytes */
+    HK_OUTGOING_BYTES = 128 * 1024,   /* an outgoing magazine is handed over once it holds this much */
+    HK_INBOX_MAGAZINES = 64,          /* longer inboxes are drained by whoever lengthens them */
+    HK_DECAY_MS = 250,                /* the epoch of the working-set estimate */
+    HK_LARGE_CACHE_BYTES = 32 << 20,  /* direct mappings kept for reuse */
+};
+
+/* The largest magazine kind worth having for blocks of this size: few blocks of large sizes. */
+unsigned hk_policy_magazine_kind(uint32_t block_bytes);
+
+/* The most blocks to keep in one magazine for blocks of this size. */
+unsigned hk_policy_magazine_blocks(uint32_t block_bytes);
+
+/* How many heaps threads get for themselves before they share. */
+unsigned hk_policy_heaps_max(unsigned cpu_count);
+
+/* How many empty units the pool keeps committed, when so many are in use. */
+uint32_t hk_policy_warm_units(uint64_t units_in_use);
+
+/* How many wholly empty superslabs the pool keeps mapped, when it has so many. */
+uint32_t hk_policy_empty_superslabs(uint64_t superslabs);
+
+#endif

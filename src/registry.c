@@ -1,0 +1,78 @@
+/*
+ * registry: see registry.h.
+ */
+#include "registry.h"
+
+#include "os.h"
+
+enum {
+    ADDRESS_BITS = 47,
+    LEAF_BITS = 13, /* a leaf is 64 KiB and covers 16 GiB */
+    ROOT_BITS = ADDRESS_BITS - HK_SUPERSLAB_SHIFT - LEAF_BITS,
+};
+
+typedef _Atomic(hk_region_t *) leaf_entry_t;
+
+_Atomic uint64_t hk_near[HK_NEAR_ENTRIES];
+
+static _Atomic(leaf_entry_t *) root[1 << ROOT_BITS];
+
+void hk_registry_set_near(uintptr_t unit, unsigned class_index, uint16_t owner)
+{
+    hk_store_relaxed(&hk_near[(uint32_t)unit >> HK_UNIT_SHIFT],
+                     hk_registry_entry(unit, class_index, owner)); /* relaxed: see registry.h */
+}
+
+void hk_registry_clear_near(uintptr_t unit, unsigned class_index, uint16_t owner)
+{
+    uint64_t entry = hk_registry_entry(unit, class_index, owner);
+    (void)hk_cas_acq_rel(&hk_near[(uint32_t)unit >> HK_UNIT_SHIFT], &entry, 0);
+}
+
+/* The map's entry for address; NULL if its leaf does not exist, or address is none of ours. */
+static leaf_entry_t *find_entry(uintptr_t address)
+{
+    if (address >> ADDRESS_BITS != 0) {
+        return NULL;
+    }
+    uintptr_t number = address >> HK_SUPERSLAB_SHIFT;
+    /* acquire: pairs with the CAS in add_leaf */
+    leaf_entry_t *leaf = hk_load_acquire(&root[number >> LEAF_BITS]);
+    return leaf == NULL ? NULL : &leaf[number & ((1u << LEAF_BITS) - 1)];
+}
+
+/* Leaves are added without a lock, so that a thread may map memory while a fork is under way; one that loses the race goes back. */
+static bool add_leaf(uintptr_t address)
+{
+    size_t bytes = sizeof(leaf_entry_t) << LEAF_BITS;
+    leaf_entry_t *leaf = hk_os_map(bytes, hk_os_page_bytes());
+    if (leaf == NULL) {
+        return false;
+    }
+    leaf_entry_t *none = NULL;
+    if (!hk_cas_acq_rel(&root[address >> HK_SUPERSLAB_SHIFT >> LEAF_BITS], &none, leaf)) {
+        hk_os_unmap(leaf, bytes);
+    }
+    return true;
+}
+
+bool hk_registry_insert(void *address, hk_region_t *region)
+{
+    uintptr_t number = (uintptr_t)address;
+    if (number >> ADDRESS_BITS != 0 || (find_entry(number) == NULL && !add_leaf(number))) {
+        return false;
+    }
+    hk_store_release(find_entry(number), region); /* release: pairs with hk_registry_find */
+    return true;
+}
+
+void hk_registry_remove(void *address)
+{
+    hk_store_release(find_entry((uintptr_t)address), NULL);
+}
+
+hk_region_t *hk_registry_find(const void *address)
+{
+    leaf_entry_t *entry = find_entry((uintptr_t)address);
+    return entry == NULL ? NULL : hk_load_acquire(entry);
+}

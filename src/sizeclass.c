@@ -1,0 +1,46 @@
+/*
+ * sizeclass: the tables, made by the compiler.  See sizeclass.h.
+ */
+#include "sizeclass.h"
+
+/* clang-format off */
+#define UNITS(bytes) ((bytes) <= 8192 ? 1u : (bytes) <= 16384 ? 2u : 4u)
+#define RAW_BLOCKS(bytes) (UNITS(bytes) * HK_UNIT_BYTES / (bytes))
+#define BLOCKS(bytes) (RAW_BLOCKS(bytes) > HK_SLAB_BLOCKS_MAX ? HK_SLAB_BLOCKS_MAX : RAW_BLOCKS(bytes))
+#define ROW(bytes) {((1ull << 40) + (bytes) - 1) / (bytes), (bytes), BLOCKS(bytes), UNITS(bytes)}
+#define DOUBLING(base) \
+    ROW((base) + (base) / 8), ROW((base) + 2 * (base) / 8), ROW((base) + 3 * (base) / 8), ROW((base) + 4 * (base) / 8), \
+    ROW((base) + 5 * (base) / 8), ROW((base) + 6 * (base) / 8), ROW((base) + 7 * (base) / 8), ROW(2 * (base))
+
+const hk_class_info_t hk_class_info[HK_CLASS_COUNT] = {
+    ROW(8), ROW(16), ROW(32), ROW(48), ROW(64), ROW(80), ROW(96), ROW(112), ROW(128),
+    DOUBLING(128), DOUBLING(256), DOUBLING(512), DOUBLING(1024), DOUBLING(2048), DOUBLING(4096),
+    DOUBLING(8192), DOUBLING(16384), DOUBLING(32768),
+};
+
+/* The class of a size that is a multiple of 8, for the table below. */
+#define LOG2(s) ((s) <= 256 ? 7 : (s) <= 512 ? 8 : 9)
+#define CLASS(s) \
+    ((s) <= 8 ? 0 : (s) <= 128 ? ((s) + 15) / 16 : HK_TINY_CLASSES + (LOG2(s) - 7) * 8 + ((((s) - 1) >> (LOG2(s) - 3)) & 7))
+#define C1(i) CLASS((i) * 8)
+#define C8(i) C1(i), C1((i) + 1), C1((i) + 2), C1((i) + 3), C1((i) + 4), C1((i) + 5), C1((i) + 6), C1((i) + 7)
+#define C64(i) C8(i), C8((i) + 8), C8((i) + 16), C8((i) + 24), C8((i) + 32), C8((i) + 40), C8((i) + 48), C8((i) + 56)
+
+const uint8_t hk_class_table[HK_TABLE_MAX / 8 + 1] = {C64(0), C64(64), C1(128)};
+/* clang-format on */
+
+static_assert(CLASS(128) == HK_TINY_CLASSES - 1, "the tiny classes end at 128 bytes");
+static_assert(CLASS(136) == HK_TINY_CLASSES, "the doublings start behind them");
+static_assert(CLASS(HK_TABLE_MAX) == HK_TINY_CLASSES + 3 * 8 - 1, "the table ends with a doubling");
+
+unsigned hk_class_of_aligned(size_t size, size_t alignment)
+{
+    if (size > HK_SMALL_MAX || alignment > HK_SMALL_MAX) {
+        return HK_CLASS_COUNT;
+    }
+    unsigned class_index = hk_class_of(size < alignment ? alignment : size);
+    while ((hk_class_info[class_index].block_bytes & (alignment - 1)) != 0) {
+        class_index++; /* ends at the latest at the next power of two, which is a class */
+    }
+    return class_index;
+}

@@ -1,0 +1,56 @@
+/*
+ * sizeclass: which sizes exist.  Pure arithmetic, no state.
+ *
+ * 8, 16, 32, 48 ... 128, then eight classes to each doubling, up to 64 KiB: above 128 bytes a request wastes at most 1/9 of its
+ * block.  From 16 bytes up every class is a multiple of 16, and slabs start at a multiple of 64 KiB, so a block's alignment is the
+ * largest power of two that divides its class.
+ */
+#ifndef HK_SIZECLASS_H
+#define HK_SIZECLASS_H
+
+#include "base.h"
+
+enum {
+    HK_UNIT_SHIFT = 16,
+    HK_UNIT_BYTES = 1 << HK_UNIT_SHIFT, /* a slab is one unit or a few */
+    HK_TINY_CLASSES = 9,                /* 8, 16, 32, 48, 64, 80, 96, 112, 128 */
+    HK_CLASS_COUNT = HK_TINY_CLASSES + 9 * 8,
+    HK_CLASS_SPAN = HK_CLASS_COUNT, /* the class of a slab that is one single block */
+    HK_TABLE_MAX = 1024,            /* requests up to here find their class in a table */
+    HK_SMALL_MAX = 64 * 1024,       /* the largest class */
+    HK_SLAB_BLOCKS_MAX = 4096,      /* the bits in a unit's bitmap */
+};
+
+typedef struct hk_class_info {
+    uint64_t reciprocal; /* ceil(2^40 / block_bytes): offset * reciprocal >> 40 is the block's index */
+    uint32_t block_bytes;
+    uint16_t block_count; /* in a slab */
+    uint8_t units;        /* of a slab */
+} hk_class_info_t;
+
+extern const hk_class_info_t hk_class_info[HK_CLASS_COUNT];
+extern const uint8_t hk_class_table[HK_TABLE_MAX / 8 + 1];
+
+/* The class for any size from 129 to HK_SMALL_MAX, by computation. */
+static inline unsigned hk_class_compute(size_t size)
+{
+    unsigned log2 = 63u - (unsigned)__builtin_clzl(size - 1);
+    return HK_TINY_CLASSES + (log2 - 7) * 8 + (unsigned)(((size - 1) >> (log2 - 3)) & 7);
+}
+
+/* The class for a size up to HK_SMALL_MAX. */
+static inline unsigned hk_class_of(size_t size)
+{
+    return size <= HK_TABLE_MAX ? hk_class_table[(size + 7) >> 3] : hk_class_compute(size);
+}
+
+/* The smallest class for size whose blocks are aligned to alignment; HK_CLASS_COUNT if there is none. */
+unsigned hk_class_of_aligned(size_t size, size_t alignment);
+
+/* The index of the block that holds offset in a slab of the class. */
+static inline uint32_t hk_class_block_index(unsigned class_index, uint32_t offset)
+{
+    return (uint32_t)((offset * hk_class_info[class_index].reciprocal) >> 40);
+}
+
+#endif

@@ -1,0 +1,65 @@
+/*
+ * hak_check, hak_trim and the statistics while other threads are at work: a check finds nothing, and nobody is harmed.
+ *
+ *     stress_check [seed [checks]]
+ */
+#include "hak_names.h"
+#include <stdatomic.h>
+
+enum { THREADS = 3, HELD = 400 };
+
+static atomic_bool stop;
+static uint64_t seed;
+
+static void *work(void *argument)
+{
+    test_rng_t rng = test_rng(seed + (uintptr_t)argument);
+    struct {
+        void *block;
+        size_t size;
+        uint64_t id;
+    } held[HELD];
+    memset(held, 0, sizeof held);
+    while (!atomic_load_explicit(&stop, memory_order_relaxed)) {
+        for (size_t i = 0; i < 1000; i++) {
+            size_t slot = test_below(&rng, HELD);
+            if (held[slot].block != NULL) {
+                CHECK_PATTERN(held[slot].block, held[slot].size, held[slot].size, held[slot].id);
+                t_free(held[slot].block);
+            }
+            held[slot].size = test_log_size(&rng, i % 100 == 0 ? 21 : 13);
+            held[slot].id = test_next(&rng);
+            held[slot].block = t_malloc(held[slot].size);
+            CHECK(held[slot].block != NULL);
+            test_fill(held[slot].block, held[slot].size, held[slot].id);
+        }
+    }
+    for (size_t i = 0; i < HELD; i++) t_free(held[i].block);
+    return NULL;
+}
+
+int main(int argc, char **argv)
+{
+    seed = test_arg(argc, argv, 1, 5);
+    uint64_t checks = test_arg(argc, argv, 2, TEST_SANITIZED ? 100 : 500);
+    printf("stress_check: seed %llu, %llu checks\n", (unsigned long long)seed, (unsigned long long)checks);
+    fflush(stdout);
+    pthread_t threads[THREADS];
+    for (size_t i = 0; i < THREADS; i++) threads[i] = test_thread(work, (void *)(uintptr_t)(i + 1));
+    int null_fd = open("/dev/null", O_WRONLY | O_CLOEXEC);
+    CHECK(null_fd >= 0);
+    for (uint64_t i = 0; i < checks; i++) {
+        size_t found = t_check();
+        CHECKF(found == 0, " (%zu violations in check %llu)", found, (unsigned long long)i);
+        hak_stats_t stats;
+        CHECK(hak_stats_get(&stats, sizeof stats) == 0);
+        if (i % 4 == 0) (void)hak_trim(0);
+        if (i % 4 == 1) CHECK(hak_stats_json(null_fd) == 0);
+        if (i % 4 == 2) CHECK(hak_stats_print(null_fd) == 0);
+    }
+    atomic_store(&stop, true);
+    for (size_t i = 0; i < THREADS; i++) test_join(threads[i]);
+    CHECK(t_check() == 0);
+    puts("stress_check: ok");
+    return 0;
+}
