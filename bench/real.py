@@ -163,7 +163,7 @@ def write_c_source(work):
     lines = ["#include <stdio.h>", "#include <string.h>", "struct cell { int a, b; double c; };"]
     for i in range(120):
         call = f"f{rng.randrange(i)}(c, n / 2)" if i else "n"
-        cases = "\n".join(f"        case {k}: s += c[{rng.randrange(16)}].a * {rng.randrange(1, 99)}"
+        cases = "\n".join(f"        case {k}: s += c[{rng.randrange(16)}].a * {rng.randrange(99)}"
                           f" + (int)c[{k}].c; break;" for k in range(8))
         lines.append(f"""
 int f{i}(struct cell *c, int n)
@@ -314,8 +314,9 @@ def write_redis_load(work):
                                   f"APPEND s{key} {text}\r\n"]))
 
 
+REDIS_PING = ["redis-cli", "-s", "redis.sock", "PING"]
 REDIS_LOAD = ["redis-cli", "-s", "redis.sock", "--pipe"]
 REDIS_DIGEST = ["redis-cli", "-s", "redis.sock", "DEBUG", "DIGEST"]
 REDIS_STOP = ["redis-cli", "-s", "redis.sock", "SHUTDOWN", "NOSAVE"]
-REDIS_BENCHMARK = ["redis-benchmark", "-s", "redis.sock", "-n", "150000", "-P", "16", "-r", "100000",
-                   "-d", "200", "-t", "set,get,lpush,lpop,sadd,hset", "--csv"]
+REDIS_BENCHMARK = ["redis-benchmark", "-s", "redis.sock", "-n", "150000", "-P", "16",
+                   "-r", "100000", "-d", "200", "-t", "set,get,lpush,lpop,sadd,hset", "--csv"]

@@ -1,0 +1,464 @@
+/*
+ * heap: slabs, depots and the inbox.  See heap.h.
+ */
+#include "heap.h"
+
+#include <string.h>
+
+#include "large.h"
+#include "log.h"
+#include "meta.h"
+#include "os.h"
+
+enum {
+    OPERATIONS_PER_CLOCK = 64, /* loads and unloads between two looks at the clock */
+    ACQUIRES_PER_EPOCH = 16,   /* growing by so many slabs ends an epoch too: reclaim before growing */
+    EPOCH_MAGAZINES = 32,      /* dissolved in one epoch's step, about 50 us */
+    SPARE_MAX = 16,            /* empty magazines of one kind that a heap keeps */
+};
+
+_Atomic(hk_heap_t *) hk_heap_table[HK_HEAPS_MAX];
+
+hk_heap_t *hk_heap_new(uint16_t owner, hk_pool_t *pool)
+{
+    size_t pool_bytes = pool == NULL ? sizeof *pool : 0;
+    /* One kind of metadata is one size: a heap always has room for a pool behind it. */
+    hk_heap_t *heap = hk_meta_allocate(HK_META_HEAP, sizeof *heap + sizeof *pool);
+    if (heap == NULL) {
+        return NULL;
+    }
+    memset(heap, 0, sizeof *heap + pool_bytes);
+    heap->owner = owner;
+    heap->pool = pool != NULL ? pool : (hk_pool_t *)(heap + 1);
+    return heap;
+}
+
+/* ---- Slab lists ---- */
+
+static unsigned bucket_of(const hk_slab_t *slab)
+{
+    return (slab->free_blocks - 1u) * HK_SLAB_BUCKETS / hk_class_info[slab->class_index].block_count;
+}
+
+static void link_slab(hk_heap_t *heap, hk_slab_t *slab, unsigned bucket)
+{
+    hk_slab_t **list = &heap->classes[slab->class_index].partial[bucket];
+    slab->bucket = (uint8_t)bucket;
+    slab->prev = NULL;
+    slab->next = *list;
+    if (*list != NULL) {
+        (*list)->prev = slab;
+    }
+    *list = slab;
+}
+
+static void unlink_slab(hk_heap_t *heap, hk_slab_t *slab)
+{
+    if (slab->prev != NULL) {
+        slab->prev->next = slab->next;
+    } else {
+        heap->classes[slab->class_index].partial[slab->bucket] = slab->next;
+    }
+    if (slab->next != NULL) {
+        slab->next->prev = slab->prev;
+    }
+}
+
+static void release_slab(hk_heap_t *heap, hk_slab_t *slab)
+{
+    hk_slab_stop(slab, heap->owner);
+    hk_pool_release(heap->pool, slab);
+}
+
+/* A slab has become empty, and is in no list: keep it, one for each class and few in all, or release it. */
+static void retire_slab(hk_heap_t *heap, hk_slab_t *slab)
+{
+    hk_heap_class_t *class = &heap->classes[slab->class_index];
+    if (class->empty == NULL && heap->empty_units + slab->units <= HK_EMPTY_UNITS_MAX) {
+        class->empty = slab;
+        heap->empty_units = (uint16_t)(heap->empty_units + slab->units);
+    } else {
+        release_slab(heap, slab);
+    }
+}
+
+static hk_slab_t *take_empty(hk_heap_t *heap, unsigned class_index)
+{
+    hk_slab_t *slab = heap->classes[class_index].empty;
+    if (slab != NULL) {
+        heap->classes[class_index].empty = NULL;
+        heap->empty_units = (uint16_t)(heap->empty_units - slab->units);
+    }
+    return slab;
+}
+
+void hk_heap_reject(hk_put_result_t result, const void *block)
+{
+    if (result == HK_PUT_DOUBLE) {
+        hk_log_fatal("double free", block, "the block is free already");
+    }
+    hk_log_fatal("invalid free", block, "an interior pointer: no block starts there");
+}
+
+static void put_block_locked(hk_heap_t *heap, hk_slab_t *slab, void *block)
+{
+    hk_assert(2, hk_lock_is_held(&heap->lock));
+    hk_put_result_t result = hk_slab_put(slab, block);
+    if (HK_UNLIKELY(result != HK_PUT_DONE)) {
+        hk_heap_reject(result, block);
+    }
+    unsigned free_blocks = slab->free_blocks;
+    unsigned block_count = hk_class_info[slab->class_index].block_count;
+    if (free_blocks == 1) {
+        link_slab(heap, slab, bucket_of(slab));
+    } else if (bucket_of(slab) != slab->bucket) {
+        unlink_slab(heap, slab);
+        link_slab(heap, slab, bucket_of(slab));
+    }
+    if (free_blocks == block_count) {
+        unlink_slab(heap, slab);
+        retire_slab(heap, slab);
+    }
+}
+
+/* Takes up to count blocks out of the partial slabs, the fullest first. */
+static unsigned take_blocks_locked(hk_heap_t *heap, unsigned class_index, void **blocks,
+                                   unsigned count)
+{
+    hk_heap_class_t *class = &heap->classes[class_index];
+    unsigned taken = 0;
+    for (unsigned bucket = 0; bucket < HK_SLAB_BUCKETS && taken < count; bucket++) {
+        hk_slab_t *slab;
+        while (taken < count && (slab = class->partial[bucket]) != NULL) {
+            taken += hk_slab_take(slab, blocks + taken, count - taken);
+            if (slab->free_blocks == 0) {
+                unlink_slab(heap, slab);
+            } else if (bucket_of(slab) != bucket) {
+                unlink_slab(heap, slab);
+                link_slab(heap, slab, bucket_of(slab));
+            }
+        }
+    }
+    return taken;
+}
+
+/* ---- Magazines ---- */
+
+static hk_magazine_t *take_spare(hk_heap_t *heap, unsigned kind)
+{
+    hk_magazine_t *magazine = hk_magazine_pop_list(&heap->spare[kind]);
+    if (magazine != NULL) {
+        heap->spare_count[kind]--;
+    } else {
+        magazine = hk_meta_allocate(HK_META_MAGAZINE + kind, hk_magazine_bytes(kind));
+        if (magazine == NULL) {
+            return NULL;
+        }
+        magazine->kind = (uint16_t)kind;
+        magazine->next = NULL;
+        magazine->sentinel = NULL;
+    }
+    magazine->count = 0;
+    magazine->capacity = (uint16_t)hk_magazine_capacity(kind);
+    return magazine;
+}
+
+static void keep_spare(hk_heap_t *heap, hk_magazine_t *magazine)
+{
+    if (heap->spare_count[magazine->kind] < SPARE_MAX) {
+        hk_magazine_push_list(&heap->spare[magazine->kind], magazine);
+        heap->spare_count[magazine->kind]++;
+    } else {
+        hk_meta_free(HK_META_MAGAZINE + magazine->kind, magazine);
+    }
+}
+
+static void dissolve_locked(hk_heap_t *heap, hk_magazine_t *magazine)
+{
+    for (unsigned i = 0; i < magazine->count; i++) {
+        hk_slab_t *slab = hk_slab_find(magazine->slot[i]);
+        if (HK_UNLIKELY(slab == NULL)) {
+            hk_log_fatal("double free", magazine->slot[i], "its slab has been given back since");
+        }
+        put_block_locked(heap, slab, magazine->slot[i]);
+    }
+    magazine->count = 0;
+}
+
+static void push_depot(hk_heap_t *heap, unsigned class_index, hk_magazine_t *magazine)
+{
+    hk_depot_t *depot = &heap->classes[class_index].depot;
+    hk_magazine_push_list(&depot->stack, magazine);
+    depot->count++;
+}
+
+static hk_magazine_t *pop_depot(hk_heap_t *heap, unsigned class_index)
+{
+    hk_depot_t *depot = &heap->classes[class_index].depot;
+    hk_magazine_t *magazine = hk_magazine_pop_list(&depot->stack);
+    if (magazine != NULL && --depot->count < depot->low_water) {
+        depot->low_water = depot->count;
+    }
+    return magazine;
+}
+
+/* A magazine of one class becomes depot stock as it is; a mixed one is dissolved. */
+static void drain_inbox_locked(hk_heap_t *heap)
+{
+    if (hk_load_relaxed(&heap->inbox) == NULL) { /* relaxed: the exchange below orders */
+        return;
+    }
+    /* acquire: pairs with the CAS in hk_heap_hand_over */
+    hk_magazine_t *magazine = hk_exchange_acq_rel(&heap->inbox, NULL);
+    hk_store_relaxed(&heap->inbox_count, 0); /* relaxed: a hint */
+    while (magazine != NULL) {
+        hk_magazine_t *next = magazine->next;
+        magazine->next = NULL;
+        heap->inbox_magazines++;
+        if (magazine->class_index != HK_MAGAZINE_MIXED) {
+            push_depot(heap, magazine->class_index, magazine);
+        } else {
+            dissolve_locked(heap, magazine);
+            keep_spare(heap, magazine);
+        }
+        magazine = next;
+    }
+}
+
+/* ---- Epochs ---- */
+
+/* Dissolves up to limit magazines that the working set has not needed since the epoch began, and begins the next. */
+static void end_epoch_locked(hk_heap_t *heap, unsigned limit)
+{
+    for (unsigned class_index = 0; class_index < HK_CLASS_COUNT; class_index++) {
+        hk_depot_t *depot = &heap->classes[class_index].depot;
+        for (; depot->low_water > 0 && limit > 0; limit--) {
+            hk_magazine_t *magazine = pop_depot(heap, class_index);
+            dissolve_locked(heap, magazine);
+            keep_spare(heap, magazine);
+        }
+        depot->low_water = depot->count;
+    }
+}
+
+static void release_empties_locked(hk_heap_t *heap)
+{
+    for (unsigned class_index = 0; heap->empty_units > 0 && class_index < HK_CLASS_COUNT;
+         class_index++) {
+        hk_slab_t *slab = take_empty(heap, class_index);
+        if (slab != NULL) {
+            release_slab(heap, slab);
+        }
+    }
+}
+
+static void tick_locked(hk_heap_t *heap)
+{
+    if (++heap->operations < OPERATIONS_PER_CLOCK) {
+        return;
+    }
+    heap->operations = 0;
+    uint64_t now = hk_os_clock_ms();
+    if (now - heap->epoch_ms >= HK_DECAY_MS) {
+        heap->epoch_ms = now;
+        end_epoch_locked(heap, EPOCH_MAGAZINES);
+        release_empties_locked(heap);
+    }
+}
+
+void hk_heap_decay(hk_heap_t *heap, uint64_t now_ms)
+{
+    if (!hk_lock_try_acquire(&heap->lock, HK_RANK_HEAP)) {
+        return;
+    }
+    if (now_ms - heap->epoch_ms >= HK_DECAY_MS) {
+        heap->epoch_ms = now_ms;
+        drain_inbox_locked(heap);
+        end_epoch_locked(heap, EPOCH_MAGAZINES);
+        release_empties_locked(heap);
+    }
+    hk_lock_release(&heap->lock, HK_RANK_HEAP);
+}
+
+void hk_heap_reclaim(hk_heap_t *heap)
+{
+    hk_lock_acquire(&heap->lock, HK_RANK_HEAP);
+    drain_inbox_locked(heap);
+    for (unsigned class_index = 0; class_index < HK_CLASS_COUNT; class_index++) {
+        hk_magazine_t *magazine;
+        while ((magazine = pop_depot(heap, class_index)) != NULL) {
+            dissolve_locked(heap, magazine);
+            keep_spare(heap, magazine);
+        }
+    }
+    release_empties_locked(heap);
+    hk_lock_release(&heap->lock, HK_RANK_HEAP);
+}
+
+/* ---- What caches ask for ---- */
+
+/* Adds a slab to the class: the kept empty one, else one of the pool.  Opens the lock for the pool. */
+static bool add_slab_relocking(hk_heap_t *heap, unsigned class_index)
+{
+    hk_slab_t *slab = take_empty(heap, class_index);
+    if (slab != NULL) {
+        heap->own_acquires++;
+    } else {
+        if (++heap->acquires % ACQUIRES_PER_EPOCH == 0) {
+            end_epoch_locked(heap, EPOCH_MAGAZINES);
+        }
+        hk_lock_release(&heap->lock, HK_RANK_HEAP);
+        slab = hk_pool_acquire(heap->pool, heap, hk_class_info[class_index].units,
+                               (uint8_t)class_index);
+        hk_lock_acquire(&heap->lock, HK_RANK_HEAP);
+        if (slab == NULL) {
+            return false;
+        }
+        hk_slab_start(slab, heap->owner);
+    }
+    link_slab(heap, slab, bucket_of(slab));
+    return true;
+}
+
+/* The lowest address must be popped first: a program's next blocks then lie in order. */
+static void reverse(void **blocks, unsigned count)
+{
+    for (unsigned low = 0, high = count - 1; low < high; low++, high--) {
+        void *block = blocks[low];
+        blocks[low] = blocks[high];
+        blocks[high] = block;
+    }
+}
+
+hk_magazine_t *hk_heap_load(hk_heap_t *heap, unsigned class_index, hk_magazine_t *empty,
+                            unsigned kind)
+{
+    hk_lock_acquire(&heap->lock, HK_RANK_HEAP);
+    drain_inbox_locked(heap);
+    tick_locked(heap);
+    hk_magazine_t *loaded = pop_depot(heap, class_index);
+    if (loaded == NULL) {
+        hk_magazine_t *target = empty;
+        if (empty == NULL || empty->kind < kind) {
+            target = take_spare(heap, kind);
+            target = target != NULL ? target : empty;
+        }
+        unsigned most = hk_policy_magazine_blocks(hk_class_info[class_index].block_bytes);
+        unsigned count = 0;
+        if (target != NULL) {
+            most = most < target->capacity ? most : target->capacity;
+            do {
+                count = take_blocks_locked(heap, class_index, target->slot, most);
+            } while (count == 0 && add_slab_relocking(heap, class_index));
+        }
+        if (count > 0) {
+            reverse(target->slot, count);
+            target->count = (uint16_t)count;
+            target->capacity = (uint16_t)most;
+            loaded = target;
+        } else if (target != NULL && target != empty) {
+            keep_spare(heap, target);
+        }
+    }
+    if (loaded != NULL && loaded != empty && empty != NULL) {
+        keep_spare(heap, empty);
+    }
+    hk_lock_release(&heap->lock, HK_RANK_HEAP);
+    return loaded;
+}
+
+hk_magazine_t *hk_heap_unload(hk_heap_t *heap, unsigned class_index, hk_magazine_t *full,
+                              unsigned kind)
+{
+    hk_lock_acquire(&heap->lock, HK_RANK_HEAP);
+    tick_locked(heap);
+    hk_magazine_t *empty = take_spare(heap, kind);
+    if (empty == NULL) {
+        dissolve_locked(heap, full);
+        empty = full;
+    } else {
+        unsigned most = hk_policy_magazine_blocks(hk_class_info[class_index].block_bytes);
+        empty->capacity = (uint16_t)(most < empty->capacity ? most : empty->capacity);
+        full->class_index = (uint16_t)class_index;
+        push_depot(heap, class_index, full);
+    }
+    hk_lock_release(&heap->lock, HK_RANK_HEAP);
+    return empty;
+}
+
+hk_magazine_t *hk_heap_take_magazine(hk_heap_t *heap, unsigned kind)
+{
+    hk_lock_acquire(&heap->lock, HK_RANK_HEAP);
+    hk_magazine_t *magazine = take_spare(heap, kind);
+    hk_lock_release(&heap->lock, HK_RANK_HEAP);
+    return magazine;
+}
+
+void hk_heap_dissolve(hk_heap_t *heap, hk_magazine_t *magazine)
+{
+    hk_lock_acquire(&heap->lock, HK_RANK_HEAP);
+    dissolve_locked(heap, magazine);
+    keep_spare(heap, magazine);
+    hk_lock_release(&heap->lock, HK_RANK_HEAP);
+}
+
+void hk_heap_hand_over(hk_heap_t *heap, hk_magazine_t *magazine)
+{
+    hk_magazine_t *head = hk_load_relaxed(&heap->inbox); /* relaxed: the CAS orders */
+    do {
+        magazine->next = head;
+        /* release: pairs with the exchange in drain_inbox_locked.  The inbox is only ever taken whole, so that a head which comes
+         * back is still the head (no ABA). */
+    } while (!hk_cas_acq_rel(&heap->inbox, &head, magazine));
+    /* relaxed, and not even atomic as a whole: a hint that bounds the inbox roughly */
+    uint32_t count = hk_load_relaxed(&heap->inbox_count) + 1;
+    hk_store_relaxed(&heap->inbox_count, count);
+    if (HK_UNLIKELY(count > HK_INBOX_MAGAZINES) &&
+        hk_lock_try_acquire(&heap->lock, HK_RANK_HEAP)) {
+        drain_inbox_locked(heap);
+        tick_locked(heap);
+        hk_lock_release(&heap->lock, HK_RANK_HEAP);
+    }
+}
+
+void *hk_heap_take_block(hk_heap_t *heap, unsigned class_index)
+{
+    void *block = NULL;
+    hk_lock_acquire(&heap->lock, HK_RANK_HEAP);
+    while (take_blocks_locked(heap, class_index, &block, 1) == 0 &&
+           add_slab_relocking(heap, class_index)) {
+    }
+    hk_lock_release(&heap->lock, HK_RANK_HEAP);
+    return block;
+}
+
+void hk_heap_put_block(hk_heap_t *heap, hk_slab_t *slab, void *block)
+{
+    hk_lock_acquire(&heap->lock, HK_RANK_HEAP);
+    put_block_locked(heap, slab, block);
+    hk_lock_release(&heap->lock, HK_RANK_HEAP);
+}
+
+void hk_heap_delete(hk_heap_t *heap)
+{
+    while (heap->large != NULL) {
+        hk_large_t *large = heap->large;
+        heap->large = large->next;
+        hk_large_free(large);
+    }
+    for (unsigned kind = 0; kind < HK_MAGAZINE_KINDS; kind++) {
+        hk_magazine_t *magazine;
+        while ((magazine = hk_magazine_pop_list(&heap->spare[kind])) != NULL) {
+            hk_meta_free(HK_META_MAGAZINE + kind, magazine);
+        }
+    }
+    hk_pool_destroy(heap->pool);
+    hk_meta_free(HK_META_HEAP, heap);
+}
+
+void hk_heap_reset(hk_heap_t *heap)
+{
+    hk_lock_reset(&heap->lock);
+    hk_store_relaxed(&heap->inbox, NULL);    /* relaxed: the child has one thread */
+    hk_store_relaxed(&heap->inbox_count, 0);
+}

@@ -1,0 +1,101 @@
+/*
+ * heap: the owner of slabs.  Threads work out of their caches and come here for a whole magazine at a time.
+ *
+ * lock(heap) guards everything but the inbox.  A heap is used by one thread while threads are few, by several beyond that; one that
+ * no thread uses is parked and its content lies in the shared pool.  The lock may be taken by any thread, to drain the inbox or to
+ * give memory back in the owners' place.
+ */
+#ifndef HK_HEAP_H
+#define HK_HEAP_H
+
+#include "lock.h"
+#include "magazine.h"
+#include "policy.h"
+#include "pool.h"
+
+enum {
+    HK_SLAB_BUCKETS = 4,   /* partial slabs by fullness, the fullest first */
+    HK_HEAPS_MAX = 4096,   /* threads' heaps */
+    HK_EMPTY_UNITS_MAX = 8, /* in empty slabs that a heap keeps */
+};
+
+struct hk_large;
+
+typedef struct hk_depot {
+    hk_magazine_t *stack; /* lock(heap) */
+    uint32_t count;       /* lock(heap): magazines */
+    uint32_t low_water;   /* lock(heap): the fewest there were in this epoch: what the working set does not need */
+} hk_depot_t;
+
+typedef struct hk_heap_class {
+    hk_slab_t *partial[HK_SLAB_BUCKETS]; /* lock(heap): slabs with some blocks free */
+    hk_slab_t *empty;                    /* lock(heap): one with all blocks free, kept */
+    hk_depot_t depot;
+} hk_heap_class_t;
+
+typedef struct hk_heap {
+    hk_lock_t lock;
+    uint16_t owner;               /* const: in the near table; HK_OWNER_NONE for first-class heaps */
+    uint16_t empty_units;         /* lock(heap): in the kept empty slabs */
+    uint32_t operations;          /* lock(heap): until the next look at the clock */
+    uint32_t acquires;            /* lock(heap): slabs from the pool */
+    uint32_t threads;             /* lock(caches) */
+    uint64_t epoch_ms;            /* lock(heap): when the epoch began */
+    uint64_t own_acquires;        /* lock(heap): stage 0.5 */
+    uint64_t inbox_magazines;     /* lock(heap): received so far */
+    hk_pool_t *pool;              /* const: the shared pool, or its own */
+    struct hk_large *large;       /* lock(heap): direct mappings in use */
+    struct hk_heap *next;         /* lock(caches): first-class heaps */
+    struct hk_heap *prev;         /* lock(caches) */
+    hk_magazine_t *spare[HK_MAGAZINE_KINDS]; /* lock(heap): empty ones */
+    uint16_t spare_count[HK_MAGAZINE_KINDS]; /* lock(heap) */
+    hk_heap_class_t classes[HK_CLASS_COUNT];
+    _Alignas(HK_CACHE_LINE) _Atomic(hk_magazine_t *) inbox; /* atomic: pushed by anyone, taken whole under the lock */
+    _Atomic uint32_t inbox_count; /* atomic: a hint */
+} hk_heap_t;
+
+/* Threads' heaps by owner. */
+extern _Atomic(hk_heap_t *) hk_heap_table[HK_HEAPS_MAX];
+
+/* A heap with nothing in it.  A NULL pool gives it one of its own. */
+hk_heap_t *hk_heap_new(uint16_t owner, hk_pool_t *pool);
+
+/* Frees a heap with a pool of its own and everything in it. */
+void hk_heap_delete(hk_heap_t *heap);
+
+/* Exchanges an empty magazine (or NULL) for one with at least one block of the class; NULL if there is no memory, and the empty
+ * one stays with the caller.  kind is the size the caller would like. */
+hk_magazine_t *hk_heap_load(hk_heap_t *heap, unsigned class_index, hk_magazine_t *empty,
+                            unsigned kind);
+
+/* Exchanges a magazine with blocks of the class for an empty one.  Never fails. */
+hk_magazine_t *hk_heap_unload(hk_heap_t *heap, unsigned class_index, hk_magazine_t *full,
+                              unsigned kind);
+
+/* An empty magazine for blocks of other heaps, the largest kind; NULL if there is no memory. */
+hk_magazine_t *hk_heap_take_magazine(hk_heap_t *heap, unsigned kind);
+
+/* Puts all blocks of the magazine back into slabs, and keeps or frees the magazine.  All must be the heap's. */
+void hk_heap_dissolve(hk_heap_t *heap, hk_magazine_t *magazine);
+
+/* Hands a magazine with blocks of this heap over, from any thread: one atomic operation. */
+void hk_heap_hand_over(hk_heap_t *heap, hk_magazine_t *magazine);
+
+/* One block, past all magazines: for first-class heaps and for threads without a cache. */
+void *hk_heap_take_block(hk_heap_t *heap, unsigned class_index);
+void hk_heap_put_block(hk_heap_t *heap, hk_slab_t *slab, void *block);
+
+/* Drains the inbox and dissolves every depot.  Slabs that this empties go to the pool. */
+void hk_heap_reclaim(hk_heap_t *heap);
+
+/* What an epoch does, if one has passed: drains the inbox and dissolves what the working set does not need.  Passes by a heap
+ * whose lock is held. */
+void hk_heap_decay(hk_heap_t *heap, uint64_t now_ms);
+
+/* Ends the process with a message on a block that hk_slab_put refused. */
+HK_COLD _Noreturn void hk_heap_reject(hk_put_result_t result, const void *block);
+
+/* In a forked child: the inbox may have been caught half-way and is dropped. */
+void hk_heap_reset(hk_heap_t *heap);
+
+#endif

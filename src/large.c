@@ -1,0 +1,196 @@
+/*
+ * large: see large.h.
+ */
+#include "large.h"
+
+#include "lock.h"
+#include "meta.h"
+#include "os.h"
+#include "policy.h"
+
+enum { KEPT_MAX = 16, KEPT_WASTE_SHIFT = 3 }; /* a kept mapping serves down to 7/8 of its size */
+
+static struct {
+    hk_lock_t lock;
+    unsigned count;             /* lock(large) */
+    size_t kept_bytes;          /* lock(large) */
+    hk_large_t *kept[KEPT_MAX]; /* lock(large) */
+    _Atomic size_t used_bytes;  /* atomic: a statistic */
+} cache;
+
+static void unmap_large(hk_large_t *large)
+{
+    hk_os_unmap(large->address, large->bytes);
+    hk_meta_free(HK_META_LARGE, large);
+}
+
+static hk_large_t *remove_kept_locked(unsigned at)
+{
+    hk_large_t *large = cache.kept[at];
+    cache.kept[at] = cache.kept[--cache.count];
+    cache.kept_bytes -= large->bytes;
+    return large;
+}
+
+/* The smallest kept mapping that fits without much waste. */
+static hk_large_t *take_kept(size_t bytes, size_t alignment)
+{
+    hk_large_t *found = NULL;
+    hk_lock_acquire(&cache.lock, HK_RANK_LARGE);
+    unsigned best = KEPT_MAX;
+    for (unsigned i = 0; i < cache.count; i++) {
+        const hk_large_t *large = cache.kept[i];
+        if (large->bytes >= bytes && large->bytes - bytes <= large->bytes >> KEPT_WASTE_SHIFT &&
+            ((uintptr_t)large->address & (alignment - 1)) == 0 &&
+            (best == KEPT_MAX || large->bytes < cache.kept[best]->bytes)) {
+            best = i;
+        }
+    }
+    if (best != KEPT_MAX) {
+        found = remove_kept_locked(best);
+    }
+    hk_lock_release(&cache.lock, HK_RANK_LARGE);
+    return found;
+}
+
+/* The oldest kept mapping freed at or before the time, out of the cache; NULL if there is none. */
+static hk_large_t *take_oldest(uint64_t until_ms)
+{
+    hk_large_t *found = NULL;
+    hk_lock_acquire(&cache.lock, HK_RANK_LARGE);
+    unsigned oldest = KEPT_MAX;
+    for (unsigned i = 0; i < cache.count; i++) {
+        if (cache.kept[i]->freed_ms <= until_ms &&
+            (oldest == KEPT_MAX || cache.kept[i]->freed_ms < cache.kept[oldest]->freed_ms)) {
+            oldest = i;
+        }
+    }
+    if (oldest != KEPT_MAX) {
+        found = remove_kept_locked(oldest);
+    }
+    hk_lock_release(&cache.lock, HK_RANK_LARGE);
+    return found;
+}
+
+size_t hk_large_decay(uint64_t until_ms)
+{
+    size_t bytes = 0;
+    hk_large_t *large;
+    while ((large = take_oldest(until_ms)) != NULL) {
+        bytes += large->bytes;
+        unmap_large(large);
+    }
+    return bytes;
+}
+
+static void give_back_before_growth(size_t bytes)
+{
+    for (size_t given = 0; given < bytes;) {
+        hk_large_t *large = take_oldest(UINT64_MAX);
+        if (large == NULL) {
+            return;
+        }
+        given += large->bytes;
+        unmap_large(large);
+    }
+}
+
+static hk_large_t *map_large(size_t bytes, size_t alignment)
+{
+    hk_large_t *large = hk_meta_allocate(HK_META_LARGE, sizeof *large);
+    if (large == NULL) {
+        return NULL;
+    }
+    char *address = hk_os_map(bytes, alignment);
+    if (address == NULL) {
+        hk_meta_free(HK_META_LARGE, large);
+        return NULL;
+    }
+    *large = (hk_large_t){.region = {HK_REGION_LARGE}, .fresh = true, .address = address, .bytes = bytes};
+    return large;
+}
+
+hk_large_t *hk_large_allocate(size_t bytes, size_t alignment)
+{
+    bytes = hk_align_up(bytes, hk_os_page_bytes());
+    if (alignment < HK_SUPERSLAB_BYTES) {
+        alignment = HK_SUPERSLAB_BYTES;
+    }
+    hk_large_t *large = take_kept(bytes, alignment);
+    if (large == NULL) {
+        give_back_before_growth(bytes);
+        large = map_large(bytes, alignment);
+    }
+    if (large == NULL) {
+        return NULL;
+    }
+    if (!hk_registry_insert(large->address, &large->region)) {
+        unmap_large(large);
+        return NULL;
+    }
+    hk_add_relaxed(&cache.used_bytes, large->bytes); /* relaxed: a statistic */
+    return large;
+}
+
+void hk_large_free(hk_large_t *large)
+{
+    hk_registry_remove(large->address);
+    hk_sub_relaxed(&cache.used_bytes, large->bytes); /* relaxed: a statistic */
+    large->fresh = false;
+    large->freed_ms = hk_os_clock_ms();
+    bool kept = false;
+    hk_lock_acquire(&cache.lock, HK_RANK_LARGE);
+    if (cache.count < KEPT_MAX && large->bytes <= HK_LARGE_CACHE_BYTES - cache.kept_bytes) {
+        cache.kept[cache.count++] = large;
+        cache.kept_bytes += large->bytes;
+        kept = true;
+    }
+    hk_lock_release(&cache.lock, HK_RANK_LARGE);
+    if (!kept) {
+        unmap_large(large);
+    }
+}
+
+bool hk_large_resize(hk_large_t *large, size_t bytes)
+{
+    bytes = hk_align_up(bytes, hk_os_page_bytes());
+    size_t old_bytes = large->bytes;
+    if (bytes < old_bytes) {
+        hk_os_unmap(large->address + bytes, old_bytes - bytes);
+    } else if (bytes > old_bytes && !hk_os_resize(large->address, old_bytes, bytes)) {
+        char *old = large->address;
+        hk_registry_remove(old);
+        char *moved = hk_os_move(old, old_bytes, bytes, HK_SUPERSLAB_BYTES);
+        if (moved == NULL || !hk_registry_insert(moved, &large->region)) {
+            if (moved != NULL) { /* back to where it was: nobody else can have taken its place in the registry */
+                moved = hk_os_move(moved, bytes, old_bytes, HK_SUPERSLAB_BYTES);
+                old = moved != NULL ? moved : old;
+            }
+            large->address = old;
+            (void)hk_registry_insert(old, &large->region);
+            return false;
+        }
+        large->address = moved;
+    }
+    large->bytes = bytes;
+    hk_add_relaxed(&cache.used_bytes, bytes - old_bytes); /* relaxed: a statistic; wraps as it should */
+    return true;
+}
+
+size_t hk_large_used_bytes(void)
+{
+    return hk_load_relaxed(&cache.used_bytes); /* relaxed: a statistic */
+}
+
+size_t hk_large_kept_bytes(void)
+{
+    hk_lock_acquire(&cache.lock, HK_RANK_LARGE);
+    size_t bytes = cache.kept_bytes;
+    hk_lock_release(&cache.lock, HK_RANK_LARGE);
+    return bytes;
+}
+
+void hk_large_reset_lock(void)
+{
+    hk_lock_reset(&cache.lock);
+}

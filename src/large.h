@@ -1,0 +1,43 @@
+/*
+ * large: direct mappings, one to a block, for what does not fit a superslab.
+ *
+ * A mapping starts at a multiple of 2 MiB, so that nothing else shares its place in the registry.  Freed mappings are kept for a
+ * while for reuse: lock(large); they are not in the registry then.  Descriptors in use belong to a heap: lock(heap) guards the links.
+ */
+#ifndef HK_LARGE_H
+#define HK_LARGE_H
+
+#include "registry.h"
+
+struct hk_heap;
+
+typedef struct hk_large {
+    hk_region_t region;
+    bool fresh;            /* const while in use: the pages are as the system zeroed them */
+    char *address;         /* owner: who holds the block */
+    size_t bytes;          /* owner: mapped, a multiple of the page size */
+    struct hk_heap *heap;  /* const while in use */
+    struct hk_large *next; /* lock(heap) */
+    struct hk_large *prev; /* lock(heap) */
+    uint64_t freed_ms;     /* lock(large): while kept */
+} hk_large_t;
+
+/* A block of at least bytes at a multiple of alignment; NULL if there is no memory.  Reuses a kept mapping that fits; else gives
+ * kept ones back before it grows the process. */
+hk_large_t *hk_large_allocate(size_t bytes, size_t alignment);
+
+void hk_large_free(hk_large_t *large);
+
+/* Resizes the block, moving it without a copy if it must; false leaves it as it was. */
+bool hk_large_resize(hk_large_t *large, size_t bytes);
+
+/* Gives kept mappings back that were freed at or before the time; returns their bytes. */
+size_t hk_large_decay(uint64_t until_ms);
+
+size_t hk_large_used_bytes(void);
+size_t hk_large_kept_bytes(void);
+
+/* In a forked child. */
+void hk_large_reset_lock(void);
+
+#endif

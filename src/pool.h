@@ -1,0 +1,68 @@
+/*
+ * pool: the slabs that no heap owns.  The Shared Pool is the one instance for all threads' heaps; each first-class heap has a
+ * pool of its own, so that destroying it is freeing whole superslabs.
+ *
+ * lock(pool) guards it.  It is never held across a mapping call.  Superslabs with free units are kept in lists by the number of
+ * free units, so that the fullest is found first and the others drain.
+ */
+#ifndef HK_POOL_H
+#define HK_POOL_H
+
+#include "lock.h"
+#include "superslab.h"
+
+typedef enum hk_stage {
+    HK_STAGE_OWN,    /* 0.5: an empty slab that the heap still has */
+    HK_STAGE_WARM,   /* 1: empty units that are still committed */
+    HK_STAGE_UNUSED, /* 2: unused units of a superslab that is mapped */
+    HK_STAGE_NEW,    /* 3: a new superslab */
+    HK_STAGE_COUNT,
+} hk_stage_t;
+
+typedef struct hk_pool {
+    hk_lock_t lock;
+    uint32_t warm_units;        /* lock(pool): free and dirty */
+    uint64_t used_units;        /* lock(pool): in slabs */
+    uint64_t superslabs;        /* lock(pool) */
+    uint64_t purged_units;      /* lock(pool): so far */
+    uint64_t acquires[HK_STAGE_COUNT]; /* lock(pool): by stage; HK_STAGE_OWN is counted by the heaps */
+    hk_superslab_t *by_free[HK_SUPERSLAB_UNITS + 1]; /* lock(pool): lists by free units; 0 are the full ones */
+} hk_pool_t;
+
+extern hk_pool_t hk_shared_pool;
+
+/* A slab of units for the heap, by stages 1 to 3; NULL if there is no memory.  Its class and span_bytes are the caller's to set
+ * before anyone else sees it. */
+hk_slab_t *hk_pool_acquire(hk_pool_t *pool, struct hk_heap *heap, unsigned units, uint8_t class_index);
+
+/* Takes a slab back.  Never calls the system: hk_pool_maintain does. */
+void hk_pool_release(hk_pool_t *pool, hk_slab_t *slab);
+
+/* Extends the slab of a single block by the units behind it, if they are free. */
+bool hk_pool_extend(hk_pool_t *pool, hk_slab_t *slab, unsigned units);
+
+/* Cuts the slab of a single block down to units. */
+void hk_pool_cut(hk_pool_t *pool, hk_slab_t *slab, unsigned units);
+
+/* Gives units beyond keep_units, and empty superslabs beyond keep_superslabs, back to the system.  Call without any lock held;
+ * returns the bytes given back. */
+size_t hk_pool_purge(hk_pool_t *pool, uint32_t keep_units, uint32_t keep_superslabs);
+
+/* hk_pool_purge to what the policy keeps, if there is more; cheap otherwise. */
+void hk_pool_maintain(hk_pool_t *pool);
+
+/* Unmaps every superslab of a pool that no thread uses any more. */
+void hk_pool_destroy(hk_pool_t *pool);
+
+/* Between the parts of the pool: list handling, in pool_common.c. */
+void hk_pool_link_locked(hk_pool_t *pool, hk_superslab_t *superslab);
+void hk_pool_unlink_locked(hk_pool_t *pool, hk_superslab_t *superslab);
+void hk_pool_set_free_locked(hk_pool_t *pool, hk_superslab_t *superslab, uint32_t free_units);
+
+/* A mask of count bits from the first. */
+static inline uint32_t hk_pool_mask(unsigned first, unsigned count)
+{
+    return (uint32_t)(((1ull << count) - 1) << first);
+}
+
+#endif

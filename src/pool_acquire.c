@@ -1,0 +1,123 @@
+/*
+ * pool, acquiring: stages 1 to 3.  See pool.h.
+ */
+#include "log.h"
+#include "pool.h"
+
+/* A list is searched this far for a run of units; then a fresh superslab is the better answer. */
+enum { SEARCH_DEPTH = 8 };
+
+/* The lowest unit of a run of units in the mask, or -1. */
+static int find_run(uint32_t mask, unsigned units)
+{
+    for (unsigned done = 1; done < units;) { /* keeps the bits that start a run of `done` and grows it */
+        unsigned step = done < units - done ? done : units - done;
+        mask &= mask >> step;
+        done += step;
+    }
+    return mask == 0 ? -1 : __builtin_ctz(mask);
+}
+
+/* Finds a run of free units, the fullest superslab first; only among committed ones if warm. */
+static hk_superslab_t *find_superslab(hk_pool_t *pool, unsigned units, bool warm, int *first)
+{
+    for (unsigned list = units; list <= HK_SUPERSLAB_UNITS; list++) {
+        hk_superslab_t *superslab = pool->by_free[list];
+        for (int depth = 0; superslab != NULL && depth < SEARCH_DEPTH; depth++) {
+            uint32_t mask = superslab->free_units & (warm ? superslab->dirty_units : UINT32_MAX);
+            *first = find_run(mask, units);
+            if (*first >= 0) {
+                return superslab;
+            }
+            superslab = superslab->next;
+        }
+    }
+    return NULL;
+}
+
+/* Takes the units out of the superslab, and makes them one slab. */
+static hk_slab_t *take_units(hk_pool_t *pool, hk_superslab_t *superslab, unsigned first,
+                             unsigned units, struct hk_heap *heap, uint8_t class_index)
+{
+    uint32_t mask = hk_pool_mask(first, units);
+    hk_slab_t *slab = &superslab->slabs[first];
+    hk_assert(2, (superslab->free_units & mask) == mask);
+    slab->fresh = (superslab->dirty_units & mask) == 0;
+    pool->warm_units -= (uint32_t)__builtin_popcount(superslab->dirty_units & mask);
+    pool->used_units += units;
+    hk_pool_set_free_locked(pool, superslab, superslab->free_units & ~mask);
+    superslab->dirty_units |= mask;
+    for (unsigned unit = first; unit < first + units; unit++) {
+        superslab->slab_of[unit] = (uint8_t)first;
+    }
+    slab->heap = heap;
+    slab->class_index = class_index;
+    slab->units = (uint8_t)units;
+    return slab;
+}
+
+static hk_slab_t *acquire_locked(hk_pool_t *pool, struct hk_heap *heap, unsigned units,
+                                 uint8_t class_index)
+{
+    int first = -1;
+    hk_stage_t stage = HK_STAGE_WARM;
+    hk_superslab_t *superslab = NULL;
+    if (pool->warm_units >= units) {
+        superslab = find_superslab(pool, units, true, &first);
+    }
+    if (superslab == NULL) {
+        stage = HK_STAGE_UNUSED;
+        superslab = find_superslab(pool, units, false, &first);
+    }
+    if (superslab == NULL) {
+        return NULL;
+    }
+    pool->acquires[stage]++;
+    return take_units(pool, superslab, (unsigned)first, units, heap, class_index);
+}
+
+hk_slab_t *hk_pool_acquire(hk_pool_t *pool, struct hk_heap *heap, unsigned units,
+                           uint8_t class_index)
+{
+    hk_lock_acquire(&pool->lock, HK_RANK_POOL);
+    hk_slab_t *slab = acquire_locked(pool, heap, units, class_index);
+    hk_lock_release(&pool->lock, HK_RANK_POOL);
+    if (slab != NULL) {
+        return slab;
+    }
+    hk_superslab_t *superslab = hk_superslab_allocate(pool);
+    if (superslab == NULL) {
+        return NULL;
+    }
+    hk_lock_acquire(&pool->lock, HK_RANK_POOL);
+    hk_pool_link_locked(pool, superslab);
+    pool->superslabs++;
+    pool->acquires[HK_STAGE_NEW]++;
+    slab = take_units(pool, superslab, 0, units, heap, class_index);
+    hk_lock_release(&pool->lock, HK_RANK_POOL);
+    return slab;
+}
+
+bool hk_pool_extend(hk_pool_t *pool, hk_slab_t *slab, unsigned units)
+{
+    hk_superslab_t *superslab = slab->superslab;
+    unsigned first = slab->first_unit + slab->units;
+    unsigned more = units - slab->units;
+    if (slab->first_unit + units > HK_SUPERSLAB_UNITS) {
+        return false;
+    }
+    hk_lock_acquire(&pool->lock, HK_RANK_POOL);
+    uint32_t mask = hk_pool_mask(first, more);
+    bool possible = (superslab->free_units & mask) == mask;
+    if (possible) {
+        uint8_t whole = slab->first_unit;
+        struct hk_heap *heap = slab->heap;
+        take_units(pool, superslab, first, more, heap, HK_CLASS_SPAN)->units = 0;
+        for (unsigned unit = first; unit < first + more; unit++) {
+            superslab->slab_of[unit] = whole;
+        }
+        slab->units = (uint8_t)units;
+    }
+    hk_lock_release(&pool->lock, HK_RANK_POOL);
+    return possible;
+}

@@ -1,0 +1,50 @@
+/*
+ * pool, common part: the lists of superslabs, and the end of a pool.  See pool.h.
+ */
+#include "log.h"
+#include "pool.h"
+
+hk_pool_t hk_shared_pool;
+
+void hk_pool_link_locked(hk_pool_t *pool, hk_superslab_t *superslab)
+{
+    hk_assert(2, hk_lock_is_held(&pool->lock));
+    hk_superslab_t **list = &pool->by_free[__builtin_popcount(superslab->free_units)];
+    superslab->prev = NULL;
+    superslab->next = *list;
+    if (*list != NULL) {
+        (*list)->prev = superslab;
+    }
+    *list = superslab;
+}
+
+void hk_pool_unlink_locked(hk_pool_t *pool, hk_superslab_t *superslab)
+{
+    hk_assert(2, hk_lock_is_held(&pool->lock));
+    if (superslab->prev != NULL) {
+        superslab->prev->next = superslab->next;
+    } else {
+        pool->by_free[__builtin_popcount(superslab->free_units)] = superslab->next;
+    }
+    if (superslab->next != NULL) {
+        superslab->next->prev = superslab->prev;
+    }
+}
+
+void hk_pool_set_free_locked(hk_pool_t *pool, hk_superslab_t *superslab, uint32_t free_units)
+{
+    hk_pool_unlink_locked(pool, superslab);
+    superslab->free_units = free_units;
+    hk_pool_link_locked(pool, superslab);
+}
+
+void hk_pool_destroy(hk_pool_t *pool)
+{
+    for (unsigned list = 0; list <= HK_SUPERSLAB_UNITS; list++) {
+        while (pool->by_free[list] != NULL) {
+            hk_superslab_t *superslab = pool->by_free[list];
+            pool->by_free[list] = superslab->next;
+            hk_superslab_free(superslab);
+        }
+    }
+}

@@ -1,0 +1,156 @@
+/*
+ * pool, releasing: taking slabs back, and giving memory back to the system.  See pool.h.
+ */
+#include "log.h"
+#include "os.h"
+#include "policy.h"
+#include "pool.h"
+
+/* Empty superslabs that one purge takes out of the pool at a time. */
+enum { PURGE_BATCH = 16 };
+
+static void return_units_locked(hk_pool_t *pool, hk_superslab_t *superslab, unsigned first,
+                                unsigned units)
+{
+    uint32_t mask = hk_pool_mask(first, units);
+    hk_assert(2, (superslab->free_units & mask) == 0);
+    pool->warm_units += units;
+    pool->used_units -= units;
+    for (unsigned unit = first; unit < first + units; unit++) {
+        superslab->slab_of[unit] = (uint8_t)unit;
+        superslab->slabs[unit].units = 0;
+    }
+    hk_pool_set_free_locked(pool, superslab, superslab->free_units | mask);
+}
+
+void hk_pool_release(hk_pool_t *pool, hk_slab_t *slab)
+{
+    hk_lock_acquire(&pool->lock, HK_RANK_POOL);
+    return_units_locked(pool, slab->superslab, slab->first_unit, slab->units);
+    hk_lock_release(&pool->lock, HK_RANK_POOL);
+}
+
+void hk_pool_cut(hk_pool_t *pool, hk_slab_t *slab, unsigned units)
+{
+    unsigned surplus = slab->units - units;
+    hk_lock_acquire(&pool->lock, HK_RANK_POOL);
+    slab->units = (uint8_t)units;
+    return_units_locked(pool, slab->superslab, slab->first_unit + units, surplus);
+    hk_lock_release(&pool->lock, HK_RANK_POOL);
+}
+
+/* Takes up to PURGE_BATCH empty superslabs beyond keep out of the pool; returns how many. */
+static unsigned take_empty_locked(hk_pool_t *pool, uint32_t keep, hk_superslab_t **taken)
+{
+    unsigned count = 0;
+    hk_superslab_t *next = pool->by_free[HK_SUPERSLAB_UNITS];
+    for (uint32_t kept = 0; next != NULL && count < PURGE_BATCH; kept++) {
+        hk_superslab_t *superslab = next;
+        next = superslab->next;
+        if (kept < keep) {
+            continue;
+        }
+        hk_pool_unlink_locked(pool, superslab);
+        pool->warm_units -= (uint32_t)__builtin_popcount(superslab->dirty_units);
+        pool->superslabs--;
+        taken[count++] = superslab;
+    }
+    return count;
+}
+
+static size_t free_empty_superslabs(hk_pool_t *pool, uint32_t keep)
+{
+    hk_superslab_t *taken[PURGE_BATCH];
+    size_t bytes = 0;
+    unsigned count;
+    do {
+        hk_lock_acquire(&pool->lock, HK_RANK_POOL);
+        count = take_empty_locked(pool, keep, taken);
+        for (unsigned i = 0; i < count; i++) {
+            pool->purged_units += (uint32_t)__builtin_popcount(taken[i]->dirty_units);
+        }
+        hk_lock_release(&pool->lock, HK_RANK_POOL);
+        for (unsigned i = 0; i < count; i++) {
+            bytes += HK_UNIT_BYTES * (size_t)__builtin_popcount(taken[i]->dirty_units);
+            hk_superslab_free(taken[i]);
+        }
+    } while (count == PURGE_BATCH);
+    return bytes;
+}
+
+/* The emptiest superslab that has committed free units. */
+static hk_superslab_t *find_warm_locked(const hk_pool_t *pool)
+{
+    for (unsigned list = HK_SUPERSLAB_UNITS; list > 0; list--) {
+        for (hk_superslab_t *s = pool->by_free[list]; s != NULL; s = s->next) {
+            if ((s->free_units & s->dirty_units) != 0) {
+                return s;
+            }
+        }
+    }
+    return NULL;
+}
+
+static bool purge_units(hk_superslab_t *superslab, uint32_t mask)
+{
+    bool done = true;
+    while (mask != 0) { /* run by run */
+        unsigned first = (unsigned)__builtin_ctz(mask);
+        unsigned units = mask >> first == UINT32_MAX ? 32 : (unsigned)__builtin_ctz(~(mask >> first));
+        done &= hk_os_purge(superslab->base + ((size_t)first << HK_UNIT_SHIFT),
+                            (size_t)units << HK_UNIT_SHIFT);
+        mask &= ~hk_pool_mask(first, units);
+    }
+    return done;
+}
+
+/* Purges one superslab's warm units.  They are nobody's while the lock is open for the system call. */
+static size_t purge_one(hk_pool_t *pool, uint32_t keep_units)
+{
+    size_t bytes = 0;
+    hk_lock_acquire(&pool->lock, HK_RANK_POOL);
+    hk_superslab_t *superslab = pool->warm_units > keep_units ? find_warm_locked(pool) : NULL;
+    if (superslab != NULL) {
+        uint32_t mask = superslab->free_units & superslab->dirty_units;
+        uint32_t units = (uint32_t)__builtin_popcount(mask);
+        pool->warm_units -= units;
+        hk_pool_set_free_locked(pool, superslab, superslab->free_units & ~mask);
+        hk_lock_release(&pool->lock, HK_RANK_POOL);
+        bool done = purge_units(superslab, mask);
+        hk_lock_acquire(&pool->lock, HK_RANK_POOL);
+        hk_pool_set_free_locked(pool, superslab, superslab->free_units | mask);
+        if (done) {
+            superslab->dirty_units &= ~mask;
+            pool->purged_units += units;
+            bytes = (size_t)units << HK_UNIT_SHIFT;
+        } else {
+            pool->warm_units += units;
+        }
+    }
+    hk_lock_release(&pool->lock, HK_RANK_POOL);
+    return bytes;
+}
+
+size_t hk_pool_purge(hk_pool_t *pool, uint32_t keep_units, uint32_t keep_superslabs)
+{
+    size_t bytes = free_empty_superslabs(pool, keep_superslabs);
+    size_t more;
+    do {
+        more = purge_one(pool, keep_units);
+        bytes += more;
+    } while (more != 0);
+    return bytes;
+}
+
+void hk_pool_maintain(hk_pool_t *pool)
+{
+    hk_lock_acquire(&pool->lock, HK_RANK_POOL);
+    uint32_t keep = hk_policy_warm_units(pool->used_units);
+    uint32_t keep_superslabs = hk_policy_empty_superslabs(pool->superslabs);
+    /* Purging begins well above what it leaves, so that it works in batches. */
+    bool due = pool->warm_units > keep + keep / 2;
+    hk_lock_release(&pool->lock, HK_RANK_POOL);
+    if (due) {
+        (void)hk_pool_purge(pool, keep, keep_superslabs);
+    }
+}

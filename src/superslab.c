@@ -1,0 +1,140 @@
+/*
+ * superslab: see superslab.h.
+ */
+#include "superslab.h"
+
+#include <string.h>
+
+#include "log.h"
+#include "meta.h"
+#include "os.h"
+
+static _Atomic uint64_t superslab_count;
+
+hk_superslab_t *hk_superslab_allocate(struct hk_pool *pool)
+{
+    hk_superslab_t *superslab = hk_meta_allocate(HK_META_SUPERSLAB, sizeof *superslab);
+    if (superslab == NULL) {
+        return NULL;
+    }
+    char *base = hk_os_map(HK_SUPERSLAB_BYTES, HK_SUPERSLAB_BYTES);
+    if (base != NULL) {
+        memset(superslab, 0, offsetof(hk_superslab_t, bitmaps));
+        superslab->region.kind = HK_REGION_SUPERSLAB;
+        superslab->free_units = UINT32_MAX;
+        superslab->base = base;
+        superslab->pool = pool;
+        for (unsigned unit = 0; unit < HK_SUPERSLAB_UNITS; unit++) {
+            hk_slab_t *slab = &superslab->slabs[unit];
+            slab->superslab = superslab;
+            slab->bitmap = superslab->bitmaps[unit];
+            slab->first_unit = (uint8_t)unit;
+            superslab->slab_of[unit] = (uint8_t)unit;
+        }
+        if (hk_registry_insert(base, &superslab->region)) {
+            hk_add_relaxed(&superslab_count, 1); /* relaxed: a statistic */
+            return superslab;
+        }
+        hk_os_unmap(base, HK_SUPERSLAB_BYTES);
+    }
+    hk_meta_free(HK_META_SUPERSLAB, superslab);
+    return NULL;
+}
+
+void hk_superslab_free(hk_superslab_t *superslab)
+{
+    hk_registry_remove(superslab->base);
+    hk_os_unmap(superslab->base, HK_SUPERSLAB_BYTES);
+    hk_meta_free(HK_META_SUPERSLAB, superslab);
+    hk_sub_relaxed(&superslab_count, 1); /* relaxed: a statistic */
+}
+
+uint64_t hk_superslab_count(void)
+{
+    return hk_load_relaxed(&superslab_count); /* relaxed: a statistic */
+}
+
+void hk_slab_start(hk_slab_t *slab, uint16_t owner)
+{
+    unsigned blocks = hk_class_info[slab->class_index].block_count;
+    unsigned words = (blocks + 63) / 64;
+    memset(slab->bitmap, 0xff, words * sizeof slab->bitmap[0]);
+    if (blocks % 64 != 0) {
+        slab->bitmap[words - 1] = (1ull << blocks % 64) - 1;
+    }
+    slab->free_blocks = (uint16_t)blocks;
+    slab->first_word = 0;
+    for (unsigned unit = 0; owner != HK_OWNER_NONE && unit < slab->units; unit++) {
+        uintptr_t address = (uintptr_t)hk_slab_base(slab) + ((uintptr_t)unit << HK_UNIT_SHIFT);
+        hk_registry_set_near(address, slab->class_index, owner);
+    }
+}
+
+void hk_slab_stop(hk_slab_t *slab, uint16_t owner)
+{
+    for (unsigned unit = 0; owner != HK_OWNER_NONE && unit < slab->units; unit++) {
+        uintptr_t address = (uintptr_t)hk_slab_base(slab) + ((uintptr_t)unit << HK_UNIT_SHIFT);
+        hk_registry_clear_near(address, slab->class_index, owner);
+    }
+}
+
+unsigned hk_slab_take(hk_slab_t *slab, void **blocks, unsigned count)
+{
+    size_t block_bytes = hk_class_info[slab->class_index].block_bytes;
+    char *base = hk_slab_base(slab);
+    unsigned taken = 0;
+    if (count > slab->free_blocks) {
+        count = slab->free_blocks;
+    }
+    unsigned word = slab->first_word;
+    while (taken < count) {
+        uint64_t bits = slab->bitmap[word];
+        while (bits != 0 && taken < count) {
+            size_t index = word * 64 + (unsigned)__builtin_ctzll(bits);
+            blocks[taken++] = base + index * block_bytes;
+            bits &= bits - 1;
+        }
+        slab->bitmap[word] = bits;
+        word += bits == 0;
+    }
+    slab->first_word = (uint16_t)word;
+    slab->free_blocks = (uint16_t)(slab->free_blocks - taken);
+    return taken;
+}
+
+/* The block's index, or UINT32_MAX if no block starts at the address. */
+static uint32_t index_of(const hk_slab_t *slab, const void *block)
+{
+    uint32_t offset = (uint32_t)((const char *)block - hk_slab_base(slab));
+    uint32_t index = hk_class_block_index(slab->class_index, offset);
+    const hk_class_info_t *info = &hk_class_info[slab->class_index];
+    return index * info->block_bytes == offset && index < info->block_count ? index : UINT32_MAX;
+}
+
+hk_put_result_t hk_slab_probe(const hk_slab_t *slab, const void *block)
+{
+    uint32_t index = index_of(slab, block);
+    if (index == UINT32_MAX) {
+        return HK_PUT_INTERIOR;
+    }
+    return (slab->bitmap[index / 64] >> index % 64 & 1) != 0 ? HK_PUT_DOUBLE : HK_PUT_DONE;
+}
+
+hk_put_result_t hk_slab_put(hk_slab_t *slab, const void *block)
+{
+    uint32_t index = index_of(slab, block);
+    if (HK_UNLIKELY(index == UINT32_MAX)) {
+        return HK_PUT_INTERIOR;
+    }
+    uint64_t bit = 1ull << index % 64;
+    uint64_t *word = &slab->bitmap[index / 64];
+    if (HK_UNLIKELY((*word & bit) != 0)) {
+        return HK_PUT_DOUBLE;
+    }
+    *word |= bit;
+    slab->free_blocks++;
+    if (index / 64 < slab->first_word) {
+        slab->first_word = (uint16_t)(index / 64);
+    }
+    return HK_PUT_DONE;
+}

@@ -1,0 +1,109 @@
+/*
+ * superslab: a 2 MiB-aligned mapping cut into 32 units of 64 KiB, and slabs made of them.
+ *
+ * A slab is one unit or a run of them and holds blocks of one class, or one single block (HK_CLASS_SPAN).  Slab headers and block
+ * bitmaps live in the descriptor, apart from the blocks.  hk_superslab_allocate and hk_superslab_free are the only way in and out.
+ * A set bit in a slab's bitmap is a block that lies free in the slab; blocks in magazines count as handed out.
+ *
+ * A superslab belongs to a pool: lock(pool) guards the unit masks and the list links; a slab's header and bitmap belong to the
+ * heap that acquired it: lock(heap).
+ */
+#ifndef HK_SUPERSLAB_H
+#define HK_SUPERSLAB_H
+
+#include "registry.h"
+
+enum {
+    HK_SUPERSLAB_UNITS = HK_SUPERSLAB_BYTES / HK_UNIT_BYTES,
+    HK_BITMAP_WORDS = HK_SLAB_BLOCKS_MAX / 64,
+};
+
+struct hk_heap;
+struct hk_pool;
+struct hk_superslab;
+
+typedef struct hk_slab {
+    struct hk_slab *next;           /* lock(heap): in a list of the heap */
+    struct hk_slab *prev;
+    struct hk_heap *heap;           /* const while acquired */
+    struct hk_superslab *superslab; /* const */
+    uint64_t *bitmap;               /* const; lock(heap): its content */
+    size_t span_bytes;              /* lock(heap): usable bytes of a single block */
+    uint16_t free_blocks;           /* lock(heap): the set bits */
+    uint16_t first_word;            /* lock(heap): no bit is set in the words below */
+    uint8_t class_index;            /* const while acquired */
+    uint8_t units;                  /* const while acquired; 0 if free */
+    uint8_t first_unit;             /* const */
+    uint8_t bucket;                 /* lock(heap): which of the heap's lists */
+    uint8_t fresh;                  /* const while acquired: never used since the system zeroed it */
+} hk_slab_t;
+
+static_assert(sizeof(hk_slab_t) == HK_CACHE_LINE, "one line for a slab header");
+
+typedef struct hk_superslab {
+    hk_region_t region;
+    uint32_t free_units;        /* lock(pool): a bit for each unit that is in no slab */
+    uint32_t dirty_units;       /* lock(pool): a bit for each unit that may be resident */
+    char *base;                 /* const */
+    struct hk_pool *pool;       /* const */
+    struct hk_superslab *next;  /* lock(pool) */
+    struct hk_superslab *prev;  /* lock(pool) */
+    uint8_t slab_of[HK_SUPERSLAB_UNITS]; /* const while acquired: the first unit of the slab a unit is in */
+    _Alignas(HK_CACHE_LINE) hk_slab_t slabs[HK_SUPERSLAB_UNITS];
+    uint64_t bitmaps[HK_SUPERSLAB_UNITS][HK_BITMAP_WORDS];
+} hk_superslab_t;
+
+/* Maps a superslab for the pool and registers it; NULL if there is no memory. */
+hk_superslab_t *hk_superslab_allocate(struct hk_pool *pool);
+
+/* Unregisters and unmaps it.  No block of it may be live. */
+void hk_superslab_free(hk_superslab_t *superslab);
+
+/* Superslabs mapped now. */
+uint64_t hk_superslab_count(void);
+
+static inline char *hk_slab_base(const hk_slab_t *slab)
+{
+    return slab->superslab->base + ((size_t)slab->first_unit << HK_UNIT_SHIFT);
+}
+
+/* The slab that the address lies in. */
+static inline hk_slab_t *hk_superslab_slab_at(hk_superslab_t *superslab, const void *address)
+{
+    size_t unit = (size_t)((const char *)address - superslab->base) >> HK_UNIT_SHIFT;
+    return &superslab->slabs[superslab->slab_of[unit]];
+}
+
+/* The slab of a block in a superslab; NULL if the address is in none. */
+static inline hk_slab_t *hk_slab_find(const void *address)
+{
+    hk_region_t *region = hk_registry_find(address);
+    if (region == NULL || region->kind != HK_REGION_SUPERSLAB) {
+        return NULL;
+    }
+    hk_slab_t *slab = hk_superslab_slab_at((hk_superslab_t *)region, address);
+    return slab->units == 0 ? NULL : slab;
+}
+
+/* Makes a slab just acquired ready to hand out blocks of its class: all of them free.  Names its units in the near table. */
+void hk_slab_start(hk_slab_t *slab, uint16_t owner);
+
+/* The reverse, before it goes back to the pool. */
+void hk_slab_stop(hk_slab_t *slab, uint16_t owner);
+
+/* Takes up to count free blocks, lowest address first, into blocks; returns how many. */
+unsigned hk_slab_take(hk_slab_t *slab, void **blocks, unsigned count);
+
+typedef enum hk_put_result {
+    HK_PUT_DONE,
+    HK_PUT_INTERIOR, /* no block starts there */
+    HK_PUT_DOUBLE,   /* the block is free already */
+} hk_put_result_t;
+
+/* Puts a block back. */
+hk_put_result_t hk_slab_put(hk_slab_t *slab, const void *block);
+
+/* What hk_slab_put would say. */
+hk_put_result_t hk_slab_probe(const hk_slab_t *slab, const void *block);
+
+#endif
