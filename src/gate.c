@@ -1,0 +1,68 @@
+/*
+ * gate: see gate.h.
+ */
+#include "gate.h"
+
+_Atomic uint32_t hk_gate_closed;
+hk_busy_t hk_gate_strangers;
+
+/* owner: this thread is between the prepare and the parent or child handler of fork. */
+static HK_TLS bool forking;
+
+/* The only thread that forks may pass its own gate; of two that fork at once neither may. */
+static bool is_open(void)
+{
+    uint32_t forks = hk_load_seq_cst(&hk_gate_closed);
+    return HK_LIKELY(forks == 0) || (forks == 1 && forking);
+}
+
+bool hk_gate_enter(hk_busy_t *busy)
+{
+    uint32_t depth = hk_load_relaxed(&busy->depth); /* relaxed: only this thread writes it */
+    (void)hk_exchange_seq_cst(&busy->depth, depth + 1);
+    if (HK_LIKELY(depth > 0 || is_open())) {
+        return true;
+    }
+    hk_store_release(&busy->depth, depth);
+    return false;
+}
+
+void hk_gate_leave(hk_busy_t *busy)
+{
+    uint32_t depth = hk_load_relaxed(&busy->depth); /* relaxed: only this thread writes it */
+    hk_store_release(&busy->depth, depth - 1);      /* release: what was done is seen by who finds 0 */
+}
+
+bool hk_gate_enter_stranger(void)
+{
+    hk_add_seq_cst(&hk_gate_strangers.depth, 1);
+    if (is_open()) {
+        return true;
+    }
+    hk_gate_leave_stranger();
+    return false;
+}
+
+void hk_gate_leave_stranger(void)
+{
+    hk_sub_acq_rel(&hk_gate_strangers.depth, 1);
+}
+
+void hk_gate_close(void)
+{
+    forking = true;
+    hk_add_seq_cst(&hk_gate_closed, 1);
+}
+
+void hk_gate_open(void)
+{
+    forking = false;
+    hk_sub_acq_rel(&hk_gate_closed, 1);
+}
+
+void hk_gate_reset(void)
+{
+    forking = false;
+    hk_store_seq_cst(&hk_gate_closed, 0);
+    hk_store_seq_cst(&hk_gate_strangers.depth, 0);
+}

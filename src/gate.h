@@ -1,0 +1,42 @@
+/*
+ * gate: what every slow path passes through, so that fork finds the allocator at rest.
+ *
+ * A forking thread holds no allocator lock across fork.  It closes the gate and waits until every other thread is outside; then
+ * nothing shared is half-way changed, and the child's copy is whole.  Meanwhile nobody waits for the forking thread: a thread that
+ * finds the gate closed turns to the refuge.  So a thread that holds a stdio lock, which glibc's fork takes after the atfork
+ * handlers ran, always gets on.
+ *
+ * Correctness: a thread sets its busy word, then reads `closed`; the forking thread sets `closed`, then reads the busy words; all
+ * seq_cst.  So either the one sees the gate closed or the other sees it busy (Dekker).
+ */
+#ifndef HK_GATE_H
+#define HK_GATE_H
+
+#include "atomic.h"
+#include "base.h"
+
+/* How often the calling thread has entered; its own in a cache, a shared count for threads without one. */
+typedef struct hk_busy {
+    _Atomic uint32_t depth;
+} hk_busy_t;
+
+/* Forks under way. */
+extern _Atomic uint32_t hk_gate_closed;
+
+/* The words of threads without a cache, all together. */
+extern hk_busy_t hk_gate_strangers;
+
+/* Enters; false if a fork is under way and this is not the forking thread: then nothing shared may be touched. */
+bool hk_gate_enter(hk_busy_t *busy);
+void hk_gate_leave(hk_busy_t *busy);
+
+/* The same for a thread without a cache. */
+bool hk_gate_enter_stranger(void);
+void hk_gate_leave_stranger(void);
+
+/* The forking thread, before it waits for the others, and after fork in the parent and in the child. */
+void hk_gate_close(void);
+void hk_gate_open(void);
+void hk_gate_reset(void);
+
+#endif

@@ -1,0 +1,160 @@
+/*
+ * heaps: see heaps.h.
+ */
+#include "heaps.h"
+
+#include "os.h"
+
+hk_lock_t hk_heaps_lock;
+
+static struct {
+    _Atomic uint32_t count;  /* threads' heaps: entries 1 to count of hk_heap_table; written under lock(caches) */
+    uint32_t most;           /* lock(caches): how many there may be; 0 not asked yet */
+    uint32_t owned_count;    /* lock(caches) */
+    hk_heap_t *owned;        /* lock(caches): first-class heaps */
+    _Atomic uint32_t cursor; /* atomic: a hint for hk_heaps_next_other */
+} heaps;
+
+static hk_heap_t *heap_at(uint32_t owner)
+{
+    return hk_load_acquire(&hk_heap_table[owner]); /* acquire: pairs with add_heap */
+}
+
+static hk_heap_t *add_heap(void)
+{
+    uint32_t owner = hk_load_relaxed(&heaps.count) + 1; /* relaxed: under the lock */
+    if (heaps.most == 0 && owner > 1) {
+        heaps.most = hk_policy_heaps_max(hk_os_cpu_count());
+    }
+    if (owner >= HK_HEAPS_MAX || (heaps.most != 0 && owner > heaps.most)) {
+        return NULL;
+    }
+    hk_heap_t *heap = hk_heap_new((uint16_t)owner, &hk_shared_pool);
+    if (heap != NULL) {
+        hk_store_release(&hk_heap_table[owner], heap); /* release: pairs with heap_at */
+        hk_store_release(&heaps.count, owner);
+    }
+    return heap;
+}
+
+hk_heap_t *hk_heaps_attach_locked(void)
+{
+    hk_heap_t *best = NULL;
+    uint32_t count = hk_load_relaxed(&heaps.count); /* relaxed: under the lock */
+    for (uint32_t owner = 1; owner <= count; owner++) {
+        hk_heap_t *heap = heap_at(owner);
+        if (best == NULL || heap->threads < best->threads) {
+            best = heap;
+        }
+    }
+    if (best == NULL || best->threads > 0) {
+        hk_heap_t *added = add_heap();
+        best = added != NULL ? added : best;
+    }
+    if (best != NULL) {
+        best->threads++;
+    }
+    return best;
+}
+
+bool hk_heaps_detach_locked(hk_heap_t *heap)
+{
+    return --heap->threads == 0;
+}
+
+hk_heap_t *hk_heaps_any(void)
+{
+    hk_heap_t *heap = heap_at(1);
+    if (heap == NULL) {
+        hk_lock_acquire(&hk_heaps_lock, HK_RANK_CACHES);
+        heap = heap_at(1) != NULL ? heap_at(1) : add_heap();
+        hk_lock_release(&hk_heaps_lock, HK_RANK_CACHES);
+    }
+    return heap;
+}
+
+hk_heap_t *hk_heaps_create(void)
+{
+    hk_heap_t *heap = hk_heap_new(HK_OWNER_NONE, NULL);
+    if (heap != NULL) {
+        hk_lock_acquire(&hk_heaps_lock, HK_RANK_CACHES);
+        heap->next = heaps.owned;
+        if (heaps.owned != NULL) {
+            heaps.owned->prev = heap;
+        }
+        heaps.owned = heap;
+        heaps.owned_count++;
+        hk_lock_release(&hk_heaps_lock, HK_RANK_CACHES);
+    }
+    return heap;
+}
+
+bool hk_heaps_remove(hk_heap_t *heap)
+{
+    hk_lock_acquire(&hk_heaps_lock, HK_RANK_CACHES);
+    hk_heap_t *found = heaps.owned;
+    while (found != NULL && found != heap) {
+        found = found->next;
+    }
+    if (found != NULL) {
+        *(heap->prev != NULL ? &heap->prev->next : &heaps.owned) = heap->next;
+        if (heap->next != NULL) {
+            heap->next->prev = heap->prev;
+        }
+        heaps.owned_count--;
+    }
+    hk_lock_release(&hk_heaps_lock, HK_RANK_CACHES);
+    return found != NULL;
+}
+
+void hk_heaps_each_shared(void (*visit)(hk_heap_t *heap, void *context), void *context)
+{
+    uint32_t count = hk_load_acquire(&heaps.count);
+    for (uint32_t owner = 1; owner <= count; owner++) {
+        visit(heap_at(owner), context);
+    }
+}
+
+void hk_heaps_each_owned(void (*visit)(hk_heap_t *heap, void *context), void *context)
+{
+    hk_lock_acquire(&hk_heaps_lock, HK_RANK_CACHES);
+    for (hk_heap_t *heap = heaps.owned; heap != NULL; heap = heap->next) {
+        visit(heap, context);
+    }
+    hk_lock_release(&hk_heaps_lock, HK_RANK_CACHES);
+}
+
+hk_heap_t *hk_heaps_next_other(const hk_heap_t *heap)
+{
+    uint32_t count = hk_load_acquire(&heaps.count);
+    if (count < 2) {
+        return NULL;
+    }
+    uint32_t owner = hk_add_relaxed(&heaps.cursor, 1) % count + 1; /* relaxed: a hint */
+    hk_heap_t *other = heap_at(owner);
+    return other == heap ? NULL : other;
+}
+
+void hk_heaps_reset(hk_heap_t *mine)
+{
+    hk_lock_reset(&hk_heaps_lock);
+    uint32_t count = hk_load_relaxed(&heaps.count); /* relaxed: the child has one thread */
+    for (uint32_t owner = 1; owner <= count; owner++) {
+        hk_heap_t *heap = heap_at(owner);
+        hk_heap_reset(heap);
+        heap->threads = heap == mine ? 1 : 0;
+    }
+    for (hk_heap_t *heap = heaps.owned; heap != NULL; heap = heap->next) {
+        hk_heap_reset(heap);
+        hk_lock_reset(&heap->pool->lock);
+    }
+    hk_lock_reset(&hk_shared_pool.lock);
+}
+
+uint64_t hk_heaps_count(void)
+{
+    hk_lock_acquire(&hk_heaps_lock, HK_RANK_CACHES);
+    uint64_t count = hk_load_relaxed(&heaps.count) + heaps.owned_count; /* relaxed: under the lock */
+    hk_lock_release(&hk_heaps_lock, HK_RANK_CACHES);
+    return count;
+}

@@ -1,0 +1,41 @@
+/*
+ * heaps: all heaps there are, and which one a thread gets.
+ *
+ * lock(caches) guards the tables.  Threads' heaps are never deleted: a parked one waits for the next thread.
+ */
+#ifndef HK_HEAPS_H
+#define HK_HEAPS_H
+
+#include "heap.h"
+
+extern hk_lock_t hk_heaps_lock; /* HK_RANK_CACHES; also guards the list of caches */
+
+/* The heap for one more thread: a parked one, else a new one while there are few, else the one with the fewest threads.  NULL only
+ * if there is no memory for the first.  The lock is held. */
+hk_heap_t *hk_heaps_attach_locked(void);
+
+/* A thread leaves its heap; true if it was the last one, and the heap is now parked.  The lock is held. */
+bool hk_heaps_detach_locked(hk_heap_t *heap);
+
+/* A heap for a thread that has none any more: any. */
+hk_heap_t *hk_heaps_any(void);
+
+/* First-class heaps. */
+hk_heap_t *hk_heaps_create(void);
+bool hk_heaps_remove(hk_heap_t *heap); /* false: there is no such heap */
+
+/* Calls visit for each thread's heap, without the lock; heaps never go. */
+void hk_heaps_each_shared(void (*visit)(hk_heap_t *heap, void *context), void *context);
+
+/* Calls visit for each first-class heap, under the lock. */
+void hk_heaps_each_owned(void (*visit)(hk_heap_t *heap, void *context), void *context);
+
+/* A thread's heap other than the given one, another each time; NULL if there is none. */
+hk_heap_t *hk_heaps_next_other(const hk_heap_t *heap);
+
+/* In a forked child: only one thread is left, and it is in this heap (or none). */
+void hk_heaps_reset(hk_heap_t *mine);
+
+uint64_t hk_heaps_count(void);
+
+#endif

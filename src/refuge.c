@@ -1,0 +1,181 @@
+/*
+ * refuge: see refuge.h.
+ */
+#include "refuge.h"
+
+#include "log.h"
+#include "os.h"
+
+enum { REGION_BYTES = 1 << 20 };
+
+struct hk_refuge {
+    hk_region_t region;
+    size_t bytes;           /* const */
+    struct hk_refuge *older; /* const: the region that was full before this one */
+    _Atomic size_t next;    /* atomic: offset of the unused rest */
+    _Atomic size_t live;    /* atomic: blocks, and one for the fork that made the region */
+};
+
+/* In front of each block. */
+typedef struct header {
+    _Atomic size_t bytes; /* atomic: 0 once it is freed */
+    size_t magic;
+} header_t;
+
+typedef struct note {
+    struct note *next;
+    void *block;
+} note_t;
+
+static const size_t HEADER_MAGIC = (size_t)0x4841b9a1c3d5e7f1u;
+
+static _Atomic(hk_refuge_t *) current;
+static _Atomic uint32_t users; /* atomic: threads that may be looking at `current` and what lies behind it */
+_Atomic(void *) hk_refuge_deferred;
+
+static void drop(hk_refuge_t *refuge)
+{
+    if (hk_sub_acq_rel(&refuge->live, 1) == 1) {
+        hk_registry_remove(refuge);
+        hk_os_unmap(refuge, refuge->bytes);
+    }
+}
+
+/* Makes a region with room for bytes the current one, unless another thread was first. */
+static bool add_region(hk_refuge_t *full, size_t bytes)
+{
+    size_t whole = bytes + sizeof(hk_refuge_t) + sizeof(header_t);
+    whole = whole < REGION_BYTES ? (size_t)REGION_BYTES : hk_align_up(whole, hk_os_page_bytes());
+    hk_refuge_t *refuge = hk_os_map(whole, HK_SUPERSLAB_BYTES);
+    if (refuge == NULL) {
+        return false;
+    }
+    refuge->region.kind = HK_REGION_REFUGE;
+    refuge->bytes = whole;
+    refuge->older = full;
+    hk_store_relaxed(&refuge->next, sizeof *refuge); /* relaxed: published by the CAS */
+    hk_store_relaxed(&refuge->live, 1);
+    if (!hk_registry_insert(refuge, &refuge->region)) {
+        hk_os_unmap(refuge, whole);
+        return false;
+    }
+    if (!hk_cas_acq_rel(&current, &full, refuge)) {
+        drop(refuge);
+    }
+    return true;
+}
+
+static void *bump(hk_refuge_t *refuge, size_t bytes, size_t alignment)
+{
+    size_t room = bytes + sizeof(header_t) + alignment;
+    if (room > refuge->bytes || hk_load_relaxed(&refuge->next) > refuge->bytes - room) {
+        return NULL; /* relaxed: the addition decides */
+    }
+    size_t offset = hk_add_acq_rel(&refuge->next, room);
+    if (offset > refuge->bytes - room) {
+        return NULL;
+    }
+    hk_add_relaxed(&refuge->live, 1); /* relaxed: the fork's own count keeps it above zero */
+    uintptr_t block = hk_align_up((uintptr_t)refuge + offset + sizeof(header_t), alignment);
+    header_t *header = (header_t *)block - 1;
+    hk_store_relaxed(&header->bytes, bytes); /* relaxed: published with the block */
+    header->magic = HEADER_MAGIC ^ block;
+    return (void *)block;
+}
+
+void *hk_refuge_allocate(size_t size, size_t alignment)
+{
+    size_t bytes = hk_align_up(size + (size == 0), 16);
+    alignment = alignment < 16 ? 16 : alignment;
+    if (alignment > HK_UNIT_BYTES || bytes < size) {
+        return NULL;
+    }
+    void *block = NULL;
+    bool possible = true;
+    hk_add_seq_cst(&users, 1); /* pairs with hk_refuge_close */
+    while (block == NULL && possible) {
+        hk_refuge_t *refuge = hk_load_seq_cst(&current);
+        block = refuge == NULL ? NULL : bump(refuge, bytes, alignment);
+        if (block == NULL) {
+            possible = add_region(refuge, bytes + alignment + sizeof(header_t));
+        }
+    }
+    hk_sub_acq_rel(&users, 1);
+    return block;
+}
+
+static header_t *header_of(const hk_refuge_t *refuge, const void *block)
+{
+    header_t *header = (header_t *)((uintptr_t)block - sizeof(header_t));
+    if ((uintptr_t)block < (uintptr_t)(refuge + 1) + sizeof(header_t) ||
+        ((uintptr_t)block & 15) != 0 || header->magic != (HEADER_MAGIC ^ (uintptr_t)block)) {
+        hk_log_fatal("invalid free", block, "an interior pointer: no block starts there");
+    }
+    return header;
+}
+
+void hk_refuge_free(hk_refuge_t *refuge, void *block)
+{
+    if (hk_exchange_acq_rel(&header_of(refuge, block)->bytes, 0) == 0) {
+        hk_log_fatal("double free", block, "the block is free already");
+    }
+    drop(refuge);
+}
+
+size_t hk_refuge_usable_bytes(const hk_refuge_t *refuge, const void *block)
+{
+    return hk_load_relaxed(&header_of(refuge, block)->bytes); /* relaxed: the caller holds the block */
+}
+
+void hk_refuge_defer(void *block)
+{
+    note_t *note = hk_refuge_allocate(sizeof *note, 16);
+    if (note == NULL) {
+        return;
+    }
+    note->block = block;
+    void *head = hk_load_relaxed(&hk_refuge_deferred); /* relaxed: the CAS orders */
+    do {
+        note->next = head;
+    } while (!hk_cas_acq_rel(&hk_refuge_deferred, &head, note)); /* taken whole only: no ABA */
+}
+
+void hk_refuge_replay(void (*free_block)(void *block))
+{
+    note_t *note = hk_exchange_acq_rel(&hk_refuge_deferred, NULL);
+    while (note != NULL) {
+        note_t *next = note->next;
+        free_block(note->block);
+        hk_refuge_free((hk_refuge_t *)(void *)hk_registry_find(note), note);
+        note = next;
+    }
+}
+
+void hk_refuge_close(void)
+{
+    hk_refuge_t *refuge = atomic_exchange(&current, NULL);
+    if (refuge == NULL) {
+        return;
+    }
+    if (hk_load_seq_cst(&users) != 0) { /* somebody may still look at it: leave it for the next fork */
+        hk_refuge_t *none = NULL;
+        if (hk_cas_acq_rel(&current, &none, refuge)) {
+            return;
+        }
+        while (hk_load_seq_cst(&users) != 0) {
+            hk_os_yield();
+        }
+    }
+    while (refuge != NULL) {
+        hk_refuge_t *older = refuge->older;
+        drop(refuge);
+        refuge = older;
+    }
+}
+
+void hk_refuge_reset(void)
+{
+    hk_store_seq_cst(&current, NULL);
+    hk_store_seq_cst(&users, 0);
+    hk_store_seq_cst(&hk_refuge_deferred, NULL);
+}

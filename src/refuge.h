@@ -1,0 +1,36 @@
+/*
+ * refuge: where other threads allocate and free while a fork is under way and their magazines do not suffice.
+ *
+ * Regions are bumped by one atomic addition and never reuse a block, so nothing in them can be caught half-way by the fork; a region
+ * goes when its last block is freed and no fork needs it.  Blocks freed meanwhile, of other layers, are noted and freed later.
+ */
+#ifndef HK_REFUGE_H
+#define HK_REFUGE_H
+
+#include "registry.h"
+
+typedef struct hk_refuge hk_refuge_t;
+
+/* A zeroed block; NULL if there is no memory or alignment is above 64 KiB. */
+void *hk_refuge_allocate(size_t size, size_t alignment);
+
+void hk_refuge_free(hk_refuge_t *refuge, void *block);
+size_t hk_refuge_usable_bytes(const hk_refuge_t *refuge, const void *block);
+
+/* Notes a block to be freed later; without memory for the note the block is lost. */
+void hk_refuge_defer(void *block);
+
+/* Takes all noted blocks: calls free_block for each. */
+void hk_refuge_replay(void (*free_block)(void *block));
+
+static inline bool hk_refuge_has_deferred(void)
+{
+    extern _Atomic(void *) hk_refuge_deferred;
+    return HK_UNLIKELY(hk_load_relaxed(&hk_refuge_deferred) != NULL); /* relaxed: a hint */
+}
+
+/* After a fork in the parent: lets go of the regions.  In the child: forgets them, and the notes. */
+void hk_refuge_close(void);
+void hk_refuge_reset(void);
+
+#endif
