@@ -144,8 +144,8 @@ static void print_table(const compare_plan_t *plan, sample_t samples[SIDES][COMP
             printf("%+9.1f%%", (median(hakmem, plan->runs) / base - 1) * 100);
         putchar('\n');
     }
-    printf("Median of %d run%s on each side, alternating, and the range; less is better.\n", plan->runs,
-           plan->runs == 1 ? "" : "s");
+    printf("Median of %d run%s on each side, alternating, and the range; less is better.\n",
+           plan->runs, plan->runs == 1 ? "" : "s");
 }
 
 static void print_report(const char *path)
@@ -193,7 +193,8 @@ static int note_failure(int first_status, const sample_t *sample, int side)
 {
     if (first_status != 0 || sample->status == 0)
         return first_status;
-    warnx("the program failed on %s: %s %d", side == ON_HAKMEM ? "HAKMEM" : "the system's allocator",
+    warnx("the program failed on %s: %s %d",
+          side == ON_HAKMEM ? "HAKMEM" : "the system's allocator",
           sample->status > 128 ? "signal" : "exit status",
           sample->status > 128 ? sample->status - 128 : sample->status);
     return sample->status;
@@ -205,7 +206,8 @@ static int is_interrupted(const sample_t *sample)
 }
 
 /* Returns the first failure's status; *complete says whether every run took place. */
-static int run_all(const compare_plan_t *plan, sample_t samples[SIDES][COMPARE_MAX_RUNS], int failure, int *complete)
+static int run_all(const compare_plan_t *plan, sample_t samples[SIDES][COMPARE_MAX_RUNS],
+                   int failure, int *complete)
 {
     *complete = 0;
     for (int run = 0; run < plan->runs; run++) {

@@ -35,7 +35,8 @@ static const char usage_text[] =
     "  or:  hakmem version [--lib PATH]\n"
     "\n"
     "  run        runs PROGRAM on HAKMEM\n"
-    "  compare    runs PROGRAM on the system's allocator and on HAKMEM, and shows time and memory of both\n"
+    "  compare    runs PROGRAM on the system's allocator and on HAKMEM, and shows time and memory "
+    "of both\n"
     "  version    shows the version of this command and of the library it finds\n"
     "\n"
     "hakmem COMMAND --help lists a command's options; hakmem(1) describes them.\n";
@@ -45,7 +46,8 @@ static const char usage_text[] =
 /* The library beside this command: where both are installed, or in the build tree. */
 static char *find_library(void)
 {
-    static const char *const places[] = {CMD_LIBDIR "/libhakmem.so.1", "../lib/libhakmem.so.1", "../libhakmem.so"};
+    static const char *const places[] = {CMD_LIBDIR "/libhakmem.so.1", "../lib/libhakmem.so.1",
+                                         "../libhakmem.so"};
     char self[PATH_MAX];
     ssize_t length = readlink("/proc/self/exe", self, sizeof self - 1);
     if (length < 0)
@@ -127,21 +129,26 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
         return 0;
     case 'n': settings->runs = parse_runs(state, argument); return 0;
     case 'p': settings->show_output = true; return 0;
-    case ARGP_KEY_ARGS:
-        settings->program = state->argv + state->next;
-        return 0;
+    case ARGP_KEY_ARGS: settings->program = state->argv + state->next; return 0;
     default: return ARGP_ERR_UNKNOWN;
     }
 }
 
-#define OPTION_LIB {"lib", 'l', "PATH", 0, "use this library, not the one installed with the command", 0}
-#define OPTION_SET {NULL, 'o', "NAME=VALUE", 0, "set an option of the library, as HAKMEM_NAME=VALUE would", 0}
+#define OPTION_LIB                                                                                 \
+    {                                                                                              \
+        "lib", 'l', "PATH", 0, "use this library, not the one installed with the command", 0       \
+    }
+#define OPTION_SET                                                                                 \
+    {                                                                                              \
+        NULL, 'o', "NAME=VALUE", 0, "set an option of the library, as HAKMEM_NAME=VALUE would", 0  \
+    }
 
 static const struct argp_option run_options[] = {
     OPTION_LIB,
     OPTION_SET,
     {"stats", 's', NULL, 0, "write HAKMEM's report to standard error when the program ends", 0},
-    {"stats-file", 'f', "FILE", 0, "write it to FILE; %p in the name becomes the process's number", 0},
+    {"stats-file", 'f', "FILE", 0, "write it to FILE; %p in the name becomes the process's number",
+     0},
     {0},
 };
 
@@ -155,14 +162,24 @@ static const struct argp_option compare_options[] = {
 
 static const struct argp_option version_options[] = {OPTION_LIB, {0}};
 
-static const struct argp run_argp = {run_options, parse_option, "PROGRAM [ARGUMENT...]",
-                                     "Runs PROGRAM on HAKMEM.", NULL, NULL, NULL};
-static const struct argp compare_argp = {
-    compare_options, parse_option, "PROGRAM [ARGUMENT...]",
-    "Runs PROGRAM on the system's allocator and on HAKMEM, in turns, and shows time and memory of both.",
-    NULL, NULL, NULL};
-static const struct argp version_argp = {version_options, parse_option, "",
-                                         "Shows the version of this command and of its library.", NULL, NULL, NULL};
+static const struct argp run_argp = {
+    run_options, parse_option, "PROGRAM [ARGUMENT...]", "Runs PROGRAM on HAKMEM.", NULL,
+    NULL,        NULL};
+static const struct argp compare_argp = {compare_options,
+                                         parse_option,
+                                         "PROGRAM [ARGUMENT...]",
+                                         "Runs PROGRAM on the system's allocator and on HAKMEM, in "
+                                         "turns, and shows time and memory of both.",
+                                         NULL,
+                                         NULL,
+                                         NULL};
+static const struct argp version_argp = {version_options,
+                                         parse_option,
+                                         "",
+                                         "Shows the version of this command and of its library.",
+                                         NULL,
+                                         NULL,
+                                         NULL};
 
 /* argv[0] is the subcommand; argp shows it as "hakmem run". */
 static void parse(const struct argp *argp, int argc, char **argv, settings_t *settings)
@@ -202,7 +219,8 @@ static int command_compare(int argc, char **argv)
     parse(&compare_argp, argc, argv, &settings);
     const char *old = getenv("LD_PRELOAD");
     if (old && strstr(old, "libhakmem.so"))
-        errx(STATUS_CANNOT_PRELOAD, "LD_PRELOAD names HAKMEM already, so there is nothing to compare with");
+        errx(STATUS_CANNOT_PRELOAD,
+             "LD_PRELOAD names HAKMEM already, so there is nothing to compare with");
     char *path, *library = library_or_exit(&settings);
     int status = preflight_program(settings.program[0], library, &path);
     if (status != 0)

@@ -161,19 +161,27 @@ static const char *base_name(const char *path)
     return slash ? slash + 1 : path;
 }
 
-static int judge_elf(const char *path, const image_t *program, const image_t *library, const char *own_loader)
+static int judge_elf(const char *path, const image_t *program, const image_t *library,
+                     const char *own_loader)
 {
     if (program->head[EI_CLASS] != library->head[EI_CLASS])
-        warnx("%s: is a %s-bit program and the library is %s-bit; HAKMEM cannot be preloaded into it", path,
-              program->head[EI_CLASS] == ELFCLASS64 ? "64" : "32", library->head[EI_CLASS] == ELFCLASS64 ? "64" : "32");
-    else if (program->head[EI_DATA] != library->head[EI_DATA] || elf_machine(program) != elf_machine(library))
-        warnx("%s: is built for another machine (ELF machine %u, the library's is %u); HAKMEM cannot be preloaded into it",
+        warnx(
+            "%s: is a %s-bit program and the library is %s-bit; HAKMEM cannot be preloaded into it",
+            path, program->head[EI_CLASS] == ELFCLASS64 ? "64" : "32",
+            library->head[EI_CLASS] == ELFCLASS64 ? "64" : "32");
+    else if (program->head[EI_DATA] != library->head[EI_DATA] ||
+             elf_machine(program) != elf_machine(library))
+        warnx("%s: is built for another machine (ELF machine %u, the library's is %u); HAKMEM "
+              "cannot be preloaded into it",
               path, elf_machine(program), elf_machine(library));
     else if (!program->loader[0])
-        warnx("%s: is statically linked; HAKMEM cannot be preloaded into it, link it with libhakmem.a instead", path);
+        warnx("%s: is statically linked; HAKMEM cannot be preloaded into it, link it with "
+              "libhakmem.a instead",
+              path);
     else if (own_loader[0] && strcmp(base_name(program->loader), base_name(own_loader)) != 0)
-        warnx("%s: is loaded by %s and the library by %s, another C library's; HAKMEM cannot be preloaded into it", path,
-              program->loader, own_loader);
+        warnx("%s: is loaded by %s and the library by %s, another C library's; HAKMEM cannot be "
+              "preloaded into it",
+              path, program->loader, own_loader);
     else
         return 0;
     return STATUS_CANNOT_PRELOAD;
@@ -195,7 +203,8 @@ static char *script_target(image_t *script)
     return word;
 }
 
-static int judge_program(const char *path, const image_t *library, const char *own_loader, int interpreters_left)
+static int judge_program(const char *path, const image_t *library, const char *own_loader,
+                         int interpreters_left)
 {
     image_t image;
     read_image(path, &image);
@@ -216,7 +225,8 @@ static int judge_program(const char *path, const image_t *library, const char *o
     }
     const char *privileges = raised_privileges(path);
     if (privileges) {
-        warnx("%s: is %s, and the dynamic loader ignores LD_PRELOAD in such programs", path, privileges);
+        warnx("%s: is %s, and the dynamic loader ignores LD_PRELOAD in such programs", path,
+              privileges);
         return STATUS_CANNOT_PRELOAD;
     }
     /* Neither one: the kernel, or the shell for it, will say what it is. */

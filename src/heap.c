@@ -354,7 +354,6 @@ hk_magazine_t *hk_heap_load(hk_heap_t *heap, unsigned class_index, hk_magazine_t
         if (count > 0) {
             reverse(target->slot, count);
             target->count = (uint16_t)count;
-            target->capacity = (uint16_t)most;
             loaded = target;
         } else if (target != NULL && target != empty) {
             keep_spare(heap, target);
@@ -377,8 +376,6 @@ hk_magazine_t *hk_heap_unload(hk_heap_t *heap, unsigned class_index, hk_magazine
         dissolve_locked(heap, full);
         empty = full;
     } else {
-        unsigned most = hk_policy_magazine_blocks(hk_class_info[class_index].block_bytes);
-        empty->capacity = (uint16_t)(most < empty->capacity ? most : empty->capacity);
         full->class_index = (uint16_t)class_index;
         push_depot(heap, class_index, full);
     }

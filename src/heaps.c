@@ -20,6 +20,11 @@ static hk_heap_t *heap_at(uint32_t owner)
     return hk_load_acquire(&hk_heap_table[owner]); /* acquire: pairs with add_heap */
 }
 
+static uint32_t threads_of(const hk_heap_t *heap)
+{
+    return hk_load_relaxed(&heap->threads); /* relaxed: under the lock */
+}
+
 static hk_heap_t *add_heap(void)
 {
     uint32_t owner = hk_load_relaxed(&heaps.count) + 1; /* relaxed: under the lock */
@@ -43,23 +48,23 @@ hk_heap_t *hk_heaps_attach_locked(void)
     uint32_t count = hk_load_relaxed(&heaps.count); /* relaxed: under the lock */
     for (uint32_t owner = 1; owner <= count; owner++) {
         hk_heap_t *heap = heap_at(owner);
-        if (best == NULL || heap->threads < best->threads) {
+        if (best == NULL || threads_of(heap) < threads_of(best)) {
             best = heap;
         }
     }
-    if (best == NULL || best->threads > 0) {
+    if (best == NULL || threads_of(best) > 0) {
         hk_heap_t *added = add_heap();
         best = added != NULL ? added : best;
     }
     if (best != NULL) {
-        best->threads++;
+        hk_add_relaxed(&best->threads, 1); /* relaxed: under the lock */
     }
     return best;
 }
 
 bool hk_heaps_detach_locked(hk_heap_t *heap)
 {
-    return --heap->threads == 0;
+    return hk_sub_relaxed(&heap->threads, 1) == 1; /* relaxed: under the lock */
 }
 
 hk_heap_t *hk_heaps_any(void)
@@ -142,7 +147,7 @@ void hk_heaps_reset(hk_heap_t *mine)
     for (uint32_t owner = 1; owner <= count; owner++) {
         hk_heap_t *heap = heap_at(owner);
         hk_heap_reset(heap);
-        heap->threads = heap == mine ? 1 : 0;
+        hk_store_relaxed(&heap->threads, heap == mine ? 1u : 0u);
     }
     for (hk_heap_t *heap = heaps.owned; heap != NULL; heap = heap->next) {
         hk_heap_reset(heap);

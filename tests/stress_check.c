@@ -9,6 +9,7 @@
 enum { THREADS = 3, HELD = 400 };
 
 static atomic_bool stop;
+static atomic_ullong rounds[THREADS + 1];
 static uint64_t seed;
 
 static void *work(void *argument)
@@ -33,9 +34,19 @@ static void *work(void *argument)
             CHECK(held[slot].block != NULL);
             test_fill(held[slot].block, held[slot].size, held[slot].id);
         }
+        atomic_fetch_add_explicit(&rounds[(uintptr_t)argument], 1, memory_order_relaxed);
     }
     for (size_t i = 0; i < HELD; i++) t_free(held[i].block);
     return NULL;
+}
+
+/* Checks go on until each thread has done this much, however fast a check is. */
+static bool all_have_done(uint64_t least)
+{
+    for (size_t i = 1; i <= THREADS; i++) {
+        if (atomic_load_explicit(&rounds[i], memory_order_relaxed) < least) return false;
+    }
+    return true;
 }
 
 int main(int argc, char **argv)
@@ -48,7 +59,7 @@ int main(int argc, char **argv)
     for (size_t i = 0; i < THREADS; i++) threads[i] = test_thread(work, (void *)(uintptr_t)(i + 1));
     int null_fd = open("/dev/null", O_WRONLY | O_CLOEXEC);
     CHECK(null_fd >= 0);
-    for (uint64_t i = 0; i < checks; i++) {
+    for (uint64_t i = 0; i < checks || !all_have_done(checks / 2); i++) {
         size_t found = t_check();
         CHECKF(found == 0, " (%zu violations in check %llu)", found, (unsigned long long)i);
         hak_stats_t stats;

@@ -80,7 +80,7 @@ static inline uint64_t test_arg(int argc, char **argv, int index, uint64_t other
 
 /* ---- random numbers (xorshift64*) ---- */
 
-typedef struct test_rng {
+typedef struct test_rng_state {
     uint64_t state;
 } test_rng_t;
 

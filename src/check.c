@@ -1,0 +1,152 @@
+/*
+ * check: the whole-heap walk.  Sees everything, nothing calls it but the program.
+ *
+ * Each heap is walked under its lock, each pool under its own; what lies in other threads' caches cannot be seen and counts as
+ * handed out.
+ */
+#include <hakmem/hakmem.h>
+
+#include "cache.h"
+#include "log.h"
+
+typedef struct walk {
+    size_t violations;
+} walk_t;
+
+static void expect(walk_t *walk, bool holds, const void *where, const char *what)
+{
+    if (!holds) {
+        hk_line_t line = {0};
+        hk_line_text(&line, what);
+        hk_line_text(&line, " at ");
+        hk_line_address(&line, where);
+        line.text[line.length < HK_LINE_BYTES ? line.length : HK_LINE_BYTES - 1] = '\0';
+        hk_log_warning("check:", line.text);
+        walk->violations++;
+    }
+}
+
+static void check_slab(walk_t *walk, const hk_slab_t *slab)
+{
+    const hk_class_info_t *info = &hk_class_info[slab->class_index];
+    unsigned set = 0;
+    for (unsigned word = 0; word < (info->block_count + 63u) / 64; word++) {
+        expect(walk, word >= slab->first_word || slab->bitmap[word] == 0, slab,
+               "a free block below the slab's first word");
+        set += (unsigned)__builtin_popcountll(slab->bitmap[word]);
+    }
+    expect(walk, set == slab->free_blocks, slab, "free blocks differ from the bitmap");
+    expect(walk, set <= info->block_count, slab, "more free blocks than blocks");
+}
+
+static void check_lists(walk_t *walk, const hk_heap_t *heap, const hk_heap_class_t *class,
+                        unsigned class_index)
+{
+    for (unsigned bucket = 0; bucket < HK_SLAB_BUCKETS; bucket++) {
+        const hk_slab_t *prev = NULL;
+        for (const hk_slab_t *slab = class->partial[bucket]; slab != NULL; slab = slab->next) {
+            expect(walk, slab->prev == prev, slab, "broken slab list");
+            expect(walk, slab->heap == heap, slab, "a slab of another heap");
+            expect(walk, slab->class_index == class_index, slab, "a slab of another class");
+            expect(walk, slab->bucket == bucket, slab, "a slab in the wrong bucket");
+            expect(walk, slab->free_blocks > 0, slab, "a full slab among the partial ones");
+            check_slab(walk, slab);
+            prev = slab;
+        }
+    }
+    if (class->empty != NULL) {
+        expect(walk, class->empty->free_blocks == hk_class_info[class_index].block_count,
+               class->empty, "an empty slab with blocks handed out");
+        check_slab(walk, class->empty);
+    }
+}
+
+static void check_magazine(walk_t *walk, const hk_heap_t *heap, const hk_magazine_t *magazine,
+                           unsigned class_index)
+{
+    for (unsigned i = 0; i < magazine->count; i++) {
+        const hk_slab_t *slab = hk_slab_find(magazine->slot[i]);
+        expect(walk, slab != NULL, magazine->slot[i], "a depot's block outside all slabs");
+        if (slab != NULL) {
+            expect(walk, slab->heap == heap, magazine->slot[i], "a depot's block of another heap");
+            expect(walk, slab->class_index == class_index, magazine->slot[i],
+                   "a depot's block of another class");
+            expect(walk, hk_slab_probe(slab, magazine->slot[i]) == HK_PUT_DONE, magazine->slot[i],
+                   "a depot's block that is free in its slab, or none");
+        }
+    }
+}
+
+static void check_heap(hk_heap_t *heap, void *context)
+{
+    walk_t *walk = context;
+    hk_lock_acquire(&heap->lock, HK_RANK_HEAP);
+    unsigned empty_units = 0;
+    for (unsigned class_index = 0; class_index < HK_CLASS_COUNT; class_index++) {
+        const hk_heap_class_t *class = &heap->classes[class_index];
+        check_lists(walk, heap, class, class_index);
+        empty_units += class->empty != NULL ? class->empty->units : 0;
+        unsigned count = 0;
+        for (const hk_magazine_t *m = class->depot.stack; m != NULL; m = m->next) {
+            check_magazine(walk, heap, m, class_index);
+            count++;
+        }
+        expect(walk, count == class->depot.count, heap, "a depot's count is wrong");
+        expect(walk, class->depot.low_water <= count, heap, "a depot's low water is above it");
+    }
+    expect(walk, empty_units == heap->empty_units, heap, "the count of empty units is wrong");
+    hk_lock_release(&heap->lock, HK_RANK_HEAP);
+}
+
+static void check_superslab(walk_t *walk, const hk_superslab_t *superslab, unsigned list)
+{
+    expect(walk, (unsigned)__builtin_popcount(superslab->free_units) == list, superslab,
+           "a superslab in the wrong list");
+    expect(walk, hk_registry_find(superslab->base) == &superslab->region, superslab,
+           "a superslab that the registry does not know");
+    for (unsigned unit = 0; unit < HK_SUPERSLAB_UNITS; unit++) {
+        const hk_slab_t *slab = &superslab->slabs[unit];
+        bool is_free = (superslab->free_units >> unit & 1) != 0;
+        expect(walk, !is_free || slab->units == 0, slab, "a free unit that is a slab");
+        expect(walk, unit + slab->units <= HK_SUPERSLAB_UNITS, slab, "a slab beyond its superslab");
+    }
+}
+
+static void check_pool(walk_t *walk, hk_pool_t *pool)
+{
+    uint64_t superslabs = 0;
+    uint64_t used = 0;
+    uint32_t warm = 0;
+    hk_lock_acquire(&pool->lock, HK_RANK_POOL);
+    for (unsigned list = 0; list <= HK_SUPERSLAB_UNITS; list++) {
+        for (const hk_superslab_t *s = pool->by_free[list]; s != NULL; s = s->next) {
+            check_superslab(walk, s, list);
+            superslabs++;
+            used += HK_SUPERSLAB_UNITS - list;
+            warm += (uint32_t)__builtin_popcount(s->free_units & s->dirty_units);
+        }
+    }
+    expect(walk, superslabs == pool->superslabs, pool, "the count of superslabs is wrong");
+    /* Units that are just being purged are neither free nor in use. */
+    expect(walk, used >= pool->used_units, pool, "more units in use than are taken");
+    expect(walk, warm == pool->warm_units, pool, "the count of warm units is wrong");
+    hk_lock_release(&pool->lock, HK_RANK_POOL);
+}
+
+static void check_owned_heap(hk_heap_t *heap, void *context)
+{
+    check_heap(heap, context);
+    check_pool(context, heap->pool);
+}
+
+HAK_API size_t hak_check(void)
+{
+    walk_t walk = {0};
+    if (hk_cache_enter()) {
+        hk_heaps_each_shared(check_heap, &walk);
+        hk_heaps_each_owned(check_owned_heap, &walk);
+        check_pool(&walk, &hk_shared_pool);
+        hk_cache_leave();
+    }
+    return walk.violations;
+}

@@ -1,0 +1,339 @@
+/*
+ * front: the malloc family, under hak_ names and, unless HK_NO_OVERRIDE is set by the build, under the C library's.
+ *
+ * malloc and free are the two fast paths of cache.h.  Everything else here is cold or forwards.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <hakmem/hakmem.h>
+#include <string.h>
+
+#include "cache.h"
+#include "log.h"
+#include "os.h"
+#include "refuge.h"
+#include "span.h"
+
+static HK_COLD void *fail(int error)
+{
+    errno = error;
+    return NULL;
+}
+
+/* ---- Allocating ---- */
+
+static HK_NOINLINE void *allocate_span(size_t size, size_t alignment, bool zeroed)
+{
+    bool fresh = false;
+    if (size > PTRDIFF_MAX) {
+        return fail(ENOMEM);
+    }
+    void *block = hk_cache_allocate_span(size, alignment, &fresh);
+    if (block == NULL) {
+        return fail(ENOMEM);
+    }
+    return zeroed && !fresh ? memset(block, 0, size) : block;
+}
+
+static HK_COLD void *malloc_slow(unsigned class_index)
+{
+    void *block = hk_cache_malloc_slow(class_index);
+    return block != NULL ? block : fail(ENOMEM);
+}
+
+static HK_NOINLINE void *malloc_beyond_table(size_t size)
+{
+    if (size > HK_SMALL_MAX) {
+        return allocate_span(size, 1, false);
+    }
+    void *block = hk_cache_malloc(hk_class_compute(size));
+    return block != NULL ? block : fail(ENOMEM);
+}
+
+HAK_API void *hak_malloc(size_t size)
+{
+    if (HK_UNLIKELY(size > HK_TABLE_MAX)) {
+        return malloc_beyond_table(size);
+    }
+    unsigned class_index = hk_class_table[(size + 7) >> 3];
+    hk_cache_t *cache = hk_cache_tls;
+    void **top = cache->top[class_index];
+    void *block = top[0];
+    if (HK_UNLIKELY(block == top[-1])) { /* empty, or freed twice in a row: see magazine.h */
+        return malloc_slow(class_index);
+    }
+    cache->top[class_index] = top - 1;
+    return block;
+}
+
+HAK_API void *hak_calloc(size_t count, size_t size)
+{
+    size_t bytes;
+    if (__builtin_mul_overflow(count, size, &bytes)) {
+        return fail(ENOMEM);
+    }
+    if (bytes > HK_SMALL_MAX) {
+        return allocate_span(bytes, 1, true);
+    }
+    void *block = hak_malloc(bytes);
+    return block == NULL ? NULL : memset(block, 0, bytes);
+}
+
+static void *allocate_aligned(size_t alignment, size_t size)
+{
+    unsigned class_index = hk_class_of_aligned(size, alignment);
+    if (class_index == HK_CLASS_COUNT) {
+        return allocate_span(size, alignment, false);
+    }
+    void *block = hk_cache_malloc(class_index);
+    return block != NULL ? block : fail(ENOMEM);
+}
+
+HAK_API void *hak_aligned_alloc(size_t alignment, size_t size)
+{
+    if (!hk_is_power_of_two(alignment)) {
+        return fail(EINVAL);
+    }
+    if (size > PTRDIFF_MAX || alignment > PTRDIFF_MAX) {
+        return fail(ENOMEM);
+    }
+    return allocate_aligned(alignment, size);
+}
+
+/* ---- Freeing ---- */
+
+HAK_API void hak_free(void *block)
+{
+    hk_cache_free(block);
+}
+
+HAK_API size_t hak_usable_size(const void *block)
+{
+    return block == NULL ? 0 : hk_cache_usable_bytes(block, "invalid pointer: usable size");
+}
+
+static size_t aligned_good_size(size_t alignment, size_t size)
+{
+    unsigned class_index = hk_class_of_aligned(size, alignment);
+    return class_index < HK_CLASS_COUNT ? hk_class_info[class_index].block_bytes
+                                        : hk_span_good_size(size);
+}
+
+/* A block may be larger than its last realloc needs, by less than twice. */
+static void check_size(const void *block, size_t alignment, size_t size)
+{
+    size_t usable = hk_cache_usable_bytes(block, "invalid free");
+    if (size > usable || (size < usable / 2 && aligned_good_size(alignment, size) < usable)) {
+        hk_log_fatal("invalid free", block, "the size given is not the block's");
+    }
+}
+
+HAK_API void hak_free_sized(void *block, size_t size)
+{
+    if (block != NULL) {
+        check_size(block, 1, size);
+        hk_cache_free(block);
+    }
+}
+
+HAK_API void hak_free_aligned_sized(void *block, size_t alignment, size_t size)
+{
+    if (block != NULL) {
+        check_size(block, hk_is_power_of_two(alignment) ? alignment : 1, size);
+        hk_cache_free(block);
+    }
+}
+
+HAK_API size_t hak_good_size(size_t size)
+{
+    return size > PTRDIFF_MAX ? size : size <= HK_SMALL_MAX ? hk_class_info[hk_class_of(size)].block_bytes
+                                                           : hk_span_good_size(size);
+}
+
+/* ---- Resizing ---- */
+
+static void *allocate_in(hk_heap_t *heap, size_t alignment, size_t size, bool zeroed);
+
+/* The first-class heap that a block lives in; NULL for a thread's. */
+static hk_heap_t *owned_heap_of(const void *block)
+{
+    hk_region_t *region = hk_registry_find(block);
+    hk_heap_t *heap = NULL;
+    if (region->kind == HK_REGION_SUPERSLAB) {
+        heap = hk_superslab_slab_at((hk_superslab_t *)region, block)->heap;
+    } else if (region->kind == HK_REGION_LARGE) {
+        heap = ((hk_large_t *)region)->heap;
+    }
+    return heap != NULL && heap->owner == HK_OWNER_NONE ? heap : NULL;
+}
+
+static void *resize(hk_heap_t *heap, void *block, size_t size)
+{
+    size_t usable = hk_cache_usable_bytes(block, "invalid pointer: realloc");
+    if (size > PTRDIFF_MAX) {
+        return fail(ENOMEM);
+    }
+    if (size <= usable && size >= usable / 2) {
+        return block;
+    }
+    if (usable > HK_SMALL_MAX) {
+        void *resized = hk_cache_resize(block, size);
+        if (resized != NULL) {
+            return resized;
+        }
+    }
+    heap = heap != NULL ? heap : owned_heap_of(block);
+    void *moved = heap != NULL ? allocate_in(heap, 1, size, false) : hak_malloc(size);
+    if (moved == NULL) {
+        /* A smaller block can always stay where it is. */
+        return size <= usable ? block : NULL;
+    }
+    memcpy(moved, block, size < usable ? size : usable);
+    hk_cache_free(block);
+    return moved;
+}
+
+HAK_API void *hak_realloc(void *block, size_t size)
+{
+    if (block == NULL) {
+        return hak_malloc(size);
+    }
+    if (size == 0) {
+        hk_cache_free(block);
+        return NULL;
+    }
+    return resize(NULL, block, size);
+}
+
+HAK_API void *hak_reallocarray(void *block, size_t count, size_t size)
+{
+    size_t bytes;
+    if (__builtin_mul_overflow(count, size, &bytes)) {
+        return fail(ENOMEM);
+    }
+    return hak_realloc(block, bytes);
+}
+
+HAK_API int hak_trim(size_t keep_bytes)
+{
+    return hk_cache_trim(keep_bytes) > 0;
+}
+
+/* ---- First-class heaps ---- */
+
+HAK_API hak_heap_t *hak_heap_create(void)
+{
+    hk_heap_t *heap = NULL;
+    if (hk_cache_enter()) {
+        heap = hk_heaps_create();
+        hk_cache_leave();
+    }
+    return heap != NULL ? heap : fail(ENOMEM);
+}
+
+HAK_API void hak_heap_destroy(hak_heap_t *heap)
+{
+    if (heap == NULL) {
+        return;
+    }
+    while (!hk_cache_enter()) { /* destroying is no malloc: it may wait for a fork */
+        hk_os_yield();
+    }
+    if (!hk_heaps_remove(heap)) {
+        hk_log_fatal("invalid pointer: destroy", heap, "not a live heap");
+    }
+    hk_heap_delete(heap);
+    hk_cache_leave();
+}
+
+static void *allocate_in(hk_heap_t *heap, size_t alignment, size_t size, bool zeroed)
+{
+    if (!hk_cache_enter()) { /* a fork is under way: the refuge serves all heaps */
+        return hk_refuge_allocate(size, alignment);
+    }
+    unsigned class_index = hk_class_of_aligned(size, alignment);
+    bool fresh = false;
+    void *block = class_index < HK_CLASS_COUNT ? hk_heap_take_block(heap, class_index)
+                                               : hk_span_allocate(heap, size, alignment, &fresh);
+    hk_cache_leave();
+    if (block == NULL) {
+        return fail(ENOMEM);
+    }
+    return zeroed && !fresh ? memset(block, 0, size) : block;
+}
+
+HAK_API void *hak_heap_malloc(hak_heap_t *heap, size_t size)
+{
+    return size > PTRDIFF_MAX ? fail(ENOMEM) : allocate_in(heap, 1, size, false);
+}
+
+HAK_API void *hak_heap_calloc(hak_heap_t *heap, size_t count, size_t size)
+{
+    size_t bytes;
+    if (__builtin_mul_overflow(count, size, &bytes) || bytes > PTRDIFF_MAX) {
+        return fail(ENOMEM);
+    }
+    return allocate_in(heap, 1, bytes, true);
+}
+
+HAK_API void *hak_heap_aligned_alloc(hak_heap_t *heap, size_t alignment, size_t size)
+{
+    if (!hk_is_power_of_two(alignment)) {
+        return fail(EINVAL);
+    }
+    return size > PTRDIFF_MAX || alignment > PTRDIFF_MAX ? fail(ENOMEM)
+                                                         : allocate_in(heap, alignment, size, false);
+}
+
+HAK_API void *hak_heap_realloc(hak_heap_t *heap, void *block, size_t size)
+{
+    if (block == NULL) {
+        return hak_heap_malloc(heap, size);
+    }
+    if (size == 0) {
+        hk_cache_free(block);
+        return NULL;
+    }
+    return resize(heap, block, size);
+}
+
+HAK_API int hak_version(void)
+{
+    return HAKMEM_VERSION_MAJOR * 10000 + HAKMEM_VERSION_MINOR * 100 + HAKMEM_VERSION_PATCH;
+}
+
+/* ---- The C library's names, and C++'s operator delete: the same functions ---- */
+
+#ifndef HK_NO_OVERRIDE
+#define HK_ALIAS(target) HAK_API __attribute__((alias(#target), copy(target), used))
+
+/* Further arguments of a delete, a size, an alignment or a tag, lie in registers that hak_free does not read. */
+#define HK_ALIAS_TABLE(X)                                                                          \
+    X(void *, malloc, (size_t size), hak_malloc)                                                   \
+    X(void *, calloc, (size_t count, size_t size), hak_calloc)                                     \
+    X(void *, realloc, (void *block, size_t size), hak_realloc)                                    \
+    X(void *, reallocarray, (void *block, size_t count, size_t size), hak_reallocarray)            \
+    X(void *, aligned_alloc, (size_t alignment, size_t size), hak_aligned_alloc)                   \
+    X(void, free, (void *block), hak_free)                                                         \
+    X(void, cfree, (void *block), hak_free)                                                        \
+    X(void, free_sized, (void *block, size_t size), hak_free_sized)                                \
+    X(void, free_aligned_sized, (void *block, size_t alignment, size_t size),                      \
+      hak_free_aligned_sized)                                                                      \
+    X(int, malloc_trim, (size_t keep_bytes), hak_trim)                                             \
+    X(void, _ZdlPv, (void *block), hak_free)                                                       \
+    X(void, _ZdaPv, (void *block), hak_free)                                                       \
+    X(void, _ZdlPvm, (void *block), hak_free)                                                      \
+    X(void, _ZdaPvm, (void *block), hak_free)                                                      \
+    X(void, _ZdlPvRKSt9nothrow_t, (void *block), hak_free)                                         \
+    X(void, _ZdaPvRKSt9nothrow_t, (void *block), hak_free)                                         \
+    X(void, _ZdlPvSt11align_val_t, (void *block), hak_free)                                        \
+    X(void, _ZdaPvSt11align_val_t, (void *block), hak_free)                                        \
+    X(void, _ZdlPvmSt11align_val_t, (void *block), hak_free)                                       \
+    X(void, _ZdaPvmSt11align_val_t, (void *block), hak_free)                                       \
+    X(void, _ZdlPvSt11align_val_tRKSt9nothrow_t, (void *block), hak_free)                          \
+    X(void, _ZdaPvSt11align_val_tRKSt9nothrow_t, (void *block), hak_free)
+
+#define X(type, name, parameters, target) HK_ALIAS(target) type name parameters;
+HK_ALIAS_TABLE(X)
+#undef X
+#endif

@@ -1,0 +1,160 @@
+/*
+ * options: see options.h.
+ */
+#include "options.h"
+
+#include <string.h>
+#include <sys/auxv.h>
+
+#include "log.h"
+
+static const char prefix[] = "HAKMEM_";
+
+enum { DISTANCE_MAX = 3, NAME_MAX_LENGTH = 32 };
+
+typedef enum option_type { OPTION_number, OPTION_text } option_type_t;
+
+typedef struct option {
+    option_type_t type;
+    const char *name;
+    void *value;
+    uint64_t least;
+    uint64_t most;
+} option_t;
+
+#define X(type, field, name, standard, least, most, doc) .field = standard,
+hk_options_t hk_options = {HK_OPTION_TABLE(X)};
+#undef X
+
+#define X(type, field, name, standard, least, most, doc)                                           \
+    {OPTION_##type, name, &hk_options.field, least, most},
+static const option_t options[] = {HK_OPTION_TABLE(X)};
+#undef X
+
+enum { OPTION_COUNT = sizeof options / sizeof options[0] };
+
+/* How many single changes lead from one name to the other (Levenshtein's distance). */
+static size_t distance(const char *a, size_t a_length, const char *b)
+{
+    size_t row[NAME_MAX_LENGTH + 1];
+    size_t b_length = strlen(b);
+    if (a_length > NAME_MAX_LENGTH || b_length > NAME_MAX_LENGTH) {
+        return SIZE_MAX;
+    }
+    for (size_t j = 0; j <= b_length; j++) {
+        row[j] = j;
+    }
+    for (size_t i = 1; i <= a_length; i++) {
+        size_t diagonal = row[0];
+        row[0] = i;
+        for (size_t j = 1; j <= b_length; j++) {
+            size_t best = diagonal + (a[i - 1] != b[j - 1]);
+            diagonal = row[j];
+            best = row[j] + 1 < best ? row[j] + 1 : best;
+            row[j] = row[j - 1] + 1 < best ? row[j - 1] + 1 : best;
+        }
+    }
+    return row[b_length];
+}
+
+static void report_unknown(const char *name, size_t length)
+{
+    const option_t *nearest = NULL;
+    size_t least = DISTANCE_MAX + 1;
+    for (size_t i = 0; i < OPTION_COUNT; i++) {
+        size_t steps = distance(name, length, options[i].name);
+        if (steps < least) {
+            least = steps;
+            nearest = &options[i];
+        }
+    }
+    hk_line_t line = {0};
+    hk_line_text(&line, prefix);
+    for (size_t i = 0; i < length && line.length < HK_LINE_BYTES / 2; i++) {
+        line.text[line.length++] = name[i];
+    }
+    if (nearest != NULL) {
+        hk_line_text(&line, "; did you mean HAKMEM_");
+        hk_line_text(&line, nearest->name);
+        hk_line_text(&line, "?");
+    }
+    line.text[line.length < HK_LINE_BYTES ? line.length : HK_LINE_BYTES - 1] = '\0';
+    hk_log_warning("unknown option", line.text);
+}
+
+/* A whole decimal number with an optional K, M or G behind it. */
+static bool parse_number(const char *text, uint64_t *number)
+{
+    uint64_t value = 0;
+    if (*text < '0' || *text > '9') {
+        return false;
+    }
+    for (; *text >= '0' && *text <= '9'; text++) {
+        if (__builtin_mul_overflow(value, 10u, &value) ||
+            __builtin_add_overflow(value, (uint64_t)(*text - '0'), &value)) {
+            return false;
+        }
+    }
+    const char *units = "KMG";
+    const char *unit = *text != '\0' ? strchr(units, *text) : NULL;
+    if (unit != NULL) {
+        uint64_t factor = 1ull << 10 * (unit - units + 1);
+        if (__builtin_mul_overflow(value, factor, &value)) {
+            return false;
+        }
+        text++;
+    }
+    *number = value;
+    return *text == '\0';
+}
+
+static void set_option(const option_t *option, const char *text)
+{
+    if (option->type == OPTION_text) {
+        *(const char **)option->value = text;
+        return;
+    }
+    uint64_t number;
+    if (parse_number(text, &number) && number >= option->least && number <= option->most) {
+        *(uint64_t *)option->value = number;
+        return;
+    }
+    hk_line_t line = {0};
+    hk_line_text(&line, prefix);
+    hk_line_text(&line, option->name);
+    hk_line_text(&line, ": it takes ");
+    hk_line_number(&line, option->least);
+    hk_line_text(&line, " to ");
+    hk_line_number(&line, option->most);
+    hk_line_text(&line, "; the default is kept");
+    line.text[line.length < HK_LINE_BYTES ? line.length : HK_LINE_BYTES - 1] = '\0';
+    hk_log_warning("bad value for", line.text);
+}
+
+static void read_entry(const char *name, const char *equals)
+{
+    size_t length = (size_t)(equals - name);
+    for (size_t i = 0; i < OPTION_COUNT; i++) {
+        if (strlen(options[i].name) == length && memcmp(options[i].name, name, length) == 0) {
+            set_option(&options[i], equals + 1);
+            return;
+        }
+    }
+    report_unknown(name, length);
+}
+
+void hk_options_read(char **environment)
+{
+    if (environment == NULL || getauxval(AT_SECURE) != 0) {
+        return;
+    }
+    for (char **entry = environment; *entry != NULL; entry++) {
+        if (strncmp(*entry, prefix, sizeof prefix - 1) == 0) {
+            const char *name = *entry + sizeof prefix - 1;
+            const char *equals = strchr(name, '=');
+            if (equals != NULL) {
+                read_entry(name, equals);
+            }
+        }
+    }
+}

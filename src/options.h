@@ -1,0 +1,34 @@
+/*
+ * options: what HAKMEM_<NAME> in the environment sets.  One table; adding an option is one row.
+ *
+ * Read once, by the library's constructor, before the program has threads; const afterwards.  Ignored in programs that run with
+ * privileges (AT_SECURE).  Unknown names and bad values get one line on stderr and leave the default.
+ */
+#ifndef HK_OPTIONS_H
+#define HK_OPTIONS_H
+
+#include "base.h"
+
+/* X(number or text, field, NAME, default, least, most, what it does) */
+#define HK_OPTION_TABLE(X)                                                                         \
+    X(number, stats, "STATS", 0, 0, 1, "print the report when the program ends")                   \
+    X(text, stats_file, "STATS_FILE", NULL, 0, 0,                                                  \
+      "where the report goes instead of stderr; %p becomes the process id")                        \
+    X(number, stats_json, "STATS_JSON", 0, 0, 1, "print the report as JSON")                       \
+    X(number, tiny_ss_shared, "TINY_SS_SHARED", 1, 1, 2,                                           \
+      "1: a request is always served; 2: strict, a cap is a promise")
+
+typedef struct hk_options {
+#define HK_OPTION_TYPE_number uint64_t
+#define HK_OPTION_TYPE_text const char *
+#define X(type, field, name, standard, least, most, doc) HK_OPTION_TYPE_##type field;
+    HK_OPTION_TABLE(X)
+#undef X
+} hk_options_t;
+
+extern hk_options_t hk_options;
+
+/* Reads the environment. */
+void hk_options_read(char **environment);
+
+#endif

@@ -1,0 +1,205 @@
+/*
+ * report: statistics as a structure, as text and as JSON.  Sees everything, nothing below calls it.
+ */
+#include <errno.h>
+#include <hakmem/hakmem.h>
+#include <string.h>
+
+#include "cache.h"
+#include "large.h"
+#include "log.h"
+#include "meta.h"
+#include "stats.h"
+
+/* ---- Collecting ---- */
+
+static void add_slab(hak_stats_t *stats, const hk_slab_t *slab)
+{
+    size_t block_bytes = hk_class_info[slab->class_index].block_bytes;
+    stats->slab_free_bytes += slab->free_blocks * block_bytes;
+}
+
+static void add_heap(hk_heap_t *heap, void *context)
+{
+    hak_stats_t *stats = context;
+    hk_lock_acquire(&heap->lock, HK_RANK_HEAP);
+    for (unsigned class_index = 0; class_index < HK_CLASS_COUNT; class_index++) {
+        const hk_heap_class_t *class = &heap->classes[class_index];
+        for (unsigned bucket = 0; bucket < HK_SLAB_BUCKETS; bucket++) {
+            for (const hk_slab_t *slab = class->partial[bucket]; slab != NULL; slab = slab->next) {
+                add_slab(stats, slab);
+            }
+        }
+        if (class->empty != NULL) {
+            add_slab(stats, class->empty);
+        }
+        for (const hk_magazine_t *m = class->depot.stack; m != NULL; m = m->next) {
+            stats->depot_bytes += (uint64_t)m->count * hk_class_info[class_index].block_bytes;
+        }
+    }
+    stats->remote_magazines += heap->inbox_magazines;
+    stats->stage_acquires[HK_STAGE_OWN] += heap->own_acquires;
+    hk_lock_release(&heap->lock, HK_RANK_HEAP);
+}
+
+/* The usable bytes of all slabs of a superslab: blocks, or the single block. */
+static uint64_t slab_bytes(const hk_superslab_t *superslab)
+{
+    uint64_t bytes = 0;
+    for (unsigned unit = 0; unit < HK_SUPERSLAB_UNITS; unit++) {
+        const hk_slab_t *slab = &superslab->slabs[unit];
+        if (slab->units != 0 && slab->class_index < HK_CLASS_COUNT) {
+            const hk_class_info_t *info = &hk_class_info[slab->class_index];
+            bytes += (uint64_t)info->block_bytes * info->block_count;
+        } else if (slab->units != 0) {
+            bytes += slab->span_bytes;
+        }
+    }
+    return bytes;
+}
+
+static void add_pool(hak_stats_t *stats, hk_pool_t *pool)
+{
+    hk_lock_acquire(&pool->lock, HK_RANK_POOL);
+    for (unsigned list = 0; list <= HK_SUPERSLAB_UNITS; list++) {
+        for (const hk_superslab_t *s = pool->by_free[list]; s != NULL; s = s->next) {
+            stats->in_use_bytes += slab_bytes(s);
+        }
+    }
+    stats->superslabs += pool->superslabs;
+    stats->mapped_bytes += pool->superslabs << HK_SUPERSLAB_SHIFT;
+    stats->committed_bytes += (pool->used_units + pool->warm_units) << HK_UNIT_SHIFT;
+    stats->pool_warm_bytes += (uint64_t)pool->warm_units << HK_UNIT_SHIFT;
+    stats->purged_bytes += pool->purged_units << HK_UNIT_SHIFT;
+    for (unsigned stage = HK_STAGE_WARM; stage < HK_STAGE_COUNT; stage++) {
+        stats->stage_acquires[stage] += pool->acquires[stage];
+    }
+    hk_lock_release(&pool->lock, HK_RANK_POOL);
+}
+
+static void add_owned_heap(hk_heap_t *heap, void *context)
+{
+    add_heap(heap, context);
+    add_pool(context, heap->pool);
+}
+
+static void collect(hak_stats_t *stats)
+{
+    *stats = (hak_stats_t){.struct_bytes = sizeof *stats, .version = (uint32_t)hak_version()};
+    if (!hk_cache_enter()) {
+        return; /* a fork is under way: a report is no malloc and may be empty */
+    }
+    hk_heaps_each_shared(add_heap, stats);
+    hk_heaps_each_owned(add_owned_heap, stats);
+    add_pool(stats, &hk_shared_pool);
+    stats->large_bytes = hk_large_used_bytes();
+    stats->large_cached_bytes = hk_large_kept_bytes();
+    stats->metadata_bytes = hk_meta_bytes();
+    stats->heaps = hk_heaps_count();
+    hk_cache_leave();
+    uint64_t free_bytes = stats->depot_bytes + stats->slab_free_bytes;
+    /* The parts were read one after the other: never report a negative rest. */
+    stats->in_use_bytes -= free_bytes < stats->in_use_bytes ? free_bytes : stats->in_use_bytes;
+    stats->in_use_bytes += stats->large_bytes;
+    uint64_t large = stats->large_bytes + stats->large_cached_bytes;
+    stats->mapped_bytes += large + stats->metadata_bytes;
+    stats->committed_bytes += large + stats->metadata_bytes;
+}
+
+HAK_API int hak_stats_get(hak_stats_t *stats, size_t stats_bytes)
+{
+    if (stats == NULL || stats_bytes < 8) {
+        return EINVAL;
+    }
+    hak_stats_t mine;
+    collect(&mine);
+    memset(stats, 0, stats_bytes);
+    memcpy(stats, &mine, stats_bytes < sizeof mine ? stats_bytes : sizeof mine);
+    return 0;
+}
+
+/* ---- Writing ---- */
+
+static int write_line(int fd, hk_line_t *line)
+{
+    int error = hk_log_write(fd, line->text, line->length);
+    line->length = 0;
+    return error;
+}
+
+static void pad_to(hk_line_t *line, size_t column)
+{
+    while (line->length < column) {
+        hk_line_text(line, " ");
+    }
+}
+
+/* Right-aligned, up to column. */
+static void number_to(hk_line_t *line, uint64_t number, size_t column)
+{
+    hk_line_t digits = {0};
+    hk_line_number(&digits, number);
+    digits.text[digits.length] = '\0';
+    if (column > digits.length) {
+        pad_to(line, column - digits.length);
+    }
+    hk_line_text(line, digits.text);
+}
+
+HAK_API int hak_stats_print(int fd)
+{
+    hak_stats_t stats;
+    hk_line_t line = {0};
+    collect(&stats);
+    hk_line_text(&line, "HAKMEM ");
+    hk_line_number(&line, HAKMEM_VERSION_MAJOR);
+    hk_line_text(&line, ".");
+    hk_line_number(&line, HAKMEM_VERSION_MINOR);
+    hk_line_text(&line, ".");
+    hk_line_number(&line, HAKMEM_VERSION_PATCH);
+    hk_line_text(&line, ": where the bytes are\n");
+    int error = write_line(fd, &line);
+#define X(field, is_bytes, doc)                                                                    \
+    number_to(&line, (is_bytes) ? stats.field / 1024 : stats.field, 14);                           \
+    hk_line_text(&line, (is_bytes) ? " KiB  " : "      ");                                         \
+    hk_line_text(&line, doc "\n");                                                                 \
+    error = error != 0 ? error : write_line(fd, &line);
+    HK_STATS_TABLE(X)
+#undef X
+    static const char *const stages[HK_STAGE_COUNT] = {
+        "slabs acquired in stage 0.5: an empty one of its own\n",
+        "slabs acquired in stage 1: warm\n",
+        "slabs acquired in stage 2: unused units\n",
+        "slabs acquired in stage 3: a new superslab\n",
+    };
+    for (unsigned stage = 0; stage < HK_STAGE_COUNT && error == 0; stage++) {
+        number_to(&line, stats.stage_acquires[stage], 14);
+        hk_line_text(&line, "      ");
+        hk_line_text(&line, stages[stage]);
+        error = write_line(fd, &line);
+    }
+    return error;
+}
+
+HAK_API int hak_stats_json(int fd)
+{
+    hak_stats_t stats;
+    hk_line_t line = {0};
+    collect(&stats);
+    hk_line_text(&line, "{\"version\": ");
+    hk_line_number(&line, stats.version);
+    int error = write_line(fd, &line);
+#define X(field, is_bytes, doc)                                                                    \
+    hk_line_text(&line, ", \"" #field "\": ");                                                     \
+    hk_line_number(&line, stats.field);                                                            \
+    error = error != 0 ? error : write_line(fd, &line);
+    HK_STATS_TABLE(X)
+#undef X
+    hk_line_text(&line, ", \"stage_acquires\": [");
+    for (unsigned stage = 0; stage < HK_STAGE_COUNT; stage++) {
+        hk_line_text(&line, stage > 0 ? ", " : "");
+        hk_line_number(&line, stats.stage_acquires[stage]);
+    }
+    hk_line_text(&line, "]}\n");
+    return error != 0 ? error : write_line(fd, &line);
+}

@@ -1,0 +1,70 @@
+/*
+ * start: what the library does when it is loaded and when the process ends.  Nothing waits for it: the first malloc needs no
+ * constructor.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <hakmem/hakmem.h>
+#include <pthread.h>
+#include <unistd.h>
+
+#include "cache.h"
+#include "log.h"
+#include "options.h"
+
+/* Registered early, so that prepare runs after the program's own handlers and the others before them. */
+__attribute__((constructor(101))) static void start(void)
+{
+    hk_options_read(environ);
+    if (pthread_atfork(hk_cache_fork_prepare, hk_cache_fork_parent, hk_cache_fork_child) != 0) {
+        hk_log_warning("no memory for the fork handlers:", "forking with threads is not safe");
+    }
+}
+
+/* Puts the process id for %p. */
+static void expand_path(char *path, size_t path_bytes, const char *pattern)
+{
+    hk_line_t line = {0};
+    for (; *pattern != '\0' && line.length < path_bytes - 1; pattern++) {
+        if (pattern[0] == '%' && pattern[1] == 'p') {
+            hk_line_number(&line, (uint64_t)getpid());
+            pattern++;
+        } else {
+            line.text[line.length++] = *pattern;
+        }
+    }
+    for (size_t i = 0; i < line.length; i++) {
+        path[i] = line.text[i];
+    }
+    path[line.length] = '\0';
+}
+
+static void print_report(void)
+{
+    int fd = STDERR_FILENO;
+    char path[HK_LINE_BYTES];
+    if (hk_options.stats_file != NULL) {
+        expand_path(path, sizeof path - 24, hk_options.stats_file);
+        fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
+        if (fd < 0) {
+            hk_log_warning("cannot write the report to", path);
+            return;
+        }
+    }
+    (void)(hk_options.stats_json != 0 ? hak_stats_json(fd) : hak_stats_print(fd));
+    if (fd != STDERR_FILENO) {
+        (void)close(fd);
+    }
+}
+
+/* The last destructor: finds the bad frees that still lie in this thread's cache. */
+__attribute__((destructor(101))) static void finish(void)
+{
+    int saved = errno;
+    if (hk_options.stats != 0) {
+        print_report();
+    }
+    hk_cache_flush();
+    errno = saved;
+}
