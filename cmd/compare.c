@@ -65,6 +65,7 @@ static _Noreturn void become_program(const compare_plan_t *plan, int side, const
         setenv("LD_PRELOAD", plan->preload, 1);
     unsetenv("HAKMEM_STATS");
     unsetenv("HAKMEM_STATS_FILE");
+    unsetenv("HAKMEM_STATS_JSON");
     if (report) {
         setenv("HAKMEM_STATS", "1", 1);
         setenv("HAKMEM_STATS_FILE", report, 1);

@@ -127,6 +127,10 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
         settings->stats = true;
         setenv("HAKMEM_STATS_FILE", argument, 1);
         return 0;
+    case 'j':
+        settings->stats = true;
+        setenv("HAKMEM_STATS_JSON", "1", 1);
+        return 0;
     case 'n': settings->runs = parse_runs(state, argument); return 0;
     case 'p': settings->show_output = true; return 0;
     case ARGP_KEY_ARGS: settings->program = state->argv + state->next; return 0;
@@ -147,6 +151,7 @@ static const struct argp_option run_options[] = {
     OPTION_LIB,
     OPTION_SET,
     {"stats", 's', NULL, 0, "write HAKMEM's report to standard error when the program ends", 0},
+    {"json", 'j', NULL, 0, "write it as JSON", 0},
     {"stats-file", 'f', "FILE", 0, "write it to FILE; %p in the name becomes the process's number",
      0},
     {0},

@@ -84,6 +84,7 @@ HK_INLINE void hk_cache_free(void *block)
     hk_cache_t *cache = hk_cache_tls;
     uintptr_t address = (uintptr_t)block;
     uint64_t class_index = (hk_registry_near(address) ^ address ^ cache->tag) >> HK_UNIT_SHIFT;
+    HK_OPAQUE(class_index); /* else it is compared before the shift, in a second register */
     if (HK_UNLIKELY(class_index >= HK_CLASS_COUNT)) {
         hk_cache_free_slow(block);
         return;
@@ -94,6 +95,7 @@ HK_INLINE void hk_cache_free(void *block)
         return;
     }
     top[1] = block;
+    HK_OPAQUE(class_index); /* else its address is worked out once, by an instruction of its own */
     cache->top[class_index]++;
 }
 

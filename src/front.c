@@ -35,9 +35,10 @@ static HK_NOINLINE void *allocate_span(size_t size, size_t alignment, bool zeroe
     return zeroed && !fresh ? memset(block, 0, size) : block;
 }
 
-static HK_COLD void *malloc_slow(unsigned class_index)
+/* Takes the size again, so that the fast path need not keep the class for it. */
+static HK_COLD void *malloc_slow(size_t size)
 {
-    void *block = hk_cache_malloc_slow(class_index);
+    void *block = hk_cache_malloc_slow(hk_class_of(size));
     return block != NULL ? block : fail(ENOMEM);
 }
 
@@ -55,14 +56,15 @@ HAK_API void *hak_malloc(size_t size)
     if (HK_UNLIKELY(size > HK_TABLE_MAX)) {
         return malloc_beyond_table(size);
     }
-    unsigned class_index = hk_class_table[(size + 7) >> 3];
+    size_t class_index = hk_class_table[(size + 7) >> 3];
     hk_cache_t *cache = hk_cache_tls;
     void **top = cache->top[class_index];
     void *block = top[0];
     if (HK_UNLIKELY(block == top[-1])) { /* empty, or freed twice in a row: see magazine.h */
-        return malloc_slow(class_index);
+        return malloc_slow(size);
     }
-    cache->top[class_index] = top - 1;
+    HK_OPAQUE(class_index); /* else two instructions do what one on memory does */
+    cache->top[class_index]--;
     return block;
 }
 
@@ -305,7 +307,11 @@ HAK_API int hak_version(void)
 /* ---- The C library's names, and C++'s operator delete: the same functions ---- */
 
 #ifndef HK_NO_OVERRIDE
+#if defined(__clang__)
+#define HK_ALIAS(target) HAK_API __attribute__((alias(#target), used))
+#else /* gcc wants to be told that both have the same attributes */
 #define HK_ALIAS(target) HAK_API __attribute__((alias(#target), copy(target), used))
+#endif
 
 /* Further arguments of a delete, a size, an alignment or a tag, lie in registers that hak_free does not read. */
 #define HK_ALIAS_TABLE(X)                                                                          \

@@ -3,7 +3,9 @@
 set -u
 LC_ALL=C
 export LC_ALL
-unset LD_PRELOAD HAKMEM_STATS HAKMEM_STATS_FILE
+unset LD_PRELOAD HAKMEM_STATS HAKMEM_STATS_FILE HAKMEM_STATS_JSON
+lib_built=$HAKMEM_LIB
+unset HAKMEM_LIB # the library would take it for an option
 failures=0
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
@@ -11,8 +13,8 @@ chmod 755 "$work"
 
 # A copy of the build tree's shape that every user can read.
 mkdir -p "$work/tree/bin"
-cp "$HAKMEM_CMD" "$work/tree/bin/hakmem"
-cp "$HAKMEM_LIB" "$work/tree/libhakmem.so"
+cp "$HK_TEST_CMD" "$work/tree/bin/hakmem"
+cp "$lib_built" "$work/tree/libhakmem.so"
 hakmem=$work/tree/bin/hakmem
 lib=$work/tree/libhakmem.so
 cd "$work" || exit 1
@@ -58,7 +60,7 @@ expect 125 'unrecognized option' "$hakmem" run --nonsense -- true
 expect 125 'NAME=VALUE' "$hakmem" run -o nonsense -- true
 expect 125 'NAME=VALUE' "$hakmem" run -o =1 -- true
 expect 125 'number from 1' "$hakmem" compare -n 0 -- true
-version=$(sed -n 's/^#define HAKMEM_VERSION_M[A-Z]* //p' "$HAKMEM_SOURCE/include/hakmem/hakmem.h" | paste -sd.)
+version=$(sed -n 's/^#define HAKMEM_VERSION_M[A-Z]* //p' "$HK_TEST_SOURCE/include/hakmem/hakmem.h" | paste -sd.)
 expect 0 "^hakmem $version\." "$hakmem" version
 expect 0 "libhakmem.so $version\." "$hakmem" version
 expect 0 "^hakmem $version\." "$hakmem" --version
@@ -81,6 +83,8 @@ expect 0 '^17M$' "$hakmem" run -o HAKMEM_BIG_THING=17M -- printenv HAKMEM_BIG_TH
 expect 0 '^a=b$' "$hakmem" run -o x=a=b -- printenv HAKMEM_X
 expect 0 '^1$' "$hakmem" run --stats -- printenv HAKMEM_STATS
 expect 1 '' "$hakmem" run -- printenv HAKMEM_STATS
+
+expect 0 '^11$' "$hakmem" run --json -- sh -c 'echo $HAKMEM_STATS$HAKMEM_STATS_JSON'
 
 # ---- Reports ----
 

@@ -2,11 +2,11 @@
 # Installs into a staging directory and builds and runs a consumer in each way there is to use HAKMEM.
 set -euo pipefail
 LC_ALL=C
-unset LD_PRELOAD
+unset LD_PRELOAD HAKMEM_LIB
 stage=$(mktemp -d)
 trap 'rm -rf "$stage"' EXIT
 prefix=/opt/hakmem
-consumer=$HAKMEM_SOURCE/tests/consumer
+consumer=$HK_TEST_SOURCE/tests/consumer
 cc=${CC:-cc} cxx=${CXX:-c++}
 
 fail() { echo "install_test: $*" >&2; exit 1; }
@@ -19,7 +19,7 @@ step()
 # ---- What is installed ----
 
 step files
-DESTDIR=$stage cmake --install "$HAKMEM_BUILD" --prefix "$prefix" >"$stage/install.log" || fail "cmake --install"
+DESTDIR=$stage cmake --install "$HK_TEST_BUILD" --prefix "$prefix" >"$stage/install.log" || fail "cmake --install"
 root=$stage$prefix
 for file in include/hakmem/hakmem.h lib/libhakmem.so lib/libhakmem.so.1 lib/libhakmem.a lib/hakmem.o \
     lib/pkgconfig/hakmem.pc lib/cmake/hakmem/hakmem-config.cmake lib/cmake/hakmem/hakmem-config-version.cmake \
@@ -30,7 +30,7 @@ done
 [ -L "$root/lib/libhakmem.so" ] && [ -L "$root/lib/libhakmem.so.1" ] || fail "the library's short names are no links"
 [ "$(find "$stage" -mindepth 1 -maxdepth 1 | grep -vc 'install.log')" = 1 ] || fail "something lies outside the prefix"
 grep -qx "prefix=$prefix" "$root/lib/pkgconfig/hakmem.pc" || fail "hakmem.pc does not name the prefix"
-! grep -rqF -e "$stage" -e "$HAKMEM_BUILD" -e "$HAKMEM_SOURCE" "$root/lib/pkgconfig" "$root/lib/cmake" ||
+! grep -rqF -e "$stage" -e "$HK_TEST_BUILD" -e "$HK_TEST_SOURCE" "$root/lib/pkgconfig" "$root/lib/cmake" ||
     fail "installed files name the build's paths"
 
 step "the installed command"

@@ -37,6 +37,6 @@ for name in $family _Znwm _Znam _ZdlPv _ZdaPv _ZdlPvm _ZdaPvm _ZnwmSt11align_val
 done
 
 # Everything the header declares is there.
-for name in $(grep -o '\bhak_[a-z_]*(' "$HAKMEM_SOURCE/include/hakmem/hakmem.h" | tr -d '(' | sort -u); do
+for name in $(grep -o '\bhak_[a-z_]*(' "$HK_TEST_SOURCE/include/hakmem/hakmem.h" | tr -d '(' | sort -u); do
     nm -D --defined-only "$lib" | grep -q " T $name\$" || fail "hakmem.h declares $name, which is not exported"
 done

@@ -1,0 +1,73 @@
+/*
+ * For the misuse_*.c programs.  Each does one thing wrong, after having written the address concerned to stdout, and then
+ * returns from main: where a wrong free is only noticed later, it must be noticed at exit at the latest.
+ */
+#ifndef HAKMEM_MISUSE_H
+#define HAKMEM_MISUSE_H
+
+#include "hak_names.h"
+#include <sys/mman.h>
+
+enum { MISUSE_COMPANIONS = 2000 };
+
+/* The address that the library's message must name. */
+static inline void *misuse_announce(const void *address)
+{
+    char text[64];
+    int length = snprintf(text, sizeof text, "0x%llx\n", (unsigned long long)(uintptr_t)address);
+    CHECK(length > 0 && write(1, text, (size_t)length) == length);
+    return (void *)(uintptr_t)address;
+}
+
+static inline void *misuse_block(size_t size)
+{
+    void *block = t_malloc(size);
+    CHECK(block != NULL);
+    memset(block, 1, size);
+    return block;
+}
+
+/* `offset` bytes into a fresh block */
+static inline void *misuse_inside(size_t size, size_t offset)
+{
+    return misuse_announce((char *)misuse_block(size) + offset);
+}
+
+static inline int misuse_free_twice(size_t size)
+{
+    void *block = misuse_announce(misuse_block(size));
+    t_free(block);
+    t_free(block);
+    return 0;
+}
+
+/* With a malloc between: whether that got the block again or another, one free of the three is too many. */
+static inline int misuse_free_twice_after_malloc(size_t size)
+{
+    void *block = misuse_announce(misuse_block(size));
+    t_free(block);
+    void *other = t_malloc(size);
+    t_free(block);
+    if (other == block) t_free(other);
+    return 0;
+}
+
+/* With many other frees between. */
+static inline int misuse_free_twice_far_apart(size_t size)
+{
+    static void *others[MISUSE_COMPANIONS];
+    void *block = misuse_announce(misuse_block(size));
+    for (size_t i = 0; i < MISUSE_COMPANIONS; i++) others[i] = misuse_block(size);
+    t_free(block);
+    for (size_t i = 0; i < MISUSE_COMPANIONS; i++) t_free(others[i]);
+    t_free(block);
+    return 0;
+}
+
+static inline int misuse_free_inside(size_t size, size_t offset)
+{
+    t_free(misuse_inside(size, offset));
+    return 0;
+}
+
+#endif

@@ -1,0 +1,6 @@
+#include "misuse.h"
+
+int main(void)
+{
+    return misuse_free_twice_after_malloc(1 * MIB);
+}

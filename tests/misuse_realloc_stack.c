@@ -1,0 +1,7 @@
+#include "misuse.h"
+
+int main(void)
+{
+    char local[64];
+    return t_realloc(misuse_announce(local + 16 - ((uintptr_t)local & 15)), 100) == NULL;
+}
