@@ -9,14 +9,14 @@ def record(number):
     return {"id": number, "words": random.choices(WORDS, k=8), "text": "x" * random.randint(10, 900)}
 
 
-records = {number: record(number) for number in range(60000)}
+records = {number: record(number) for number in range(45000)}
 index = {}
 for number, entry in records.items():
     for word in entry["words"]:
         index.setdefault(word, set()).add(number)
 
-for _ in range(60000):
-    number = random.randrange(60000)
+for _ in range(45000):
+    number = random.randrange(45000)
     for word in records[number]["words"]:
         index[word].discard(number)
     records[number] = record(number)

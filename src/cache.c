@@ -96,9 +96,6 @@ static void hand_over(hk_cache_t *cache, unsigned slot)
     hk_heap_t *heap = hk_load_acquire(&hk_heap_table[cache->outgoing_owner[slot]]);
     cache->outgoing[slot] = NULL;
     hk_heap_hand_over(heap, magazine);
-    if (hk_load_relaxed(&heap->threads) == 0) { /* relaxed: a hint; nobody else drains a parked heap soon */
-        hk_heap_reclaim(heap);
-    }
 }
 
 static void hand_over_all(hk_cache_t *cache)
@@ -186,19 +183,15 @@ static void end_thread(void *argument)
     }
     flush_cache(cache);
     hk_lock_acquire(&hk_heaps_lock, HK_RANK_CACHES);
-    bool parked = hk_heaps_detach_locked(cache->heap);
+    hk_heaps_detach_locked(cache->heap);
     unlink_cache_locked(cache);
     hk_lock_release(&hk_heaps_lock, HK_RANK_CACHES);
-    hk_heap_t *heap = cache->heap;
     hk_cache_tls = &empty_cache;
     /* The busy word goes with the cache: what is left counts as a stranger's. */
     hk_add_seq_cst(&hk_gate_strangers.depth, 1);
     hk_gate_leave(&cache->busy);
     hk_meta_free(HK_META_CACHE, cache);
-    if (parked) {
-        hk_heap_reclaim(heap);
-    }
-    hk_pool_maintain(&hk_shared_pool);
+    hk_pool_maintain(&hk_shared_pool, hk_os_clock_ms());
     hk_gate_leave_stranger();
 }
 
@@ -300,11 +293,11 @@ static void help(hk_cache_t *cache)
     if (operations % OPERATIONS_PER_MAINTAIN != 0) {
         return;
     }
-    hk_pool_maintain(&hk_shared_pool);
+    uint64_t now = hk_os_clock_ms();
+    hk_pool_maintain(&hk_shared_pool, now);
     if (operations % OPERATIONS_PER_DECAY != 0) {
         return;
     }
-    uint64_t now = hk_os_clock_ms();
     hk_heap_t *other = hk_heaps_next_other(cache->heap);
     if (other != NULL) {
         hk_heap_decay(other, now);

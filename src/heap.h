@@ -39,7 +39,7 @@ typedef struct hk_heap {
     uint16_t empty_units;         /* lock(heap): in the kept empty slabs */
     uint32_t operations;          /* lock(heap): until the next look at the clock */
     uint32_t acquires;            /* lock(heap): slabs from the pool */
-    _Atomic uint32_t threads;     /* written under lock(caches); read as a hint by others */
+    _Atomic uint32_t threads;     /* lock(caches): caches that work out of it */
     uint64_t epoch_ms;            /* lock(heap): when the epoch began */
     uint64_t own_acquires;        /* lock(heap): stage 0.5 */
     uint64_t inbox_magazines;     /* lock(heap): received so far */

@@ -62,9 +62,9 @@ hk_heap_t *hk_heaps_attach_locked(void)
     return best;
 }
 
-bool hk_heaps_detach_locked(hk_heap_t *heap)
+void hk_heaps_detach_locked(hk_heap_t *heap)
 {
-    return hk_sub_relaxed(&heap->threads, 1) == 1; /* relaxed: under the lock */
+    hk_sub_relaxed(&heap->threads, 1); /* relaxed: under the lock */
 }
 
 hk_heap_t *hk_heaps_any(void)

@@ -14,8 +14,8 @@ extern hk_lock_t hk_heaps_lock; /* HK_RANK_CACHES; also guards the list of cache
  * if there is no memory for the first.  The lock is held. */
 hk_heap_t *hk_heaps_attach_locked(void);
 
-/* A thread leaves its heap; true if it was the last one, and the heap is now parked.  The lock is held. */
-bool hk_heaps_detach_locked(hk_heap_t *heap);
+/* A thread leaves its heap; after the last one it is parked.  The lock is held. */
+void hk_heaps_detach_locked(hk_heap_t *heap);
 
 /* A heap for a thread that has none any more: any. */
 hk_heap_t *hk_heaps_any(void);

@@ -8,7 +8,7 @@
 #include "os.h"
 #include "policy.h"
 
-enum { KEPT_MAX = 16, KEPT_WASTE_SHIFT = 3 }; /* a kept mapping serves down to 7/8 of its size */
+enum { KEPT_MAX = 64, KEPT_WASTE_SHIFT = 3 }; /* a kept mapping serves down to 7/8 of its size uncut */
 
 static struct {
     hk_lock_t lock;
@@ -32,21 +32,21 @@ static hk_large_t *remove_kept_locked(unsigned at)
     return large;
 }
 
-/* The smallest kept mapping that fits without much waste. */
-static hk_large_t *take_kept(size_t bytes, size_t alignment)
+/* The kept mapping to make a block of bytes from: the smallest that is large enough, else the largest.  Out of the cache; NULL if
+ * there is none. */
+static hk_large_t *take_kept(size_t bytes)
 {
     hk_large_t *found = NULL;
     hk_lock_acquire(&cache.lock, HK_RANK_LARGE);
-    unsigned best = KEPT_MAX;
-    for (unsigned i = 0; i < cache.count; i++) {
-        const hk_large_t *large = cache.kept[i];
-        if (large->bytes >= bytes && large->bytes - bytes <= large->bytes >> KEPT_WASTE_SHIFT &&
-            ((uintptr_t)large->address & (alignment - 1)) == 0 &&
-            (best == KEPT_MAX || large->bytes < cache.kept[best]->bytes)) {
-            best = i;
-        }
+    unsigned best = 0;
+    for (unsigned i = 1; i < cache.count; i++) {
+        size_t candidate = cache.kept[i]->bytes;
+        size_t incumbent = cache.kept[best]->bytes;
+        bool better = candidate >= bytes ? incumbent < bytes || candidate < incumbent
+                                         : incumbent < bytes && candidate > incumbent;
+        best = better ? i : best;
     }
-    if (best != KEPT_MAX) {
+    if (cache.count > 0) {
         found = remove_kept_locked(best);
     }
     hk_lock_release(&cache.lock, HK_RANK_LARGE);
@@ -83,18 +83,6 @@ size_t hk_large_decay(uint64_t until_ms)
     return bytes;
 }
 
-static void give_back_before_growth(size_t bytes)
-{
-    for (size_t given = 0; given < bytes;) {
-        hk_large_t *large = take_oldest(UINT64_MAX);
-        if (large == NULL) {
-            return;
-        }
-        given += large->bytes;
-        unmap_large(large);
-    }
-}
-
 static hk_large_t *map_large(size_t bytes, size_t alignment)
 {
     hk_large_t *large = hk_meta_allocate(HK_META_LARGE, sizeof *large);
@@ -110,15 +98,50 @@ static hk_large_t *map_large(size_t bytes, size_t alignment)
     return large;
 }
 
+/* Makes the mapping, which is in nobody's hands, bytes long. */
+static bool fit_mapping(hk_large_t *large, size_t bytes)
+{
+    if (bytes < large->bytes) {
+        if (large->bytes - bytes > large->bytes >> KEPT_WASTE_SHIFT) {
+            hk_os_unmap(large->address + bytes, large->bytes - bytes);
+            large->bytes = bytes;
+        }
+        return true;
+    }
+    if (bytes > large->bytes && !hk_os_resize(large->address, large->bytes, bytes)) {
+        char *target = hk_os_reserve(bytes, HK_SUPERSLAB_BYTES);
+        if (target == NULL) {
+            return false;
+        }
+        if (!hk_os_move_to(large->address, large->bytes, target, bytes)) {
+            hk_os_unmap(target, bytes);
+            return false;
+        }
+        large->address = target;
+    }
+    large->bytes = bytes;
+    return true;
+}
+
+static hk_large_t *reuse_kept(size_t bytes)
+{
+    hk_large_t *large = take_kept(bytes);
+    if (large != NULL && !fit_mapping(large, bytes)) {
+        unmap_large(large);
+        large = NULL;
+    }
+    return large;
+}
+
 hk_large_t *hk_large_allocate(size_t bytes, size_t alignment)
 {
     bytes = hk_align_up(bytes, hk_os_page_bytes());
-    if (alignment < HK_SUPERSLAB_BYTES) {
+    hk_large_t *large = NULL;
+    if (alignment <= HK_SUPERSLAB_BYTES) {
         alignment = HK_SUPERSLAB_BYTES;
+        large = reuse_kept(bytes);
     }
-    hk_large_t *large = take_kept(bytes, alignment);
     if (large == NULL) {
-        give_back_before_growth(bytes);
         large = map_large(bytes, alignment);
     }
     if (large == NULL) {
@@ -140,7 +163,8 @@ void hk_large_free(hk_large_t *large)
     large->freed_ms = hk_os_clock_ms();
     bool kept = false;
     hk_lock_acquire(&cache.lock, HK_RANK_LARGE);
-    if (cache.count < KEPT_MAX && large->bytes <= HK_LARGE_CACHE_BYTES - cache.kept_bytes) {
+    size_t most = hk_policy_large_kept_bytes(hk_large_used_bytes());
+    if (cache.count < KEPT_MAX && cache.kept_bytes + large->bytes <= most) {
         cache.kept[cache.count++] = large;
         cache.kept_bytes += large->bytes;
         kept = true;
@@ -155,22 +179,27 @@ bool hk_large_resize(hk_large_t *large, size_t bytes)
 {
     bytes = hk_align_up(bytes, hk_os_page_bytes());
     size_t old_bytes = large->bytes;
+    char *old = large->address;
     if (bytes < old_bytes) {
-        hk_os_unmap(large->address + bytes, old_bytes - bytes);
-    } else if (bytes > old_bytes && !hk_os_resize(large->address, old_bytes, bytes)) {
-        char *old = large->address;
-        hk_registry_remove(old);
-        char *moved = hk_os_move(old, old_bytes, bytes, HK_SUPERSLAB_BYTES);
-        if (moved == NULL || !hk_registry_insert(moved, &large->region)) {
-            if (moved != NULL) { /* back to where it was: nobody else can have taken its place in the registry */
-                moved = hk_os_move(moved, bytes, old_bytes, HK_SUPERSLAB_BYTES);
-                old = moved != NULL ? moved : old;
-            }
-            large->address = old;
-            (void)hk_registry_insert(old, &large->region);
+        hk_os_unmap(old + bytes, old_bytes - bytes);
+    } else if (bytes > old_bytes && !hk_os_resize(old, old_bytes, bytes)) {
+        /* The registry must know the new place before the pages leave the old one: there is no way back.  The place is reserved by a
+         * mapping of its own, which the move replaces. */
+        char *target = hk_os_reserve(bytes, HK_SUPERSLAB_BYTES);
+        if (target == NULL) {
             return false;
         }
-        large->address = moved;
+        if (!hk_registry_insert(target, &large->region)) {
+            hk_os_unmap(target, bytes);
+            return false;
+        }
+        if (!hk_os_move_to(old, old_bytes, target, bytes)) {
+            hk_registry_remove(target);
+            hk_os_unmap(target, bytes);
+            return false;
+        }
+        hk_registry_remove(old);
+        large->address = target;
     }
     large->bytes = bytes;
     hk_add_relaxed(&cache.used_bytes, bytes - old_bytes); /* relaxed: a statistic; wraps as it should */

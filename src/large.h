@@ -22,8 +22,8 @@ typedef struct hk_large {
     uint64_t freed_ms;     /* lock(large): while kept */
 } hk_large_t;
 
-/* A block of at least bytes at a multiple of alignment; NULL if there is no memory.  Reuses a kept mapping that fits; else gives
- * kept ones back before it grows the process. */
+/* A block of at least bytes at a multiple of alignment; NULL if there is no memory.  Kept mappings are used up before the process
+ * grows: one that is too large is cut, one that is too small is extended, by moving its pages if it must. */
 hk_large_t *hk_large_allocate(size_t bytes, size_t alignment);
 
 void hk_large_free(hk_large_t *large);

@@ -92,20 +92,20 @@ bool hk_os_resize(void *address, size_t old_bytes, size_t new_bytes)
     return done;
 }
 
-void *hk_os_move(void *address, size_t old_bytes, size_t new_bytes, size_t alignment)
+void *hk_os_reserve(size_t bytes, size_t alignment)
 {
     int saved = errno;
-    void *target = map_aligned(new_bytes, alignment, PROT_NONE);
-    void *moved = NULL;
-    if (target != NULL) {
-        moved = mremap(address, old_bytes, new_bytes, MREMAP_MAYMOVE | MREMAP_FIXED, target);
-        if (moved == MAP_FAILED) {
-            hk_os_unmap(target, new_bytes);
-            moved = NULL;
-        }
-    }
+    void *address = map_aligned(bytes, alignment, PROT_NONE);
     errno = saved;
-    return moved;
+    return address;
+}
+
+bool hk_os_move_to(void *address, size_t old_bytes, void *target, size_t new_bytes)
+{
+    int saved = errno;
+    bool done = mremap(address, old_bytes, new_bytes, MREMAP_MAYMOVE | MREMAP_FIXED, target) == target;
+    errno = saved;
+    return done;
 }
 
 uint64_t hk_os_clock_ms(void)

@@ -24,8 +24,11 @@ bool hk_os_purge(void *address, size_t bytes);
 /* Resizes the mapping where it is; false if the neighbours do not allow it. */
 bool hk_os_resize(void *address, size_t old_bytes, size_t new_bytes);
 
-/* Moves the mapping to a multiple of alignment and resizes it, without copying; NULL leaves it as it was. */
-void *hk_os_move(void *address, size_t old_bytes, size_t new_bytes, size_t alignment);
+/* Address space of bytes at a multiple of alignment, without access and without charge; NULL if there is none. */
+void *hk_os_reserve(size_t bytes, size_t alignment);
+
+/* Moves the mapping, without copying, into reserved address space of new_bytes, which it replaces; false leaves both as they were. */
+bool hk_os_move_to(void *address, size_t old_bytes, void *target, size_t new_bytes);
 
 /* Milliseconds on a coarse monotonic clock. */
 uint64_t hk_os_clock_ms(void);

@@ -8,6 +8,11 @@
 /* A magazine of large blocks is memory kept from everyone else: 16 KiB is what one may hold. */
 enum { MAGAZINE_BYTES = 16 * 1024, MAGAZINE_BLOCKS_MIN = 2 };
 
+enum {
+    WARM_UNITS_MIN = 16,       /* 1 MiB of empty slabs is always at hand */
+    LARGE_KEPT_MIN = 64 << 20, /* used up before the process grows, and given back after a second */
+};
+
 unsigned hk_policy_magazine_blocks(uint32_t block_bytes)
 {
     unsigned blocks = MAGAZINE_BYTES / block_bytes;
@@ -30,10 +35,14 @@ unsigned hk_policy_heaps_max(unsigned cpu_count)
     return 4 * cpu_count;
 }
 
-uint32_t hk_policy_warm_units(uint64_t units_in_use)
+uint32_t hk_policy_purge_units(uint32_t low_water)
 {
-    uint64_t units = units_in_use / 8;
-    return units < 32 ? 32 : units > UINT32_MAX ? UINT32_MAX : (uint32_t)units;
+    return low_water > WARM_UNITS_MIN ? low_water - WARM_UNITS_MIN : 0;
+}
+
+size_t hk_policy_large_kept_bytes(size_t used_bytes)
+{
+    return used_bytes < LARGE_KEPT_MIN ? (size_t)LARGE_KEPT_MIN : used_bytes;
 }
 
 uint32_t hk_policy_empty_superslabs(uint64_t superslabs)

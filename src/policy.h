@@ -11,7 +11,6 @@ enum {
     HK_OUTGOING_BYTES = 128 * 1024,   /* an outgoing magazine is handed over once it holds this much */
     HK_INBOX_MAGAZINES = 64,          /* longer inboxes are drained by whoever lengthens them */
     HK_DECAY_MS = 250,                /* the epoch of the working-set estimate */
-    HK_LARGE_CACHE_BYTES = 32 << 20,  /* direct mappings kept for reuse */
 };
 
 /* The largest magazine kind worth having for blocks of this size: few blocks of large sizes. */
@@ -23,8 +22,11 @@ unsigned hk_policy_magazine_blocks(uint32_t block_bytes);
 /* How many heaps threads get for themselves before they share. */
 unsigned hk_policy_heaps_max(unsigned cpu_count);
 
-/* How many empty units the pool keeps committed, when so many are in use. */
-uint32_t hk_policy_warm_units(uint64_t units_in_use);
+/* How many committed empty units the pool gives back at the end of an epoch in which it never had fewer than low_water. */
+uint32_t hk_policy_purge_units(uint32_t low_water);
+
+/* How many bytes of freed direct mappings may be kept for reuse, when so many are in use. */
+size_t hk_policy_large_kept_bytes(size_t used_bytes);
 
 /* How many wholly empty superslabs the pool keeps mapped, when it has so many. */
 uint32_t hk_policy_empty_superslabs(uint64_t superslabs);

@@ -22,6 +22,8 @@ typedef enum hk_stage {
 typedef struct hk_pool {
     hk_lock_t lock;
     uint32_t warm_units;        /* lock(pool): free and dirty */
+    uint32_t warm_low_water;    /* lock(pool): the fewest warm units of this epoch */
+    uint64_t epoch_ms;          /* lock(pool): when the epoch began */
     uint64_t used_units;        /* lock(pool): in slabs */
     uint64_t superslabs;        /* lock(pool) */
     uint64_t purged_units;      /* lock(pool): so far */
@@ -48,8 +50,8 @@ void hk_pool_cut(hk_pool_t *pool, hk_slab_t *slab, unsigned units);
  * returns the bytes given back. */
 size_t hk_pool_purge(hk_pool_t *pool, uint32_t keep_units, uint32_t keep_superslabs);
 
-/* hk_pool_purge to what the policy keeps, if there is more; cheap otherwise. */
-void hk_pool_maintain(hk_pool_t *pool);
+/* At the end of an epoch, gives back what the working set did not need in it; cheap otherwise. */
+void hk_pool_maintain(hk_pool_t *pool, uint64_t now_ms);
 
 /* Unmaps every superslab of a pool that no thread uses any more. */
 void hk_pool_destroy(hk_pool_t *pool);

@@ -142,15 +142,19 @@ size_t hk_pool_purge(hk_pool_t *pool, uint32_t keep_units, uint32_t keep_supersl
     return bytes;
 }
 
-void hk_pool_maintain(hk_pool_t *pool)
+void hk_pool_maintain(hk_pool_t *pool, uint64_t now_ms)
 {
+    uint32_t surplus = 0;
     hk_lock_acquire(&pool->lock, HK_RANK_POOL);
-    uint32_t keep = hk_policy_warm_units(pool->used_units);
+    if (now_ms - pool->epoch_ms >= HK_DECAY_MS) {
+        pool->epoch_ms = now_ms;
+        surplus = hk_policy_purge_units(pool->warm_low_water);
+        pool->warm_low_water = pool->warm_units;
+    }
+    uint32_t keep = pool->warm_units - (surplus < pool->warm_units ? surplus : pool->warm_units);
     uint32_t keep_superslabs = hk_policy_empty_superslabs(pool->superslabs);
-    /* Purging begins well above what it leaves, so that it works in batches. */
-    bool due = pool->warm_units > keep + keep / 2;
     hk_lock_release(&pool->lock, HK_RANK_POOL);
-    if (due) {
+    if (surplus > 0) {
         (void)hk_pool_purge(pool, keep, keep_superslabs);
     }
 }

@@ -177,7 +177,9 @@ static void from_threads(void)
     stop_workers();
 }
 
-/* Threads that allocate while they hold a stream's lock: the buffer of a memory stream grows under it. */
+/* Threads that allocate while they hold a stream's lock: the buffer of a memory stream grows under it, a file's buffer
+ * is made under it at the first write, and getline's line grows under it.  Files are in the list of all streams as well;
+ * memory streams are not. */
 static void *writes_streams(void *argument)
 {
     (void)argument;
@@ -192,11 +194,29 @@ static void *writes_streams(void *argument)
         funlockfile(stream);
         CHECK(fclose(stream) == 0);
         v_free(text);
+
+        FILE *file = fopen("/dev/null", "w");
+        CHECK(file != NULL);
+        flockfile(file);
+        CHECK(fprintf(file, "the first write\n") > 0);
+        bout((uint64_t)length, 300);
+        funlockfile(file);
+        CHECK(fclose(file) == 0);
+
+        file = fopen("/proc/self/status", "r");
+        CHECK(file != NULL);
+        char *line = NULL;
+        size_t room = 0;
+        while (getline(&line, &room, file) >= 0) continue;
+        CHECK(fclose(file) == 0);
+        v_free(line);
     }
     return NULL;
 }
 
-/* fflush(NULL) takes the list of all streams, then each stream's lock; fork wants that list too. */
+/* fflush(NULL) takes the list of all streams, then each stream's lock; fork wants that list too.  A fork that
+ * keeps the allocator's locks while it waits for the list hangs: the list's holder waits for a stream, the stream's holder
+ * for the allocator.  glibc's own malloc takes its locks after the list. */
 static void *flushes_all(void *argument)
 {
     (void)argument;
