@@ -8,7 +8,7 @@
 #include "os.h"
 #include "policy.h"
 
-enum { KEPT_MAX = 64, KEPT_WASTE_SHIFT = 3 }; /* a kept mapping serves down to 7/8 of its size uncut */
+enum { KEPT_MAX = 64, KEPT_WASTE_SHIFT = 2 }; /* a kept mapping serves down to 3/4 of its size uncut */
 
 static struct {
     hk_lock_t lock;
