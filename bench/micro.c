@@ -550,7 +550,8 @@ static const struct workload {
     {"batch_random", batch_random, 1, 1, "a phase that builds and then drops in random order"},
     {"replace1k", replace1k, 1, 1, "a small cache with random eviction, 16..512 B"},
     {"replace1m", replace1m, 1, 1, "a large cache with random eviction: cold blocks, full pages"},
-    {"realloc_grow", realloc_grow, 1, 1, "growing vectors, many to 1 MiB, one to 437 MiB; op ="
+    {"realloc_grow", realloc_grow, 1, 1,
+     "growing vectors, many to 1 MiB, one to 437 MiB; op ="
      " realloc"},
     {"calloc_small", calloc_small, 1, 1, "zeroed objects, 16..512 B among 1,000"},
     {"calloc_large", calloc_large, 1, 1, "zeroed buffers, 64 KiB..1 MiB among 16"},
@@ -627,8 +628,10 @@ int main(int argc, char **argv)
     if (n < load->at_least || n > MAX_THREADS || n % load->multiple_of != 0)
         return usage();
     for (long i = 0; i < n; i++)
-        workers[i] = (struct worker){.id = (unsigned)i, .threads = (unsigned)n,
-                                     .seed = 1234567 + 7919 * (uint32_t)i, .run = load->run};
+        workers[i] = (struct worker){.id = (unsigned)i,
+                                     .threads = (unsigned)n,
+                                     .seed = 1234567 + 7919 * (uint32_t)i,
+                                     .run = load->run};
     run_workers(workers, (unsigned)n);
     double start = workers[0].start, end = workers[0].end;
     uint64_t ops = 0;

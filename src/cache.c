@@ -18,7 +18,7 @@ enum {
     OPERATIONS_PER_MAINTAIN = 16, /* slow paths between two looks at the pool */
     OPERATIONS_PER_DECAY = 256,   /* slow paths between two helping hands for another heap */
     LARGE_KEEP_MS = 1000,         /* how long a freed direct mapping is kept */
-    FORK_YIELDS_MAX = 10000,      /* a fork from a signal handler inside the allocator waits so long */
+    FORK_YIELDS_MAX = 10000, /* a fork from a signal handler inside the allocator waits so long */
 };
 
 /* A magazine without slots: `next` and `sentinel` are NULL. */
@@ -35,10 +35,10 @@ static hk_cache_t empty_cache = {
 
 HK_TLS hk_cache_t *hk_cache_tls = &empty_cache;
 
-static HK_TLS bool thread_ended;  /* owner: the cache is gone for good */
-static HK_TLS bool attaching;     /* owner: inside attach */
-static hk_cache_t *caches;        /* lock(caches) */
-static pthread_key_t end_key;     /* const once end_key_made */
+static HK_TLS bool thread_ended; /* owner: the cache is gone for good */
+static HK_TLS bool attaching;    /* owner: inside attach */
+static hk_cache_t *caches;       /* lock(caches) */
+static pthread_key_t end_key;    /* const once end_key_made */
 static _Atomic uint32_t end_key_made;
 
 /* ---- Magazines in the cache ---- */
@@ -47,8 +47,9 @@ static void set_loaded(hk_cache_t *cache, unsigned class_index, hk_magazine_t *m
 {
     unsigned capacity = hk_policy_magazine_blocks(hk_class_info[class_index].block_bytes);
     capacity = capacity < magazine->capacity ? capacity : magazine->capacity;
-    capacity = capacity > magazine->count ? capacity : magazine->count; /* a remote thread's may hold more */
-    magazine->next = NULL; /* the fast path reads it as a slot */
+    capacity = capacity > magazine->count ? capacity
+                                          : magazine->count; /* a remote thread's may hold more */
+    magazine->next = NULL;                                   /* the fast path reads it as a slot */
     cache->loaded[class_index] = magazine;
     cache->top[class_index] = magazine->slot + magazine->count - 1;
     cache->limit[class_index] = magazine->slot + capacity - 1;
@@ -178,7 +179,8 @@ static void end_thread(void *argument)
 {
     hk_cache_t *cache = argument;
     thread_ended = true;
-    while (!hk_gate_enter(&cache->busy)) { /* a thread's end may wait for a fork: it holds no lock here */
+    while (!hk_gate_enter(
+        &cache->busy)) { /* a thread's end may wait for a fork: it holds no lock here */
         hk_os_yield();
     }
     flush_cache(cache);
@@ -491,7 +493,8 @@ static void free_by_map(hk_cache_t *cache, void *block)
     case HK_REGION_SUPERSLAB: {
         hk_slab_t *slab = hk_superslab_slab_at((hk_superslab_t *)region, block);
         if (slab->units == 0) {
-            hk_log_fatal("invalid free", block, "its slab is empty: a double free, or no block at all");
+            hk_log_fatal("invalid free", block,
+                         "its slab is empty: a double free, or no block at all");
         }
         free_in_slab(cache, slab, block);
         return;
@@ -507,11 +510,8 @@ static void free_by_map(hk_cache_t *cache, void *block)
         }
         return;
     }
-    case HK_REGION_REFUGE:
-        hk_refuge_free((hk_refuge_t *)region, block);
-        return;
-    default:
-        reject_foreign("invalid free", block);
+    case HK_REGION_REFUGE: hk_refuge_free((hk_refuge_t *)region, block); return;
+    default: reject_foreign("invalid free", block);
     }
 }
 
@@ -571,17 +571,22 @@ size_t hk_cache_usable_bytes(const void *block, const char *what)
     hk_region_t *region = hk_registry_find(block);
     switch (region == NULL ? 0 : (int)region->kind) {
     case HK_REGION_SUPERSLAB:
-        return slab_usable_bytes(hk_superslab_slab_at((hk_superslab_t *)region, block), block, what);
+        return slab_usable_bytes(hk_superslab_slab_at((hk_superslab_t *)region, block), block,
+                                 what);
     case HK_REGION_LARGE:
         if (((hk_large_t *)region)->address == block) {
             return ((hk_large_t *)region)->bytes;
         }
         hk_log_fatal(what, block, "an interior pointer: no block starts there");
-    case HK_REGION_REFUGE:
-        return hk_refuge_usable_bytes((hk_refuge_t *)region, block);
-    default:
-        reject_foreign(what, block);
+    case HK_REGION_REFUGE: return hk_refuge_usable_bytes((hk_refuge_t *)region, block);
+    default: reject_foreign(what, block);
     }
+}
+
+bool hk_cache_may_exceed(const void *block)
+{
+    const hk_region_t *region = hk_registry_find(block);
+    return region != NULL && region->kind != HK_REGION_SUPERSLAB;
 }
 
 void *hk_cache_resize(void *block, size_t size)

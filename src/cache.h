@@ -21,10 +21,10 @@ typedef struct hk_cache {
     void **limit[HK_CLASS_COUNT];
     uint64_t tag; /* the heap's owner, where the near table has it */
     hk_heap_t *heap;
-    hk_magazine_t *loaded[HK_CLASS_COUNT];   /* NULL: none yet */
-    hk_magazine_t *previous[HK_CLASS_COUNT]; /* NULL: none yet; its count is valid */
-    uint8_t kind[HK_CLASS_COUNT];            /* the magazine size to ask for next */
-    uint32_t operations;                     /* slow paths taken */
+    hk_magazine_t *loaded[HK_CLASS_COUNT];      /* NULL: none yet */
+    hk_magazine_t *previous[HK_CLASS_COUNT];    /* NULL: none yet; its count is valid */
+    uint8_t kind[HK_CLASS_COUNT];               /* the magazine size to ask for next */
+    uint32_t operations;                        /* slow paths taken */
     hk_magazine_t *outgoing[HK_OUTGOING_SLOTS]; /* blocks of other heaps, by owner */
     uint16_t outgoing_owner[HK_OUTGOING_SLOTS];
     struct hk_cache *next; /* lock(caches) */
@@ -48,6 +48,9 @@ void *hk_cache_resize(void *block, size_t size);
 
 /* The usable bytes of a block; the process ends if there is no such block.  what names the caller's operation. */
 size_t hk_cache_usable_bytes(const void *block, const char *what);
+
+/* Whether the block may be much larger than was asked for: a direct mapping that was kept for reuse, or the refuge's. */
+bool hk_cache_may_exceed(const void *block);
 
 /* Frees what can be freed now, of all heaps and of this thread's cache, and gives it back but for keep_bytes.  Returns the bytes
  * given back. */

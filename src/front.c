@@ -125,7 +125,8 @@ static size_t aligned_good_size(size_t alignment, size_t size)
 static void check_size(const void *block, size_t alignment, size_t size)
 {
     size_t usable = hk_cache_usable_bytes(block, "invalid free");
-    if (size > usable || (size < usable / 2 && aligned_good_size(alignment, size) < usable)) {
+    if (size > usable || (size < usable / 2 && !hk_cache_may_exceed(block) &&
+                          aligned_good_size(alignment, size) < usable)) {
         hk_log_fatal("invalid free", block, "the size given is not the block's");
     }
 }
@@ -148,8 +149,9 @@ HAK_API void hak_free_aligned_sized(void *block, size_t alignment, size_t size)
 
 HAK_API size_t hak_good_size(size_t size)
 {
-    return size > PTRDIFF_MAX ? size : size <= HK_SMALL_MAX ? hk_class_info[hk_class_of(size)].block_bytes
-                                                           : hk_span_good_size(size);
+    return size > PTRDIFF_MAX     ? size
+           : size <= HK_SMALL_MAX ? hk_class_info[hk_class_of(size)].block_bytes
+                                  : hk_span_good_size(size);
 }
 
 /* ---- Resizing ---- */
@@ -283,8 +285,9 @@ HAK_API void *hak_heap_aligned_alloc(hak_heap_t *heap, size_t alignment, size_t 
     if (!hk_is_power_of_two(alignment)) {
         return fail(EINVAL);
     }
-    return size > PTRDIFF_MAX || alignment > PTRDIFF_MAX ? fail(ENOMEM)
-                                                         : allocate_in(heap, alignment, size, false);
+    return size > PTRDIFF_MAX || alignment > PTRDIFF_MAX
+               ? fail(ENOMEM)
+               : allocate_in(heap, alignment, size, false);
 }
 
 HAK_API void *hak_heap_realloc(hak_heap_t *heap, void *block, size_t size)

@@ -30,7 +30,7 @@ bool hk_gate_enter(hk_busy_t *busy)
 void hk_gate_leave(hk_busy_t *busy)
 {
     uint32_t depth = hk_load_relaxed(&busy->depth); /* relaxed: only this thread writes it */
-    hk_store_release(&busy->depth, depth - 1);      /* release: what was done is seen by who finds 0 */
+    hk_store_release(&busy->depth, depth - 1); /* release: what was done is seen by who finds 0 */
 }
 
 bool hk_gate_enter_stranger(void)

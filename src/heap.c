@@ -12,9 +12,10 @@
 
 enum {
     OPERATIONS_PER_CLOCK = 64, /* loads and unloads between two looks at the clock */
-    ACQUIRES_PER_EPOCH = 16,   /* growing by so many slabs ends an epoch too: reclaim before growing */
-    EPOCH_MAGAZINES = 32,      /* dissolved in one epoch's step, about 50 us */
-    SPARE_MAX = 16,            /* empty magazines of one kind that a heap keeps */
+    ACQUIRES_PER_EPOCH =
+        16,               /* growing by so many slabs ends an epoch too: reclaim before growing */
+    EPOCH_MAGAZINES = 32, /* dissolved in one epoch's step, about 50 us */
+    SPARE_MAX = 16,       /* empty magazines of one kind that a heap keeps */
 };
 
 _Atomic(hk_heap_t *) hk_heap_table[HK_HEAPS_MAX];
@@ -37,7 +38,8 @@ hk_heap_t *hk_heap_new(uint16_t owner, hk_pool_t *pool)
 
 static unsigned bucket_of(const hk_slab_t *slab)
 {
-    return (slab->free_blocks - 1u) * HK_SLAB_BUCKETS / hk_class_info[slab->class_index].block_count;
+    return (slab->free_blocks - 1u) * HK_SLAB_BUCKETS /
+           hk_class_info[slab->class_index].block_count;
 }
 
 static void link_slab(hk_heap_t *heap, hk_slab_t *slab, unsigned bucket)
@@ -410,8 +412,7 @@ void hk_heap_hand_over(hk_heap_t *heap, hk_magazine_t *magazine)
     /* relaxed, and not even atomic as a whole: a hint that bounds the inbox roughly */
     uint32_t count = hk_load_relaxed(&heap->inbox_count) + 1;
     hk_store_relaxed(&heap->inbox_count, count);
-    if (HK_UNLIKELY(count > HK_INBOX_MAGAZINES) &&
-        hk_lock_try_acquire(&heap->lock, HK_RANK_HEAP)) {
+    if (HK_UNLIKELY(count > HK_INBOX_MAGAZINES) && hk_lock_try_acquire(&heap->lock, HK_RANK_HEAP)) {
         drain_inbox_locked(heap);
         tick_locked(heap);
         hk_lock_release(&heap->lock, HK_RANK_HEAP);
@@ -456,6 +457,6 @@ void hk_heap_delete(hk_heap_t *heap)
 void hk_heap_reset(hk_heap_t *heap)
 {
     hk_lock_reset(&heap->lock);
-    hk_store_relaxed(&heap->inbox, NULL);    /* relaxed: the child has one thread */
+    hk_store_relaxed(&heap->inbox, NULL); /* relaxed: the child has one thread */
     hk_store_relaxed(&heap->inbox_count, 0);
 }

@@ -14,8 +14,8 @@
 #include "pool.h"
 
 enum {
-    HK_SLAB_BUCKETS = 4,   /* partial slabs by fullness, the fullest first */
-    HK_HEAPS_MAX = 4096,   /* threads' heaps */
+    HK_SLAB_BUCKETS = 4,    /* partial slabs by fullness, the fullest first */
+    HK_HEAPS_MAX = 4096,    /* threads' heaps */
     HK_EMPTY_UNITS_MAX = 8, /* in empty slabs that a heap keeps */
 };
 
@@ -24,7 +24,8 @@ struct hk_large;
 typedef struct hk_depot {
     hk_magazine_t *stack; /* lock(heap) */
     uint32_t count;       /* lock(heap): magazines */
-    uint32_t low_water;   /* lock(heap): the fewest there were in this epoch: what the working set does not need */
+    uint32_t
+        low_water; /* lock(heap): the fewest there were in this epoch: what the working set does not need */
 } hk_depot_t;
 
 typedef struct hk_heap_class {
@@ -35,22 +36,23 @@ typedef struct hk_heap_class {
 
 typedef struct hk_heap {
     hk_lock_t lock;
-    uint16_t owner;               /* const: in the near table; HK_OWNER_NONE for first-class heaps */
-    uint16_t empty_units;         /* lock(heap): in the kept empty slabs */
-    uint32_t operations;          /* lock(heap): until the next look at the clock */
-    uint32_t acquires;            /* lock(heap): slabs from the pool */
-    _Atomic uint32_t threads;     /* lock(caches): caches that work out of it */
-    uint64_t epoch_ms;            /* lock(heap): when the epoch began */
-    uint64_t own_acquires;        /* lock(heap): stage 0.5 */
-    uint64_t inbox_magazines;     /* lock(heap): received so far */
-    hk_pool_t *pool;              /* const: the shared pool, or its own */
-    struct hk_large *large;       /* lock(heap): direct mappings in use */
-    struct hk_heap *next;         /* lock(caches): first-class heaps */
-    struct hk_heap *prev;         /* lock(caches) */
+    uint16_t owner;           /* const: in the near table; HK_OWNER_NONE for first-class heaps */
+    uint16_t empty_units;     /* lock(heap): in the kept empty slabs */
+    uint32_t operations;      /* lock(heap): until the next look at the clock */
+    uint32_t acquires;        /* lock(heap): slabs from the pool */
+    _Atomic uint32_t threads; /* lock(caches): caches that work out of it */
+    uint64_t epoch_ms;        /* lock(heap): when the epoch began */
+    uint64_t own_acquires;    /* lock(heap): stage 0.5 */
+    uint64_t inbox_magazines; /* lock(heap): received so far */
+    hk_pool_t *pool;          /* const: the shared pool, or its own */
+    struct hk_large *large;   /* lock(heap): direct mappings in use */
+    struct hk_heap *next;     /* lock(caches): first-class heaps */
+    struct hk_heap *prev;     /* lock(caches) */
     hk_magazine_t *spare[HK_MAGAZINE_KINDS]; /* lock(heap): empty ones */
     uint16_t spare_count[HK_MAGAZINE_KINDS]; /* lock(heap) */
     hk_heap_class_t classes[HK_CLASS_COUNT];
-    _Alignas(HK_CACHE_LINE) _Atomic(hk_magazine_t *) inbox; /* atomic: pushed by anyone, taken whole under the lock */
+    _Alignas(HK_CACHE_LINE) _Atomic(hk_magazine_t *)
+        inbox;                    /* atomic: pushed by anyone, taken whole under the lock */
     _Atomic uint32_t inbox_count; /* atomic: a hint */
 } hk_heap_t;
 

@@ -8,7 +8,8 @@
 hk_lock_t hk_heaps_lock;
 
 static struct {
-    _Atomic uint32_t count;  /* threads' heaps: entries 1 to count of hk_heap_table; written under lock(caches) */
+    _Atomic uint32_t
+        count; /* threads' heaps: entries 1 to count of hk_heap_table; written under lock(caches) */
     uint32_t most;           /* lock(caches): how many there may be; 0 not asked yet */
     uint32_t owned_count;    /* lock(caches) */
     hk_heap_t *owned;        /* lock(caches): first-class heaps */
@@ -159,7 +160,8 @@ void hk_heaps_reset(hk_heap_t *mine)
 uint64_t hk_heaps_count(void)
 {
     hk_lock_acquire(&hk_heaps_lock, HK_RANK_CACHES);
-    uint64_t count = hk_load_relaxed(&heaps.count) + heaps.owned_count; /* relaxed: under the lock */
+    uint64_t count =
+        hk_load_relaxed(&heaps.count) + heaps.owned_count; /* relaxed: under the lock */
     hk_lock_release(&hk_heaps_lock, HK_RANK_CACHES);
     return count;
 }

@@ -8,7 +8,10 @@
 #include "os.h"
 #include "policy.h"
 
-enum { KEPT_MAX = 64, KEPT_WASTE_SHIFT = 2 }; /* a kept mapping serves down to 3/4 of its size uncut */
+enum {
+    KEPT_MAX = 64,
+    KEPT_WASTE_SHIFT = 2
+}; /* a kept mapping serves down to 3/4 of its size uncut */
 
 static struct {
     hk_lock_t lock;
@@ -94,7 +97,8 @@ static hk_large_t *map_large(size_t bytes, size_t alignment)
         hk_meta_free(HK_META_LARGE, large);
         return NULL;
     }
-    *large = (hk_large_t){.region = {HK_REGION_LARGE}, .fresh = true, .address = address, .bytes = bytes};
+    *large = (hk_large_t){
+        .region = {HK_REGION_LARGE}, .fresh = true, .address = address, .bytes = bytes};
     return large;
 }
 
@@ -202,7 +206,8 @@ bool hk_large_resize(hk_large_t *large, size_t bytes)
         large->address = target;
     }
     large->bytes = bytes;
-    hk_add_relaxed(&cache.used_bytes, bytes - old_bytes); /* relaxed: a statistic; wraps as it should */
+    hk_add_relaxed(&cache.used_bytes,
+                   bytes - old_bytes); /* relaxed: a statistic; wraps as it should */
     return true;
 }
 

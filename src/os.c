@@ -103,7 +103,8 @@ void *hk_os_reserve(size_t bytes, size_t alignment)
 bool hk_os_move_to(void *address, size_t old_bytes, void *target, size_t new_bytes)
 {
     int saved = errno;
-    bool done = mremap(address, old_bytes, new_bytes, MREMAP_MAYMOVE | MREMAP_FIXED, target) == target;
+    bool done =
+        mremap(address, old_bytes, new_bytes, MREMAP_MAYMOVE | MREMAP_FIXED, target) == target;
     errno = saved;
     return done;
 }

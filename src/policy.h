@@ -7,10 +7,11 @@
 #include "base.h"
 
 enum {
-    HK_MAGAZINE_KINDS = 4,            /* 64, 128, 256 and 512 bytes */
-    HK_OUTGOING_BYTES = 128 * 1024,   /* an outgoing magazine is handed over once it holds this much */
-    HK_INBOX_MAGAZINES = 64,          /* longer inboxes are drained by whoever lengthens them */
-    HK_DECAY_MS = 250,                /* the epoch of the working-set estimate */
+    HK_MAGAZINE_KINDS = 4, /* 64, 128, 256 and 512 bytes */
+    HK_OUTGOING_BYTES =
+        128 * 1024,          /* an outgoing magazine is handed over once it holds this much */
+    HK_INBOX_MAGAZINES = 64, /* longer inboxes are drained by whoever lengthens them */
+    HK_DECAY_MS = 250,       /* the epoch of the working-set estimate */
 };
 
 /* The largest magazine kind worth having for blocks of this size: few blocks of large sizes. */

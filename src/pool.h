@@ -21,21 +21,24 @@ typedef enum hk_stage {
 
 typedef struct hk_pool {
     hk_lock_t lock;
-    uint32_t warm_units;        /* lock(pool): free and dirty */
-    uint32_t warm_low_water;    /* lock(pool): the fewest warm units of this epoch */
-    uint64_t epoch_ms;          /* lock(pool): when the epoch began */
-    uint64_t used_units;        /* lock(pool): in slabs */
-    uint64_t superslabs;        /* lock(pool) */
-    uint64_t purged_units;      /* lock(pool): so far */
-    uint64_t acquires[HK_STAGE_COUNT]; /* lock(pool): by stage; HK_STAGE_OWN is counted by the heaps */
-    hk_superslab_t *by_free[HK_SUPERSLAB_UNITS + 1]; /* lock(pool): lists by free units; 0 are the full ones */
+    uint32_t warm_units;     /* lock(pool): free and dirty */
+    uint32_t warm_low_water; /* lock(pool): the fewest warm units of this epoch */
+    uint64_t epoch_ms;       /* lock(pool): when the epoch began */
+    uint64_t used_units;     /* lock(pool): in slabs */
+    uint64_t superslabs;     /* lock(pool) */
+    uint64_t purged_units;   /* lock(pool): so far */
+    uint64_t
+        acquires[HK_STAGE_COUNT]; /* lock(pool): by stage; HK_STAGE_OWN is counted by the heaps */
+    hk_superslab_t
+        *by_free[HK_SUPERSLAB_UNITS + 1]; /* lock(pool): lists by free units; 0 are the full ones */
 } hk_pool_t;
 
 extern hk_pool_t hk_shared_pool;
 
 /* A slab of units for the heap, by stages 1 to 3; NULL if there is no memory.  Its class and span_bytes are the caller's to set
  * before anyone else sees it. */
-hk_slab_t *hk_pool_acquire(hk_pool_t *pool, struct hk_heap *heap, unsigned units, uint8_t class_index);
+hk_slab_t *hk_pool_acquire(hk_pool_t *pool, struct hk_heap *heap, unsigned units,
+                           uint8_t class_index);
 
 /* Takes a slab back.  Never calls the system: hk_pool_maintain does. */
 void hk_pool_release(hk_pool_t *pool, hk_slab_t *slab);

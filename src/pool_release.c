@@ -96,7 +96,8 @@ static bool purge_units(hk_superslab_t *superslab, uint32_t mask)
     bool done = true;
     while (mask != 0) { /* run by run */
         unsigned first = (unsigned)__builtin_ctz(mask);
-        unsigned units = mask >> first == UINT32_MAX ? 32 : (unsigned)__builtin_ctz(~(mask >> first));
+        unsigned units =
+            mask >> first == UINT32_MAX ? 32 : (unsigned)__builtin_ctz(~(mask >> first));
         done &= hk_os_purge(superslab->base + ((size_t)first << HK_UNIT_SHIFT),
                             (size_t)units << HK_UNIT_SHIFT);
         mask &= ~hk_pool_mask(first, units);

@@ -10,10 +10,10 @@ enum { REGION_BYTES = 1 << 20 };
 
 struct hk_refuge {
     hk_region_t region;
-    size_t bytes;           /* const */
+    size_t bytes;            /* const */
     struct hk_refuge *older; /* const: the region that was full before this one */
-    _Atomic size_t next;    /* atomic: offset of the unused rest */
-    _Atomic size_t live;    /* atomic: blocks, and one for the fork that made the region */
+    _Atomic size_t next;     /* atomic: offset of the unused rest */
+    _Atomic size_t live;     /* atomic: blocks, and one for the fork that made the region */
 };
 
 /* In front of each block. */
@@ -30,7 +30,8 @@ typedef struct note {
 static const size_t HEADER_MAGIC = (size_t)0x4841b9a1c3d5e7f1u;
 
 static _Atomic(hk_refuge_t *) current;
-static _Atomic uint32_t users; /* atomic: threads that may be looking at `current` and what lies behind it */
+static _Atomic uint32_t
+    users; /* atomic: threads that may be looking at `current` and what lies behind it */
 _Atomic(void *) hk_refuge_deferred;
 
 static void drop(hk_refuge_t *refuge)
@@ -72,7 +73,9 @@ static void *bump(hk_refuge_t *refuge, size_t bytes, size_t alignment)
         return NULL; /* relaxed: the addition decides */
     }
     size_t offset = hk_add_acq_rel(&refuge->next, room);
-    if (offset > refuge->bytes - room) {
+    /* The registry knows a region by its first 2 MiB: every block must start in them. */
+    if (offset > refuge->bytes - room ||
+        offset + sizeof(header_t) + alignment > HK_SUPERSLAB_BYTES) {
         return NULL;
     }
     hk_add_relaxed(&refuge->live, 1); /* relaxed: the fork's own count keeps it above zero */
@@ -124,7 +127,8 @@ void hk_refuge_free(hk_refuge_t *refuge, void *block)
 
 size_t hk_refuge_usable_bytes(const hk_refuge_t *refuge, const void *block)
 {
-    return hk_load_relaxed(&header_of(refuge, block)->bytes); /* relaxed: the caller holds the block */
+    return hk_load_relaxed(
+        &header_of(refuge, block)->bytes); /* relaxed: the caller holds the block */
 }
 
 void hk_refuge_defer(void *block)
@@ -157,7 +161,8 @@ void hk_refuge_close(void)
     if (refuge == NULL) {
         return;
     }
-    if (hk_load_seq_cst(&users) != 0) { /* somebody may still look at it: leave it for the next fork */
+    if (hk_load_seq_cst(&users) !=
+        0) { /* somebody may still look at it: leave it for the next fork */
         hk_refuge_t *none = NULL;
         if (hk_cas_acq_rel(&current, &none, refuge)) {
             return;

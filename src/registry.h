@@ -42,7 +42,8 @@ extern _Atomic uint64_t hk_near[HK_NEAR_ENTRIES];
  * address lies in the unit that the entry was made for and owner is its owner. */
 static inline uint64_t hk_registry_entry(uintptr_t unit, unsigned class_index, uint16_t owner)
 {
-    return (uint64_t)unit ^ (uint64_t)class_index << HK_UNIT_SHIFT ^ (uint64_t)owner << HK_OWNER_SHIFT;
+    return (uint64_t)unit ^ (uint64_t)class_index << HK_UNIT_SHIFT ^
+           (uint64_t)owner << HK_OWNER_SHIFT;
 }
 
 HK_INLINE uint64_t hk_registry_near(uintptr_t address)

@@ -60,9 +60,11 @@ void hk_span_free_units(hk_slab_t *slab)
 
 bool hk_span_resize_units(hk_slab_t *slab, size_t size)
 {
+    if (size <= HK_SMALL_MAX || size > (size_t)HK_SPAN_UNITS_MAX * HK_UNIT_BYTES) {
+        return false;
+    }
     unsigned units = units_for(size);
-    if (size <= HK_SMALL_MAX || units > HK_SPAN_UNITS_MAX ||
-        (units > slab->units && !hk_pool_extend(slab->heap->pool, slab, units))) {
+    if ((units > slab->units && !hk_pool_extend(slab->heap->pool, slab, units))) {
         return false;
     }
     if (units < slab->units) {

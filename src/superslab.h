@@ -23,7 +23,7 @@ struct hk_pool;
 struct hk_superslab;
 
 typedef struct hk_slab {
-    struct hk_slab *next;           /* lock(heap): in a list of the heap */
+    struct hk_slab *next; /* lock(heap): in a list of the heap */
     struct hk_slab *prev;
     struct hk_heap *heap;           /* const while acquired */
     struct hk_superslab *superslab; /* const */
@@ -35,20 +35,21 @@ typedef struct hk_slab {
     uint8_t units;                  /* const while acquired; 0 if free */
     uint8_t first_unit;             /* const */
     uint8_t bucket;                 /* lock(heap): which of the heap's lists */
-    uint8_t fresh;                  /* const while acquired: never used since the system zeroed it */
+    uint8_t fresh; /* const while acquired: never used since the system zeroed it */
 } hk_slab_t;
 
 static_assert(sizeof(hk_slab_t) == HK_CACHE_LINE, "one line for a slab header");
 
 typedef struct hk_superslab {
     hk_region_t region;
-    uint32_t free_units;        /* lock(pool): a bit for each unit that is in no slab */
-    uint32_t dirty_units;       /* lock(pool): a bit for each unit that may be resident */
-    char *base;                 /* const */
-    struct hk_pool *pool;       /* const */
-    struct hk_superslab *next;  /* lock(pool) */
-    struct hk_superslab *prev;  /* lock(pool) */
-    uint8_t slab_of[HK_SUPERSLAB_UNITS]; /* const while acquired: the first unit of the slab a unit is in */
+    uint32_t free_units;       /* lock(pool): a bit for each unit that is in no slab */
+    uint32_t dirty_units;      /* lock(pool): a bit for each unit that may be resident */
+    char *base;                /* const */
+    struct hk_pool *pool;      /* const */
+    struct hk_superslab *next; /* lock(pool) */
+    struct hk_superslab *prev; /* lock(pool) */
+    uint8_t slab_of
+        [HK_SUPERSLAB_UNITS]; /* const while acquired: the first unit of the slab a unit is in */
     _Alignas(HK_CACHE_LINE) hk_slab_t slabs[HK_SUPERSLAB_UNITS];
     uint64_t bitmaps[HK_SUPERSLAB_UNITS][HK_BITMAP_WORDS];
 } hk_superslab_t;

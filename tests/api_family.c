@@ -20,7 +20,8 @@ static void good_size(void)
         CHECKF(good == usable, " (size %zu: good %zu, usable %zu)", size, good, usable);
         t_free(block);
         /* To ask for the good size is to get exactly it. */
-        CHECKF(t_good_size(good) == good, " (size %zu, good %zu, again %zu)", size, good, t_good_size(good));
+        CHECKF(t_good_size(good) == good, " (size %zu, good %zu, again %zu)", size, good,
+               t_good_size(good));
     }
     CHECK(t_good_size(SIZE_MAX) == SIZE_MAX);
     CHECK(t_good_size(SIZE_MAX - 100) == SIZE_MAX - 100);
@@ -65,14 +66,15 @@ static void trim(void)
         held += size;
     }
     size_t full = test_rss_bytes();
-    for (size_t i = 0; i < COUNT; i++) t_free(blocks[i]);
+    for (size_t i = 0; i < COUNT; i++)
+        t_free(blocks[i]);
     int keeping = hak_trim(SIZE_MAX);
     CHECK(keeping == 0 || keeping == 1);
     int gave = hak_trim(0);
     CHECK(gave == 0 || gave == 1);
     size_t after = test_rss_bytes();
-    printf("trim: %zu KiB held; RSS %zu before, %zu full, %zu KiB trimmed\n", held / KIB, before / KIB, full / KIB,
-           after / KIB);
+    printf("trim: %zu KiB held; RSS %zu before, %zu full, %zu KiB trimmed\n", held / KIB,
+           before / KIB, full / KIB, after / KIB);
     if (!TEST_SANITIZED) {
         CHECK(full - before > held / 2);
         CHECKF(after < before + 6 * MIB, " (before %zu, after %zu)", before, after);
@@ -102,7 +104,8 @@ static void stats_versioning(void)
         CHECK(hak_stats_get(&buffer.stats, size) == 0);
         CHECK(buffer.stats.struct_bytes == sizeof(hak_stats_t));
         CHECK(buffer.stats.version == (uint32_t)hak_version());
-        CHECKF(test_is_filled_with(buffer.bytes + size, 0xee, sizeof buffer - size), " (size %zu)", size);
+        CHECKF(test_is_filled_with(buffer.bytes + size, 0xee, sizeof buffer - size), " (size %zu)",
+               size);
     }
     /* A caller that knows more: what the library lacks is zero. */
     for (size_t more = 1; more <= 256; more += 51) {
@@ -141,9 +144,12 @@ static void stats_figures(void)
     CHECKF(full.large_bytes >= start.large_bytes + 40 * MIB, " (%llu then %llu)",
            (unsigned long long)start.large_bytes, (unsigned long long)full.large_bytes);
     CHECK(full.mapped_bytes >= 40 * MIB + (uint64_t)COUNT * EACH);
-    CHECK(full.stage_acquires[0] + full.stage_acquires[1] + full.stage_acquires[2] + full.stage_acquires[3] > 0);
+    CHECK(full.stage_acquires[0] + full.stage_acquires[1] + full.stage_acquires[2] +
+              full.stage_acquires[3] >
+          0);
     t_free(large);
-    for (size_t i = 0; i < COUNT; i++) t_free(blocks[i]);
+    for (size_t i = 0; i < COUNT; i++)
+        t_free(blocks[i]);
     hak_stats_t freed = stats_now();
     CHECK(freed.large_bytes <= start.large_bytes + 1 * MIB);
     CHECKF(freed.in_use_bytes <= start.in_use_bytes + 4 * MIB, " (%llu then %llu)",

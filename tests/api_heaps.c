@@ -64,14 +64,17 @@ static void basics(void)
         if (i % 3 == 0) {
             switch (i % 4) {
             case 0: t_free(held[i].block); break;
-            case 1: CHECK(t_heap_realloc(i % 2 == 0 ? heap : other, held[i].block, 0) == NULL); break;
+            case 1:
+                CHECK(t_heap_realloc(i % 2 == 0 ? heap : other, held[i].block, 0) == NULL);
+                break;
             case 2: CHECK(t_realloc(held[i].block, 0) == NULL); break;
             default: t_free(held[i].block); break;
             }
             held[i].block = NULL;
         } else if (i % 3 == 1) {
             size_t size = test_log_size(&rng, 16);
-            void *block = i % 2 == 0 ? t_realloc(held[i].block, size) : t_heap_realloc(other, held[i].block, size);
+            void *block = i % 2 == 0 ? t_realloc(held[i].block, size)
+                                     : t_heap_realloc(other, held[i].block, size);
             if (size == 0) {
                 CHECK(block == NULL);
                 held[i].block = NULL;
@@ -94,10 +97,12 @@ static void basics(void)
         memset(fresh[i], 0xff, i * 50);
     }
     for (size_t i = 1; i < COUNT; i += 2) {
-        if (held[i].block == NULL) continue;
+        if (held[i].block == NULL)
+            continue;
         CHECK_PATTERN(held[i].block, held[i].size, held[i].size, i);
     }
-    for (size_t i = 0; i < TEST_COUNT(fresh); i++) t_free(fresh[i]);
+    for (size_t i = 0; i < TEST_COUNT(fresh); i++)
+        t_free(fresh[i]);
     hak_heap_destroy(other);
     CHECK(t_check() == 0);
 }
@@ -174,9 +179,11 @@ static void many_heaps(void)
             void *block = t_heap_malloc(heap, i * i * 7);
             CHECK(block != NULL);
             memset(block, (int)i, i * i * 7);
-            if (i % 3 == 0) t_free(block);
+            if (i % 3 == 0)
+                t_free(block);
         }
-        if (round % 200 == 0) CHECK(t_heap_aligned_alloc(heap, 64 * KIB, 5 * MIB) != NULL);
+        if (round % 200 == 0)
+            CHECK(t_heap_aligned_alloc(heap, 64 * KIB, 5 * MIB) != NULL);
         hak_heap_destroy(heap);
         if (round == ROUNDS / 10) {
             mapped = stats_now().mapped_bytes;
@@ -184,8 +191,8 @@ static void many_heaps(void)
         }
     }
     hak_stats_t stats = stats_now();
-    CHECKF(stats.mapped_bytes <= mapped + 16 * MIB, " (mapped %llu then %llu)", (unsigned long long)mapped,
-           (unsigned long long)stats.mapped_bytes);
+    CHECKF(stats.mapped_bytes <= mapped + 16 * MIB, " (mapped %llu then %llu)",
+           (unsigned long long)mapped, (unsigned long long)stats.mapped_bytes);
     CHECKF(stats.heaps <= heaps + 2, " (%llu heaps then %llu)", (unsigned long long)heaps,
            (unsigned long long)stats.heaps);
 
@@ -199,7 +206,8 @@ static void many_heaps(void)
         CHECK(first[i] != NULL);
         test_fill(first[i], 5000, i);
     }
-    for (size_t i = 0; i < AT_ONCE; i += 2) hak_heap_destroy(all[i]);
+    for (size_t i = 0; i < AT_ONCE; i += 2)
+        hak_heap_destroy(all[i]);
     for (size_t i = 1; i < AT_ONCE; i += 2) {
         CHECK_PATTERN(first[i], 5000, 5000, i);
         hak_heap_destroy(all[i]);
@@ -246,8 +254,8 @@ static void churn(hak_heap_t *heap, test_rng_t *rng, size_t operations)
                 size_t size = test_log_size(rng, 15) + 1;
                 unsigned char *moved = (unsigned char *)t_realloc(held[slot].block, size);
                 CHECK(moved != NULL);
-                CHECK_PATTERN(moved, held[slot].size < size ? held[slot].size : size, held[slot].size,
-                              held[slot].id);
+                CHECK_PATTERN(moved, held[slot].size < size ? held[slot].size : size,
+                              held[slot].size, held[slot].id);
                 held[slot].block = moved;
                 held[slot].size = size;
                 test_fill(moved, size, held[slot].id);
@@ -256,13 +264,15 @@ static void churn(hak_heap_t *heap, test_rng_t *rng, size_t operations)
             t_free(held[slot].block);
         }
         size_t size = test_log_size(rng, i % 200 == 0 ? 20 : 12);
-        held[slot].block = (unsigned char *)(heap != NULL ? t_heap_malloc(heap, size) : t_malloc(size));
+        held[slot].block =
+            (unsigned char *)(heap != NULL ? t_heap_malloc(heap, size) : t_malloc(size));
         CHECK(held[slot].block != NULL);
         held[slot].size = size;
         held[slot].id = test_next(rng);
         test_fill(held[slot].block, size, held[slot].id);
     }
-    for (size_t i = 0; i < TEST_COUNT(held); i++) t_free(held[i].block);
+    for (size_t i = 0; i < TEST_COUNT(held); i++)
+        t_free(held[i].block);
 }
 
 static void *work(void *argument)
@@ -289,7 +299,8 @@ static void *work(void *argument)
     for (size_t i = 0; i < SLOTS; i++) {
         size_t size = shared->sizes[from][i];
         CHECK_PATTERN(shared->handed[from][i], size, size, from * 1000 + i);
-        if (i % 4 != 0) t_free(shared->handed[from][i]);
+        if (i % 4 != 0)
+            t_free(shared->handed[from][i]);
     }
     meet(shared);
     /* Main destroys the heap here.  What this thread still caches of it must not come back. */
@@ -322,7 +333,8 @@ static void threads_in_a_heap(void)
         CHECK(t_check() == 0);
         meet(&shared);
         meet(&shared);
-        for (size_t i = 0; i < THREADS; i++) test_join(threads[i]);
+        for (size_t i = 0; i < THREADS; i++)
+            test_join(threads[i]);
         CHECK(pthread_barrier_destroy(&shared.barrier) == 0);
         hak_heap_destroy(shared.second);
         CHECK(t_check() == 0);
@@ -360,7 +372,8 @@ static void threads_come_and_go(void)
         void **blocks = (void **)result;
         for (size_t i = 0; i < 500; i++) {
             CHECK_PATTERN(blocks[i], 10 + i * 3, 10 + i * 3, i);
-            if (i % 2 == round % 2) t_free(blocks[i]);
+            if (i % 2 == round % 2)
+                t_free(blocks[i]);
         }
         CHECK(pthread_join(test_thread(allocate_in, heap), &result) == 0);
         if (round % 2 == 0) {

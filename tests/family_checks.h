@@ -22,7 +22,8 @@ static inline fam_ladder_t fam_ladder(void)
         ladder.sizes[ladder.count++] = power - 1;
         ladder.sizes[ladder.count++] = power;
         ladder.sizes[ladder.count++] = power + 1;
-        if (power < 64 || power == 8 * MIB) continue;
+        if (power < 64 || power == 8 * MIB)
+            continue;
         for (size_t i = 0; i < TEST_COUNT(between); i++) {
             ladder.sizes[ladder.count++] = power / 8 * between[i] + i;
         }
@@ -35,7 +36,8 @@ static inline fam_ladder_t fam_ladder(void)
 static inline void fam_take(void *block, size_t size, size_t alignment)
 {
     CHECKF(block != NULL, " (size %zu, alignment %zu, errno %d)", size, alignment, errno);
-    CHECKF(test_is_aligned(block, alignment), " (block %p, size %zu, alignment %zu)", block, size, alignment);
+    CHECKF(test_is_aligned(block, alignment), " (block %p, size %zu, alignment %zu)", block, size,
+           alignment);
     size_t usable = t_usable_size(block);
     CHECKF(usable >= size, " (usable %zu, size %zu)", usable, size);
     test_fill(block, usable, (uint64_t)size);
@@ -63,7 +65,8 @@ static inline void fam_every_size(void)
             t_free(ring[slot].block);
             ring[slot].block = NULL;
         }
-        if (size > 70000) continue;
+        if (size > 70000)
+            continue;
         void *block = t_malloc(size);
         fam_take(block, size, fam_natural_alignment(size));
         ring[slot].block = block;
@@ -86,9 +89,11 @@ static inline void fam_zero_sizes(void)
         }
         CHECK(blocks[i] != NULL);
         CHECK(test_is_aligned(blocks[i], 8));
-        for (size_t j = 0; j < i; j++) CHECK(blocks[i] != blocks[j]);
+        for (size_t j = 0; j < i; j++)
+            CHECK(blocks[i] != blocks[j]);
     }
-    for (size_t i = 0; i < COUNT; i++) t_free(blocks[i]);
+    for (size_t i = 0; i < COUNT; i++)
+        t_free(blocks[i]);
     void *block = t_calloc(0, SIZE_MAX);
     CHECK(block != NULL);
     t_free(block);
@@ -99,12 +104,12 @@ static inline void fam_zero_sizes(void)
     CHECK(t_usable_size(NULL) == 0);
 }
 
-#define FAM_CHECK_FAILS(call, error)                                            \
-    do {                                                                        \
-        errno = 0;                                                              \
-        void *got_ = (call);                                                    \
-        CHECKF(got_ == NULL, " (%s gave %p)", #call, got_);                     \
-        CHECKF(errno == (error), " (%s set errno %d)", #call, errno);           \
+#define FAM_CHECK_FAILS(call, error)                                                               \
+    do {                                                                                           \
+        errno = 0;                                                                                 \
+        void *got_ = (call);                                                                       \
+        CHECKF(got_ == NULL, " (%s gave %p)", #call, got_);                                        \
+        CHECKF(errno == (error), " (%s set errno %d)", #call, errno);                              \
     } while (0)
 
 /* What cannot be served fails with ENOMEM and harms nothing. */
@@ -167,7 +172,8 @@ static inline void fam_calloc_zero(void)
             CHECK(blocks[i] != NULL);
             memset(blocks[i], 0xa5, t_usable_size(blocks[i]));
         }
-        for (size_t i = 0; i < BATCH; i++) t_free(blocks[i]);
+        for (size_t i = 0; i < BATCH; i++)
+            t_free(blocks[i]);
         for (size_t i = 0; i < BATCH; i++) {
             size_t unit = size % 8 == 0 ? 8 : size % 3 == 0 ? 3 : 1;
             blocks[i] = i % 2 == 0 ? t_calloc(size / unit, unit) : t_calloc(unit, size / unit);
@@ -176,7 +182,8 @@ static inline void fam_calloc_zero(void)
             CHECKF(test_is_filled_with(blocks[i], 0, size), " (calloc of %zu bytes)", size);
             memset(blocks[i], 0x5a, t_usable_size(blocks[i]));
         }
-        for (size_t i = 0; i < BATCH; i++) t_free(blocks[i]);
+        for (size_t i = 0; i < BATCH; i++)
+            t_free(blocks[i]);
     }
 }
 
@@ -212,7 +219,8 @@ static inline void fam_realloc_creep(void)
         size_t size = i <= 5000 ? i : 10000 - i;
         void *moved = t_realloc(block, size);
         CHECK(moved != NULL);
-        if (block != NULL) CHECK_PATTERN(moved, held < size ? held : size, held, held);
+        if (block != NULL)
+            CHECK_PATTERN(moved, held < size ? held : size, held, held);
         block = moved;
         test_fill(block, size, size);
         held = size;
@@ -247,7 +255,8 @@ static inline void fam_realloc_large(void)
         more = false;
         for (size_t i = 0; i < COUNT; i++) {
             size_t size = sizes[i] + sizes[i] / 2 + i;
-            if (size > top) continue;
+            if (size > top)
+                continue;
             more = true;
             blocks[i] = (unsigned char *)t_realloc(blocks[i], size);
             CHECK(blocks[i] != NULL);
@@ -291,9 +300,33 @@ static inline void fam_realloc_zero(void)
 static inline void fam_aligned(void)
 {
     for (size_t alignment = 1; alignment <= 4 * MIB; alignment *= 2) {
-        const size_t sizes[] = {0, 1, 7, 8, 15, 16, 17, 24, 48, 100, 112, 500, 1000, 3000, 4096, 5000, 20000, 65535,
-                                65536, 70000, 300001, MIB + 3, alignment - 1, alignment, alignment + 1,
-                                alignment / 2 + 1, 3 * alignment + 5};
+        const size_t sizes[] = {0,
+                                1,
+                                7,
+                                8,
+                                15,
+                                16,
+                                17,
+                                24,
+                                48,
+                                100,
+                                112,
+                                500,
+                                1000,
+                                3000,
+                                4096,
+                                5000,
+                                20000,
+                                65535,
+                                65536,
+                                70000,
+                                300001,
+                                MIB + 3,
+                                alignment - 1,
+                                alignment,
+                                alignment + 1,
+                                alignment / 2 + 1,
+                                3 * alignment + 5};
         struct {
             void *block;
             size_t usable;
@@ -394,7 +427,8 @@ static inline void fam_usable_constant(void)
         others[slot] = t_malloc(test_log_size(&rng, 20));
         CHECK(others[slot] != NULL);
     }
-    for (size_t i = 0; i < TEST_COUNT(others); i++) t_free(others[i]);
+    for (size_t i = 0; i < TEST_COUNT(others); i++)
+        t_free(others[i]);
     for (size_t i = 0; i < ladder.count; i++) {
         CHECK(t_usable_size(blocks[i]) == usable[i]);
         CHECK_PATTERN(blocks[i], usable[i], usable[i], i);

@@ -19,9 +19,11 @@
 TEST_UNUSED static void *(*volatile t_malloc)(size_t) = T_NAME(hak_malloc, malloc);
 TEST_UNUSED static void *(*volatile t_calloc)(size_t, size_t) = T_NAME(hak_calloc, calloc);
 TEST_UNUSED static void *(*volatile t_realloc)(void *, size_t) = T_NAME(hak_realloc, realloc);
-TEST_UNUSED static void *(*volatile t_reallocarray)(void *, size_t, size_t) =
-    T_NAME(hak_reallocarray, reallocarray);
-TEST_UNUSED static void *(*volatile t_aligned_alloc)(size_t, size_t) = T_NAME(hak_aligned_alloc, aligned_alloc);
+TEST_UNUSED static void *(*volatile t_reallocarray)(void *, size_t,
+                                                    size_t) = T_NAME(hak_reallocarray,
+                                                                     reallocarray);
+TEST_UNUSED static void *(*volatile t_aligned_alloc)(size_t, size_t) = T_NAME(hak_aligned_alloc,
+                                                                              aligned_alloc);
 TEST_UNUSED static void (*volatile t_free)(void *) = T_NAME(hak_free, free);
 
 #ifdef HAK_NAMES_LIBC
@@ -58,15 +60,17 @@ TEST_UNUSED static void t_names_init(void)
 #else
 
 TEST_UNUSED static void (*volatile t_free_sized)(void *, size_t) = hak_free_sized;
-TEST_UNUSED static void (*volatile t_free_aligned_sized)(void *, size_t, size_t) = hak_free_aligned_sized;
+TEST_UNUSED static void (*volatile t_free_aligned_sized)(void *, size_t,
+                                                         size_t) = hak_free_aligned_sized;
 TEST_UNUSED static size_t (*volatile t_usable_size)(const void *) = hak_usable_size;
 TEST_UNUSED static size_t (*volatile t_good_size)(size_t) = hak_good_size;
 TEST_UNUSED static size_t (*volatile t_check)(void) = hak_check;
 TEST_UNUSED static void *(*volatile t_heap_malloc)(hak_heap_t *, size_t) = hak_heap_malloc;
 TEST_UNUSED static void *(*volatile t_heap_calloc)(hak_heap_t *, size_t, size_t) = hak_heap_calloc;
-TEST_UNUSED static void *(*volatile t_heap_aligned_alloc)(hak_heap_t *, size_t, size_t) =
-    hak_heap_aligned_alloc;
-TEST_UNUSED static void *(*volatile t_heap_realloc)(hak_heap_t *, void *, size_t) = hak_heap_realloc;
+TEST_UNUSED static void *(*volatile t_heap_aligned_alloc)(hak_heap_t *, size_t,
+                                                          size_t) = hak_heap_aligned_alloc;
+TEST_UNUSED static void *(*volatile t_heap_realloc)(hak_heap_t *, void *,
+                                                    size_t) = hak_heap_realloc;
 
 #endif
 

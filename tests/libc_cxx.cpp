@@ -9,7 +9,8 @@
 #include <thread>
 #include <vector>
 
-namespace {
+namespace
+{
 
 template <typename T> T hidden(T value)
 {
@@ -82,9 +83,9 @@ void mixed()
     void *volatile none = nullptr;
     ::operator delete(none);
     ::operator delete[](none);
-    ::operator delete(none, size_t{16});
-    ::operator delete(none, std::align_val_t{64});
-    ::operator delete(none, size_t{16}, std::align_val_t{64});
+    ::operator delete (none, size_t{16});
+    ::operator delete (none, std::align_val_t{64});
+    ::operator delete (none, size_t{16}, std::align_val_t{64});
     ::operator delete(none, std::nothrow);
     ::operator delete[](none, std::align_val_t{64}, std::nothrow);
 }
@@ -109,11 +110,11 @@ void too_big()
         size_t size = hidden(plain);
         CHECK(throws_bad_alloc([=] { return ::operator new(size); }));
         CHECK(throws_bad_alloc([=] { return ::operator new[](size); }));
-        CHECK(throws_bad_alloc([=] { return ::operator new(size, std::align_val_t{64}); }));
+        CHECK(throws_bad_alloc([=] { return ::operator new (size, std::align_val_t{64}); }));
         CHECK(throws_bad_alloc([=] { return ::operator new[](size, std::align_val_t{4096}); }));
         CHECK(::operator new(size, std::nothrow) == nullptr);
         CHECK(::operator new[](size, std::nothrow) == nullptr);
-        CHECK(::operator new(size, std::align_val_t{64}, std::nothrow) == nullptr);
+        CHECK(::operator new (size, std::align_val_t{64}, std::nothrow) == nullptr);
         CHECK(::operator new[](size, std::align_val_t{64}, std::nothrow) == nullptr);
     }
     size_t count = hidden(SIZE_MAX / 8);
@@ -124,10 +125,12 @@ std::atomic<int> handler_calls;
 
 void third_call_gives_up()
 {
-    if (++handler_calls == 3) std::set_new_handler(nullptr);
+    if (++handler_calls == 3)
+        std::set_new_handler(nullptr);
 }
 
-struct Stopped {};
+struct Stopped {
+};
 
 void throws_own()
 {
@@ -152,7 +155,7 @@ void handlers()
             switch (form) {
             case 0: return ::operator new(size);
             case 1: return ::operator new[](size);
-            case 2: return ::operator new(size, std::align_val_t{128});
+            case 2: return ::operator new (size, std::align_val_t{128});
             default: return ::operator new[](size, std::align_val_t{128});
             }
         }));
@@ -161,7 +164,7 @@ void handlers()
         std::set_new_handler(third_call_gives_up);
         void *block = form == 0   ? ::operator new(size, std::nothrow)
                       : form == 1 ? ::operator new[](size, std::nothrow)
-                      : form == 2 ? ::operator new(size, std::align_val_t{128}, std::nothrow)
+                      : form == 2 ? ::operator new (size, std::align_val_t{128}, std::nothrow)
                                   : ::operator new[](size, std::align_val_t{128}, std::nothrow);
         CHECK(block == nullptr);
         CHECKF(handler_calls == 3, " (nothrow form %d: %d calls)", form, handler_calls.load());
@@ -170,7 +173,8 @@ void handlers()
         std::set_new_handler(throws_own);
         bool stopped = false;
         try {
-            block = form % 2 == 0 ? ::operator new(size) : ::operator new[](size, std::align_val_t{128});
+            block = form % 2 == 0 ? ::operator new(size)
+                                  : ::operator new[](size, std::align_val_t{128});
             CHECK(block == nullptr);
         } catch (const Stopped &) {
             stopped = true;
@@ -195,7 +199,7 @@ void nothrow_handler_throws()
     std::set_new_handler(throws_standard);
     CHECK(::operator new(size, std::nothrow) == nullptr);
     CHECK(::operator new[](size, std::nothrow) == nullptr);
-    CHECK(::operator new(size, std::align_val_t{256}, std::nothrow) == nullptr);
+    CHECK(::operator new (size, std::align_val_t{256}, std::nothrow) == nullptr);
     CHECK(::operator new[](size, std::align_val_t{256}, std::nothrow) == nullptr);
     CHECK(handler_calls == 4);
     std::set_new_handler(nullptr);
@@ -211,7 +215,8 @@ thread_local std::vector<std::string> thread_strings;
 void containers()
 {
     std::map<std::string, std::vector<int>> table;
-    for (int i = 0; i < 20000; i++) table["key " + std::to_string(i % 3000)].push_back(i);
+    for (int i = 0; i < 20000; i++)
+        table["key " + std::to_string(i % 3000)].push_back(i);
     CHECK(table.size() == 3000);
     std::vector<std::unique_ptr<Wide>> wides;
     for (int i = 0; i < 2000; i++) {
@@ -221,10 +226,12 @@ void containers()
     std::vector<std::thread> threads;
     for (int t = 0; t < 50; t++) {
         threads.emplace_back([t] {
-            for (int i = 0; i < 500; i++) thread_strings.emplace_back(static_cast<size_t>(t * 10 + i), 'x');
+            for (int i = 0; i < 500; i++)
+                thread_strings.emplace_back(static_cast<size_t>(t * 10 + i), 'x');
         });
         if (threads.size() == 5) {
-            for (std::thread &thread : threads) thread.join();
+            for (std::thread &thread : threads)
+                thread.join();
             threads.clear();
         }
     }
@@ -234,11 +241,13 @@ void containers()
 void origins()
 {
     const char *any = getenv("HAKMEM_TEST_ANY");
-    if (any != nullptr && any[0] == '1') return;
+    if (any != nullptr && any[0] == '1')
+        return;
     void *(*plain)(size_t) = &::operator new;
     Dl_info info;
     CHECK(dladdr(reinterpret_cast<void *>(plain), &info) != 0);
-    CHECKF(strstr(info.dli_fname, "libhakmem") != nullptr, " (operator new is from '%s')", info.dli_fname);
+    CHECKF(strstr(info.dli_fname, "libhakmem") != nullptr, " (operator new is from '%s')",
+           info.dli_fname);
 }
 
 } // namespace
@@ -247,8 +256,10 @@ int main()
 {
     test_require_preload();
     origins();
-    for (size_t size = 0; size < 3000; size += size < 64 ? 1 : 37) every_form(size);
-    for (size_t size = 3000; size < 5 * MIB; size = size * 2 + 7) every_form(size);
+    for (size_t size = 0; size < 3000; size += size < 64 ? 1 : 37)
+        every_form(size);
+    for (size_t size = 3000; size < 5 * MIB; size = size * 2 + 7)
+        every_form(size);
     mixed();
     too_big();
     handlers();

@@ -38,7 +38,8 @@ static void use(uint64_t seed)
         CHECK_PATTERN(blocks[i], size, size, i);
         free(strdup("the system's malloc is at work too"));
     }
-    for (size_t i = 0; i < COUNT; i++) h_free(blocks[i]);
+    for (size_t i = 0; i < COUNT; i++)
+        h_free(blocks[i]);
 }
 
 static void *older_thread(void *argument)
@@ -64,7 +65,8 @@ static int loaded_by_dlopen(const char *path)
            test_origin("malloc"));
     pthread_t older[3], younger[3];
     CHECK(pthread_barrier_init(&barrier, NULL, TEST_COUNT(older) + 1) == 0);
-    for (size_t i = 0; i < TEST_COUNT(older); i++) older[i] = test_thread(older_thread, (void *)(i * 10));
+    for (size_t i = 0; i < TEST_COUNT(older); i++)
+        older[i] = test_thread(older_thread, (void *)(i * 10));
     pthread_barrier_wait(&barrier);
     void *handle = dlopen(path, RTLD_NOW | RTLD_LOCAL);
     CHECKF(handle != NULL, " (%s)", dlerror());
@@ -81,7 +83,8 @@ static int loaded_by_dlopen(const char *path)
     for (size_t i = 0; i < TEST_COUNT(younger); i++) {
         younger[i] = test_thread(younger_thread, (void *)(i * 7));
     }
-    for (size_t i = 0; i < TEST_COUNT(younger); i++) test_join(younger[i]);
+    for (size_t i = 0; i < TEST_COUNT(younger); i++)
+        test_join(younger[i]);
     CHECK(h_check() == 0);
     void *kept = h_malloc(1000);
     CHECK(kept != NULL);
@@ -90,7 +93,8 @@ static int loaded_by_dlopen(const char *path)
     /* The library stays, since threads' ends and blocks still need it. */
     CHECK(dlclose(handle) == 0);
     pthread_barrier_wait(&barrier);
-    for (size_t i = 0; i < TEST_COUNT(older); i++) test_join(older[i]);
+    for (size_t i = 0; i < TEST_COUNT(older); i++)
+        test_join(older[i]);
     CHECK_PATTERN(kept, 1000, 1000, 5);
     h_free(kept);
     handle = dlopen(path, RTLD_NOW | RTLD_LOCAL);
@@ -114,10 +118,13 @@ static int loaded_by_dlopen(const char *path)
 
 int main(int argc, char **argv)
 {
-    if (argc > 1) return loaded_by_dlopen(argv[1]);
+    if (argc > 1)
+        return loaded_by_dlopen(argv[1]);
     const char *path = getenv("HAKMEM_LIB");
-    if (path == NULL || path[0] == 0) path = test_origin("malloc");
-    CHECKF(strstr(path, "hakmem") != NULL, " (set HAKMEM_LIB=/path/libhakmem.so; malloc is from '%s')", path);
+    if (path == NULL || path[0] == 0)
+        path = test_origin("malloc");
+    CHECKF(strstr(path, "hakmem") != NULL,
+           " (set HAKMEM_LIB=/path/libhakmem.so; malloc is from '%s')", path);
     char copy[4096];
     CHECK(strlen(path) < sizeof copy);
     strcpy(copy, path);

@@ -12,20 +12,56 @@ static void *(*volatile t_pvalloc)(size_t) = pvalloc;
 static void origins(void)
 {
     static const char *const names[] = {
-        "malloc", "free", "calloc", "realloc", "aligned_alloc", "posix_memalign", "memalign", "valloc", "pvalloc",
-        "malloc_usable_size", "reallocarray", "free_sized", "free_aligned_sized", "cfree", "malloc_trim",
-        "mallinfo", "mallinfo2", "malloc_info", "malloc_stats", "mallopt",
+        "malloc",
+        "free",
+        "calloc",
+        "realloc",
+        "aligned_alloc",
+        "posix_memalign",
+        "memalign",
+        "valloc",
+        "pvalloc",
+        "malloc_usable_size",
+        "reallocarray",
+        "free_sized",
+        "free_aligned_sized",
+        "cfree",
+        "malloc_trim",
+        "mallinfo",
+        "mallinfo2",
+        "malloc_info",
+        "malloc_stats",
+        "mallopt",
         /* operator new and new[], plain, nothrow, aligned, aligned nothrow */
-        "_Znwm", "_Znam", "_ZnwmRKSt9nothrow_t", "_ZnamRKSt9nothrow_t", "_ZnwmSt11align_val_t", "_ZnamSt11align_val_t",
-        "_ZnwmSt11align_val_tRKSt9nothrow_t", "_ZnamSt11align_val_tRKSt9nothrow_t",
+        "_Znwm",
+        "_Znam",
+        "_ZnwmRKSt9nothrow_t",
+        "_ZnamRKSt9nothrow_t",
+        "_ZnwmSt11align_val_t",
+        "_ZnamSt11align_val_t",
+        "_ZnwmSt11align_val_tRKSt9nothrow_t",
+        "_ZnamSt11align_val_tRKSt9nothrow_t",
         /* operator delete and delete[], plain, sized, nothrow, aligned, sized aligned, aligned nothrow */
-        "_ZdlPv", "_ZdaPv", "_ZdlPvm", "_ZdaPvm", "_ZdlPvRKSt9nothrow_t", "_ZdaPvRKSt9nothrow_t",
-        "_ZdlPvSt11align_val_t", "_ZdaPvSt11align_val_t", "_ZdlPvmSt11align_val_t", "_ZdaPvmSt11align_val_t",
-        "_ZdlPvSt11align_val_tRKSt9nothrow_t", "_ZdaPvSt11align_val_tRKSt9nothrow_t",
-        "hak_malloc", "hak_free", "hak_stats_get", "hak_check",
+        "_ZdlPv",
+        "_ZdaPv",
+        "_ZdlPvm",
+        "_ZdaPvm",
+        "_ZdlPvRKSt9nothrow_t",
+        "_ZdaPvRKSt9nothrow_t",
+        "_ZdlPvSt11align_val_t",
+        "_ZdaPvSt11align_val_t",
+        "_ZdlPvmSt11align_val_t",
+        "_ZdaPvmSt11align_val_t",
+        "_ZdlPvSt11align_val_tRKSt9nothrow_t",
+        "_ZdaPvSt11align_val_tRKSt9nothrow_t",
+        "hak_malloc",
+        "hak_free",
+        "hak_stats_get",
+        "hak_check",
     };
     const char *any = getenv("HAKMEM_TEST_ANY");
-    if (any != NULL && any[0] == '1') return;
+    if (any != NULL && any[0] == '1')
+        return;
     for (size_t i = 0; i < TEST_COUNT(names); i++) {
         const char *origin = test_origin(names[i]);
         CHECKF(strstr(origin, "libhakmem") != NULL, " (%s is from '%s')", names[i], origin);
@@ -49,7 +85,8 @@ static void libc_callers(void)
     t_free(path);
     FILE *stream = open_memstream(&text, &(size_t){0});
     CHECK(stream != NULL);
-    for (int i = 0; i < 20000; i++) CHECK(fprintf(stream, "%d ", i) > 0);
+    for (int i = 0; i < 20000; i++)
+        CHECK(fprintf(stream, "%d ", i) > 0);
     CHECK(fclose(stream) == 0);
     CHECK(strncmp(text, "0 1 2 3 ", 8) == 0);
     t_free(text);
@@ -57,14 +94,16 @@ static void libc_callers(void)
     size_t room = 0;
     FILE *file = fopen("/proc/self/maps", "r");
     CHECK(file != NULL);
-    while (getline(&line, &room, file) >= 0) CHECK(t_usable_size(line) >= room);
+    while (getline(&line, &room, file) >= 0)
+        CHECK(t_usable_size(line) >= room);
     fclose(file);
     t_free(line);
 }
 
 static void posix_memalign_semantics(void)
 {
-    static const size_t bad[] = {0, 1, 2, 4, 3, 12, 24, 40, 100, 4095, 4097, SIZE_MAX, SIZE_MAX - 7};
+    static const size_t bad[] = {0,  1,   2,    4,    3,        12,          24,
+                                 40, 100, 4095, 4097, SIZE_MAX, SIZE_MAX - 7};
     for (size_t i = 0; i < TEST_COUNT(bad); i++) {
         void *block = &block;
         errno = 77;
@@ -115,11 +154,13 @@ static void old_aligned_names(void)
     static const size_t odd[] = {3, 24, 48, 100, 3000};
     for (size_t i = 0; i < TEST_COUNT(odd); i++) {
         size_t rounded = 1;
-        while (rounded < odd[i]) rounded *= 2;
+        while (rounded < odd[i])
+            rounded *= 2;
         for (int which = 0; which < 2; which++) {
             errno = 0;
             void *block = which == 0 ? t_memalign(odd[i], 500) : t_aligned_alloc(odd[i], 500);
-            if (block == NULL) CHECK(errno == EINVAL);
+            if (block == NULL)
+                CHECK(errno == EINVAL);
             CHECK(test_is_aligned(block, rounded));
             t_free(block);
         }

@@ -28,7 +28,8 @@ static void bout(uint64_t seed, size_t small_blocks)
     enum { MOST = 600 };
     void *blocks[MOST];
     test_rng_t rng = test_rng(seed);
-    if (small_blocks > MOST) small_blocks = MOST;
+    if (small_blocks > MOST)
+        small_blocks = MOST;
     for (size_t i = 0; i < small_blocks; i++) {
         size_t size = 16 + test_below(&rng, 2000);
         blocks[i] = v_malloc(size);
@@ -44,14 +45,16 @@ static void bout(uint64_t seed, size_t small_blocks)
     CHECK(large != NULL && medium != NULL);
     v_free(large);
     v_free(aligned);
-    for (size_t i = 0; i < small_blocks; i++) v_free(blocks[i]);
+    for (size_t i = 0; i < small_blocks; i++)
+        v_free(blocks[i]);
     v_free(medium);
 }
 
 static void *bouts_until_stop(void *argument)
 {
     uint64_t seed = (uintptr_t)argument;
-    while (!atomic_load_explicit(&stop, memory_order_relaxed)) bout(seed++, 300);
+    while (!atomic_load_explicit(&stop, memory_order_relaxed))
+        bout(seed++, 300);
     return NULL;
 }
 
@@ -66,8 +69,10 @@ static void *threads_until_stop(void *argument)
     uintptr_t seed = (uintptr_t)argument;
     while (!atomic_load_explicit(&stop, memory_order_relaxed)) {
         pthread_t threads[3];
-        for (size_t i = 0; i < TEST_COUNT(threads); i++) threads[i] = test_thread(one_bout, (void *)++seed);
-        for (size_t i = 0; i < TEST_COUNT(threads); i++) test_join(threads[i]);
+        for (size_t i = 0; i < TEST_COUNT(threads); i++)
+            threads[i] = test_thread(one_bout, (void *)++seed);
+        for (size_t i = 0; i < TEST_COUNT(threads); i++)
+            test_join(threads[i]);
     }
     return NULL;
 }
@@ -92,7 +97,8 @@ static void expect_exit(pid_t pid, const char *what)
     } while (got < 0 && errno == EINTR);
     CHECK(got == pid);
     CHECKF(status == 0, " (%s: %s, status 0x%x)", what,
-           WIFSIGNALED(status) && WTERMSIG(status) == SIGALRM ? "the child hung" : "the child failed",
+           WIFSIGNALED(status) && WTERMSIG(status) == SIGALRM ? "the child hung"
+                                                              : "the child failed",
            (unsigned)status);
 }
 
@@ -101,14 +107,16 @@ static pthread_t workers[WORKERS + 1];
 
 static void start_workers(void)
 {
-    for (size_t i = 0; i < WORKERS; i++) workers[i] = test_thread(bouts_until_stop, (void *)(1000 * (i + 1)));
+    for (size_t i = 0; i < WORKERS; i++)
+        workers[i] = test_thread(bouts_until_stop, (void *)(1000 * (i + 1)));
     workers[WORKERS] = test_thread(threads_until_stop, (void *)9000);
 }
 
 static void stop_workers(void)
 {
     atomic_store(&stop, true);
-    for (size_t i = 0; i <= WORKERS; i++) test_join(workers[i]);
+    for (size_t i = 0; i <= WORKERS; i++)
+        test_join(workers[i]);
     CHECK(test_preloaded_check() == 0);
 }
 
@@ -125,7 +133,8 @@ static void storm(void)
         pid_t pid = checked_fork();
         if (pid == 0) {
             CHECK_PATTERN(inherited, 100 + i * 50, 100 + i * 50, i);
-            for (uint64_t j = 0; j < 6; j++) bout(i * 100 + j, 400);
+            for (uint64_t j = 0; j < 6; j++)
+                bout(i * 100 + j, 400);
             inherited = v_realloc(inherited, 60000);
             CHECK(inherited != NULL);
             v_free(inherited);
@@ -172,8 +181,10 @@ static void from_threads(void)
 {
     start_workers();
     pthread_t threads[3];
-    for (size_t i = 0; i < TEST_COUNT(threads); i++) threads[i] = test_thread(forks_too, (void *)i);
-    for (size_t i = 0; i < TEST_COUNT(threads); i++) test_join(threads[i]);
+    for (size_t i = 0; i < TEST_COUNT(threads); i++)
+        threads[i] = test_thread(forks_too, (void *)i);
+    for (size_t i = 0; i < TEST_COUNT(threads); i++)
+        test_join(threads[i]);
     stop_workers();
 }
 
@@ -189,7 +200,8 @@ static void *writes_streams(void *argument)
         FILE *stream = open_memstream(&text, &length);
         CHECK(stream != NULL);
         flockfile(stream);
-        for (int i = 0; i < 3000; i++) CHECK(fprintf(stream, "line %d of many\n", i) > 0);
+        for (int i = 0; i < 3000; i++)
+            CHECK(fprintf(stream, "line %d of many\n", i) > 0);
         bout((uint64_t)length, 100);
         funlockfile(stream);
         CHECK(fclose(stream) == 0);
@@ -207,7 +219,8 @@ static void *writes_streams(void *argument)
         CHECK(file != NULL);
         char *line = NULL;
         size_t room = 0;
-        while (getline(&line, &room, file) >= 0) continue;
+        while (getline(&line, &room, file) >= 0)
+            continue;
         CHECK(fclose(file) == 0);
         v_free(line);
     }
@@ -233,7 +246,8 @@ static void child_with_streams(void)
     size_t length = 0;
     FILE *stream = open_memstream(&text, &length);
     CHECK(stream != NULL);
-    for (int i = 0; i < 2000; i++) CHECK(fprintf(stream, "%d\n", i) > 0);
+    for (int i = 0; i < 2000; i++)
+        CHECK(fprintf(stream, "%d\n", i) > 0);
     CHECK(fclose(stream) == 0);
     CHECK(length == 8890);
     v_free(text);
@@ -248,17 +262,22 @@ static void child_with_streams(void)
 static void stdio_with(bool flusher)
 {
     pthread_t threads[3], flush_thread = 0;
-    for (size_t i = 0; i < TEST_COUNT(threads); i++) threads[i] = test_thread(writes_streams, NULL);
-    if (flusher) flush_thread = test_thread(flushes_all, NULL);
+    for (size_t i = 0; i < TEST_COUNT(threads); i++)
+        threads[i] = test_thread(writes_streams, NULL);
+    if (flusher)
+        flush_thread = test_thread(flushes_all, NULL);
     for (unsigned i = 0; i < 150; i++) {
         pid_t pid = checked_fork();
-        if (pid == 0) child_with_streams();
+        if (pid == 0)
+            child_with_streams();
         expect_exit(pid, "stdio");
         usleep(i % 7 * 50);
     }
     atomic_store(&stop, true);
-    for (size_t i = 0; i < TEST_COUNT(threads); i++) test_join(threads[i]);
-    if (flusher) test_join(flush_thread);
+    for (size_t i = 0; i < TEST_COUNT(threads); i++)
+        test_join(threads[i]);
+    if (flusher)
+        test_join(flush_thread);
 }
 
 static void stdio_streams(void)
@@ -279,7 +298,8 @@ static void *between;
 
 static void in_handler(void)
 {
-    if (!handlers_on) return;
+    if (!handlers_on)
+        return;
     bout((uint64_t)atomic_fetch_add(&handler_runs, 1), 200);
     v_free(between);
     between = v_malloc(5000);
@@ -294,15 +314,17 @@ static void register_handlers(void)
 static void before_everything(int argc, char **argv, char **envp)
 {
     (void)envp;
-    if (argc > 1 && strcmp(argv[1], "atfork") == 0) register_handlers();
+    if (argc > 1 && strcmp(argv[1], "atfork") == 0)
+        register_handlers();
 }
 
-__attribute__((section(".preinit_array"), used))
-static void (*const preinit_entry)(int, char **, char **) = before_everything;
+__attribute__((section(".preinit_array"),
+               used)) static void (*const preinit_entry)(int, char **, char **) = before_everything;
 
 __attribute__((constructor)) static void at_construction(int argc, char **argv)
 {
-    if (argc > 1 && strcmp(argv[1], "atfork") == 0) register_handlers();
+    if (argc > 1 && strcmp(argv[1], "atfork") == 0)
+        register_handlers();
 }
 
 static void atfork_handlers(void)
@@ -369,10 +391,12 @@ static void fork_and_exit(int number)
     (void)number;
     int kept = errno;
     pid_t pid = fork();
-    if (pid == 0) _exit(0);
+    if (pid == 0)
+        _exit(0);
     CHECK(pid > 0);
     int status = 0;
-    while (waitpid(pid, &status, 0) < 0) CHECK(errno == EINTR);
+    while (waitpid(pid, &status, 0) < 0)
+        CHECK(errno == EINTR);
     CHECK(status == 0);
     forks_done = forks_done + 1;
     errno = kept;
@@ -387,7 +411,8 @@ static void signal_anywhere(void)
     CHECK(sigaction(SIGVTALRM, &action, NULL) == 0);
     struct itimerval timer = {{0, 4000}, {0, 4000}};
     CHECK(setitimer(ITIMER_VIRTUAL, &timer, NULL) == 0);
-    for (uint64_t i = 0; forks_done < 200; i++) bout(i, 500);
+    for (uint64_t i = 0; forks_done < 200; i++)
+        bout(i, 500);
     memset(&timer, 0, sizeof timer);
     CHECK(setitimer(ITIMER_VIRTUAL, &timer, NULL) == 0);
     CHECK(test_preloaded_check() == 0);
@@ -397,7 +422,7 @@ static void signal_anywhere(void)
 static void others(void)
 {
     start_workers();
-    char *const arguments[] = {(char *)(uintptr_t)"true", NULL};
+    char *const arguments[] = {(char *)(uintptr_t) "true", NULL};
     for (int i = 0; i < 40; i++) {
         pid_t pid = vfork();
         if (pid == 0) {
@@ -410,7 +435,8 @@ static void others(void)
         CHECK(posix_spawn(&pid, "/bin/true", NULL, NULL, arguments, environ) == 0);
         expect_exit(pid, "posix_spawn");
         bout((uint64_t)i, 50);
-        if (i % 4 != 0) continue;
+        if (i % 4 != 0)
+            continue;
         FILE *pipe_stream = popen("echo from a pipe", "r");
         CHECK(pipe_stream != NULL);
         char line[64] = "";
@@ -430,9 +456,12 @@ static void child_lives_on(void)
         pid_t pid = checked_fork();
         if (pid == 0) {
             pthread_t threads[4];
-            for (size_t j = 0; j < TEST_COUNT(threads); j++) threads[j] = test_thread(one_bout, (void *)j);
-            for (size_t j = 0; j < TEST_COUNT(threads); j++) test_join(threads[j]);
-            for (uint64_t j = 0; j < 50; j++) bout(j, 300);
+            for (size_t j = 0; j < TEST_COUNT(threads); j++)
+                threads[j] = test_thread(one_bout, (void *)j);
+            for (size_t j = 0; j < TEST_COUNT(threads); j++)
+                test_join(threads[j]);
+            for (uint64_t j = 0; j < 50; j++)
+                bout(j, 300);
             exit(test_preloaded_check() == 0 ? 0 : 1);
         }
         expect_exit(pid, "child with threads");

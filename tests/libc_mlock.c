@@ -47,32 +47,39 @@ int main(void)
         held += size;
     }
     size_t full = locked_bytes();
-    CHECKF(full < before + 2 * held + 16 * MIB, " (%zu KiB, then %zu KiB locked for %zu KiB)", before / KIB,
-           full / KIB, held / KIB);
+    CHECKF(full < before + 2 * held + 16 * MIB, " (%zu KiB, then %zu KiB locked for %zu KiB)",
+           before / KIB, full / KIB, held / KIB);
     for (size_t i = 0; i < COUNT; i++) {
         size_t size = i % 100 == 0 ? 300 * KIB : 100 + i * 3;
-        if (blocks[i] != NULL) CHECK_PATTERN(blocks[i], size, size, i);
+        if (blocks[i] != NULL)
+            CHECK_PATTERN(blocks[i], size, size, i);
         v_free(blocks[i]);
     }
     /* A limit on locked memory, which binds programs without CAP_IPC_LOCK: NULL and ENOMEM, no end of the program. */
     struct rlimit limit;
     CHECK(getrlimit(RLIMIT_MEMLOCK, &limit) == 0);
-    if (limit.rlim_cur > full + 8 * MIB) limit.rlim_cur = full + 8 * MIB;
+    if (limit.rlim_cur > full + 8 * MIB)
+        limit.rlim_cur = full + 8 * MIB;
     CHECK(setrlimit(RLIMIT_MEMLOCK, &limit) == 0);
-    if (geteuid() == 0) (void)!setuid(65534);
+    if (geteuid() == 0)
+        (void)!setuid(65534);
     void *large[64];
     size_t got = 0;
     for (size_t i = 0; i < TEST_COUNT(large); i++) {
         errno = 0;
         large[i] = v_malloc(4 * MIB);
-        if (large[i] != NULL) got++;
-        else CHECK(errno == ENOMEM);
+        if (large[i] != NULL)
+            got++;
+        else
+            CHECK(errno == ENOMEM);
     }
-    for (size_t i = 0; i < TEST_COUNT(large); i++) v_free(large[i]);
+    for (size_t i = 0; i < TEST_COUNT(large); i++)
+        v_free(large[i]);
     void *again = v_malloc(1000);
     CHECK(again != NULL);
     v_free(again);
     CHECK(test_preloaded_check() == 0);
-    printf("libc_mlock: ok (%zu KiB locked at first, %zu of 64 large blocks under the limit)\n", before / KIB, got);
+    printf("libc_mlock: ok (%zu KiB locked at first, %zu of 64 large blocks under the limit)\n",
+           before / KIB, got);
     return 0;
 }

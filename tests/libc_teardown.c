@@ -33,7 +33,8 @@ static void use_malloc(uint64_t seed)
         blocks[i] = v_realloc(blocks[i], 700);
         CHECK(blocks[i] != NULL);
     }
-    for (size_t i = 0; i < COUNT; i++) v_free(blocks[i]);
+    for (size_t i = 0; i < COUNT; i++)
+        v_free(blocks[i]);
 }
 
 /* ---- pthread_key destructors ---- */
@@ -69,20 +70,25 @@ static void destroy_value(void *argument)
     v_free(value->ballast);
     v_free(value);
     /* One round more than there are: what is left over then nobody destroys. */
-    if (round < PTHREAD_DESTRUCTOR_ITERATIONS) set_value(key, round + 1);
+    if (round < PTHREAD_DESTRUCTOR_ITERATIONS)
+        set_value(key, round + 1);
 }
 
 static void *with_values(void *argument)
 {
-    if (argument != NULL) use_malloc(1);
-    for (size_t i = 0; i < KEYS; i++) set_value(i, 1);
+    if (argument != NULL)
+        use_malloc(1);
+    for (size_t i = 0; i < KEYS; i++)
+        set_value(i, 1);
     return NULL;
 }
 
 static void key_destructors(void)
 {
-    for (size_t i = 0; i < KEYS; i++) CHECK(pthread_key_create(&keys[i], destroy_value) == 0);
-    for (size_t i = 0; i < 20; i++) test_join(test_thread(with_values, i % 2 == 0 ? NULL : keys));
+    for (size_t i = 0; i < KEYS; i++)
+        CHECK(pthread_key_create(&keys[i], destroy_value) == 0);
+    for (size_t i = 0; i < 20; i++)
+        test_join(test_thread(with_values, i % 2 == 0 ? NULL : keys));
     CHECKF(atomic_load(&destructor_runs) == 20 * KEYS * PTHREAD_DESTRUCTOR_ITERATIONS, " (%d)",
            atomic_load(&destructor_runs));
     CHECK(test_preloaded_check() == 0);
@@ -107,7 +113,8 @@ static void *only_sets(void *argument)
 static void first_use_in_destructor(void)
 {
     CHECK(pthread_key_create(&late_key, first_use) == 0);
-    for (int i = 0; i < 300; i++) test_join(test_thread(only_sets, &late_key));
+    for (int i = 0; i < 300; i++)
+        test_join(test_thread(only_sets, &late_key));
     CHECK(atomic_load(&destructor_runs) == 300);
     CHECK(test_preloaded_check() == 0);
 }
@@ -128,14 +135,17 @@ static void *with_objects(void *argument)
         CHECK(object != NULL);
         CHECK(__cxa_thread_atexit_impl(destroy_object, object, &__dso_handle) == 0);
     }
-    if (argument != NULL) with_values(NULL);
+    if (argument != NULL)
+        with_values(NULL);
     return NULL;
 }
 
 static void thread_locals(void)
 {
-    for (size_t i = 0; i < KEYS; i++) CHECK(pthread_key_create(&keys[i], destroy_value) == 0);
-    for (int i = 0; i < 100; i++) test_join(test_thread(with_objects, i % 4 == 0 ? keys : NULL));
+    for (size_t i = 0; i < KEYS; i++)
+        CHECK(pthread_key_create(&keys[i], destroy_value) == 0);
+    for (int i = 0; i < 100; i++)
+        test_join(test_thread(with_objects, i % 4 == 0 ? keys : NULL));
     CHECK(atomic_load(&destructor_runs) == 100 * 10 + 25 * KEYS * PTHREAD_DESTRUCTOR_ITERATIONS);
     CHECK(test_preloaded_check() == 0);
 }
@@ -155,7 +165,8 @@ static void free_late(void *argument)
         CHECK(pthread_setspecific(late_key, late) == 0);
         return;
     }
-    for (size_t i = 0; i < LATE_BLOCKS; i++) v_free(late->blocks[i]);
+    for (size_t i = 0; i < LATE_BLOCKS; i++)
+        v_free(late->blocks[i]);
     v_free(late);
     atomic_fetch_add(&destructor_runs, 1);
 }
@@ -166,7 +177,8 @@ static void *keeps_for_late(void *argument)
     CHECK(late != NULL);
     late->round = 0;
     for (size_t i = 0; i < LATE_BLOCKS; i++) {
-        if (argument != NULL && i % 2 == 0) continue; /* main's own block is in there */
+        if (argument != NULL && i % 2 == 0)
+            continue; /* main's own block is in there */
         late->blocks[i] = v_malloc(i * 7 % 3000);
         CHECK(late->blocks[i] != NULL);
     }
@@ -192,7 +204,8 @@ static void frees_after_all(void)
     CHECK(atomic_load(&destructor_runs) == 30);
     CHECK(test_preloaded_check() == 0);
     struct mallinfo2 info = mallinfo2();
-    CHECKF(info.uordblks + info.hblkhd < 32 * MIB, " (%zu bytes in use)", info.uordblks + info.hblkhd);
+    CHECKF(info.uordblks + info.hblkhd < 32 * MIB, " (%zu bytes in use)",
+           info.uordblks + info.hblkhd);
 }
 
 /* Blocks that outlive their thread. */
@@ -264,12 +277,13 @@ static void early_entry(int argc, char **argv, char **envp)
     last_block = v_malloc(100);
 }
 
-__attribute__((section(".preinit_array"), used))
-static void (*const preinit_entry)(int, char **, char **) = early_entry;
+__attribute__((section(".preinit_array"),
+               used)) static void (*const preinit_entry)(int, char **, char **) = early_entry;
 
 static void exit_handlers(void)
 {
-    for (int i = 0; i < 10; i++) CHECK(atexit(i % 2 == 0 ? at_exit : at_exit_with_thread) == 0);
+    for (int i = 0; i < 10; i++)
+        CHECK(atexit(i % 2 == 0 ? at_exit : at_exit_with_thread) == 0);
     use_malloc(7);
 }
 
@@ -278,14 +292,17 @@ static atomic_int at_work;
 static void *never_ends(void *argument)
 {
     atomic_fetch_add(&at_work, 1);
-    for (uint64_t i = (uintptr_t)argument;; i++) use_malloc(i);
+    for (uint64_t i = (uintptr_t)argument;; i++)
+        use_malloc(i);
     return NULL;
 }
 
 static void start_detached(void)
 {
-    for (size_t i = 0; i < 4; i++) CHECK(pthread_detach(test_thread(never_ends, (void *)(i * 1000))) == 0);
-    while (atomic_load(&at_work) < 4) use_malloc(8);
+    for (size_t i = 0; i < 4; i++)
+        CHECK(pthread_detach(test_thread(never_ends, (void *)(i * 1000))) == 0);
+    while (atomic_load(&at_work) < 4)
+        use_malloc(8);
 }
 
 /* main returns while detached threads allocate, and exit handlers do too. */
@@ -308,7 +325,8 @@ static void main_exits_first(void)
 {
     static pthread_t main_thread;
     main_thread = pthread_self();
-    for (size_t i = 0; i < KEYS; i++) CHECK(pthread_key_create(&keys[i], destroy_value) == 0);
+    for (size_t i = 0; i < KEYS; i++)
+        CHECK(pthread_key_create(&keys[i], destroy_value) == 0);
     with_objects(keys);
     exit_handlers();
     CHECK(pthread_detach(test_thread(calls_exit, &main_thread)) == 0);
@@ -327,7 +345,8 @@ static void thread_calls_exit(void)
     start_detached();
     exit_handlers();
     test_thread(exits_process, NULL);
-    for (;;) use_malloc(11);
+    for (;;)
+        use_malloc(11);
 }
 
 /* Threads cancelled wherever they are. */

@@ -48,7 +48,8 @@ static inline int misuse_free_twice_after_malloc(size_t size)
     t_free(block);
     void *other = t_malloc(size);
     t_free(block);
-    if (other == block) t_free(other);
+    if (other == block)
+        t_free(other);
     return 0;
 }
 
@@ -57,9 +58,11 @@ static inline int misuse_free_twice_far_apart(size_t size)
 {
     static void *others[MISUSE_COMPANIONS];
     void *block = misuse_announce(misuse_block(size));
-    for (size_t i = 0; i < MISUSE_COMPANIONS; i++) others[i] = misuse_block(size);
+    for (size_t i = 0; i < MISUSE_COMPANIONS; i++)
+        others[i] = misuse_block(size);
     t_free(block);
-    for (size_t i = 0; i < MISUSE_COMPANIONS; i++) t_free(others[i]);
+    for (size_t i = 0; i < MISUSE_COMPANIONS; i++)
+        t_free(others[i]);
     t_free(block);
     return 0;
 }

@@ -36,7 +36,8 @@ static void *work(void *argument)
         }
         atomic_fetch_add_explicit(&rounds[(uintptr_t)argument], 1, memory_order_relaxed);
     }
-    for (size_t i = 0; i < HELD; i++) t_free(held[i].block);
+    for (size_t i = 0; i < HELD; i++)
+        t_free(held[i].block);
     return NULL;
 }
 
@@ -44,7 +45,8 @@ static void *work(void *argument)
 static bool all_have_done(uint64_t least)
 {
     for (size_t i = 1; i <= THREADS; i++) {
-        if (atomic_load_explicit(&rounds[i], memory_order_relaxed) < least) return false;
+        if (atomic_load_explicit(&rounds[i], memory_order_relaxed) < least)
+            return false;
     }
     return true;
 }
@@ -53,10 +55,12 @@ int main(int argc, char **argv)
 {
     seed = test_arg(argc, argv, 1, 5);
     uint64_t checks = test_arg(argc, argv, 2, TEST_SANITIZED ? 100 : 500);
-    printf("stress_check: seed %llu, %llu checks\n", (unsigned long long)seed, (unsigned long long)checks);
+    printf("stress_check: seed %llu, %llu checks\n", (unsigned long long)seed,
+           (unsigned long long)checks);
     fflush(stdout);
     pthread_t threads[THREADS];
-    for (size_t i = 0; i < THREADS; i++) threads[i] = test_thread(work, (void *)(uintptr_t)(i + 1));
+    for (size_t i = 0; i < THREADS; i++)
+        threads[i] = test_thread(work, (void *)(uintptr_t)(i + 1));
     int null_fd = open("/dev/null", O_WRONLY | O_CLOEXEC);
     CHECK(null_fd >= 0);
     for (uint64_t i = 0; i < checks || !all_have_done(checks / 2); i++) {
@@ -64,12 +68,16 @@ int main(int argc, char **argv)
         CHECKF(found == 0, " (%zu violations in check %llu)", found, (unsigned long long)i);
         hak_stats_t stats;
         CHECK(hak_stats_get(&stats, sizeof stats) == 0);
-        if (i % 4 == 0) (void)hak_trim(0);
-        if (i % 4 == 1) CHECK(hak_stats_json(null_fd) == 0);
-        if (i % 4 == 2) CHECK(hak_stats_print(null_fd) == 0);
+        if (i % 4 == 0)
+            (void)hak_trim(0);
+        if (i % 4 == 1)
+            CHECK(hak_stats_json(null_fd) == 0);
+        if (i % 4 == 2)
+            CHECK(hak_stats_print(null_fd) == 0);
     }
     atomic_store(&stop, true);
-    for (size_t i = 0; i < THREADS; i++) test_join(threads[i]);
+    for (size_t i = 0; i < THREADS; i++)
+        test_join(threads[i]);
     CHECK(t_check() == 0);
     puts("stress_check: ok");
     return 0;

@@ -16,7 +16,7 @@ typedef struct block {
     size_t usable;    /* as told then */
     size_t alignment; /* as asked for, or 0: plain */
     uint64_t id;
-    int heap;         /* 0 the common heap, else an index into heaps[] + 1 */
+    int heap; /* 0 the common heap, else an index into heaps[] + 1 */
 } block_t;
 
 static block_t blocks[SLOTS];
@@ -33,8 +33,9 @@ typedef struct interval {
 static interval_t shadow[SLOTS];
 static size_t shadow_count;
 
-#define EXPECT(cond)                                                                                   \
-    CHECKF(cond, " (seed %llu, operation %llu)", (unsigned long long)seed, (unsigned long long)operation)
+#define EXPECT(cond)                                                                               \
+    CHECKF(cond, " (seed %llu, operation %llu)", (unsigned long long)seed,                         \
+           (unsigned long long)operation)
 
 static size_t shadow_position(uintptr_t start)
 {
@@ -55,8 +56,10 @@ static void shadow_add(const void *start, size_t bytes)
     interval_t fresh = {(uintptr_t)start, (uintptr_t)start + (bytes == 0 ? 1 : bytes)};
     EXPECT(shadow_count < SLOTS);
     size_t at = shadow_position(fresh.start);
-    if (at > 0) EXPECT(shadow[at - 1].end <= fresh.start);
-    if (at < shadow_count) EXPECT(fresh.end <= shadow[at].start);
+    if (at > 0)
+        EXPECT(shadow[at - 1].end <= fresh.start);
+    if (at < shadow_count)
+        EXPECT(fresh.end <= shadow[at].start);
     memmove(&shadow[at + 1], &shadow[at], (shadow_count - at) * sizeof shadow[0]);
     shadow[at] = fresh;
     shadow_count++;
@@ -76,16 +79,18 @@ static void verify(const block_t *block)
 {
     EXPECT(t_usable_size(block->start) == block->usable);
     size_t wrong = test_verify(block->start, block->usable, block->usable, block->id);
-    CHECKF(wrong == SIZE_MAX, " (seed %llu, operation %llu: block %p of %zu bytes, usable %zu, wrong at %zu)",
-           (unsigned long long)seed, (unsigned long long)operation, (void *)block->start, block->size, block->usable,
-           wrong);
+    CHECKF(wrong == SIZE_MAX,
+           " (seed %llu, operation %llu: block %p of %zu bytes, usable %zu, wrong at %zu)",
+           (unsigned long long)seed, (unsigned long long)operation, (void *)block->start,
+           block->size, block->usable, wrong);
 }
 
 static void adopt(block_t *block, void *start, size_t size, size_t alignment, int heap)
 {
     EXPECT(start != NULL);
     size_t least = alignment > 8 ? alignment : 8;
-    if (size >= 16 && least < 16) least = 16;
+    if (size >= 16 && least < 16)
+        least = 16;
     EXPECT(test_is_aligned(start, least));
     size_t usable = t_usable_size(start);
     EXPECT(usable >= size);
@@ -117,12 +122,8 @@ static void drop(block_t *block, test_rng_t *rng)
             t_free_aligned_sized(old.start, old.alignment, old.size);
         }
         break;
-    case 1:
-        EXPECT(t_realloc(old.start, 0) == NULL);
-        break;
-    default:
-        t_free(old.start);
-        break;
+    case 1: EXPECT(t_realloc(old.start, 0) == NULL); break;
+    default: t_free(old.start); break;
     }
 }
 
@@ -145,11 +146,10 @@ static void take(block_t *block, test_rng_t *rng)
     }
     case 2:
         alignment = (size_t)1 << test_below(rng, test_below(rng, 16) == 0 ? 22 : 13);
-        start = in != NULL ? t_heap_aligned_alloc(in, alignment, size) : t_aligned_alloc(alignment, size);
+        start = in != NULL ? t_heap_aligned_alloc(in, alignment, size)
+                           : t_aligned_alloc(alignment, size);
         break;
-    default:
-        start = in != NULL ? t_heap_malloc(in, size) : t_malloc(size);
-        break;
+    default: start = in != NULL ? t_heap_malloc(in, size) : t_malloc(size); break;
     }
     adopt(block, start, size, alignment, heap);
 }
@@ -182,7 +182,8 @@ static void resize(block_t *block, test_rng_t *rng)
 static void replace_heap(int index)
 {
     for (size_t i = 0; i < SLOTS; i++) {
-        if (blocks[i].start == NULL || blocks[i].heap != index + 1) continue;
+        if (blocks[i].start == NULL || blocks[i].heap != index + 1)
+            continue;
         verify(&blocks[i]);
         forget(&blocks[i]);
     }
@@ -195,7 +196,8 @@ int main(int argc, char **argv)
 {
     seed = test_arg(argc, argv, 1, 20240601);
     uint64_t operations = test_arg(argc, argv, 2, TEST_SANITIZED ? 60000 : 400000);
-    printf("stress_shadow: seed %llu, %llu operations\n", (unsigned long long)seed, (unsigned long long)operations);
+    printf("stress_shadow: seed %llu, %llu operations\n", (unsigned long long)seed,
+           (unsigned long long)operations);
     fflush(stdout);
     test_rng_t rng = test_rng(seed);
     for (int i = 0; i < HEAPS; i++) {
@@ -209,11 +211,14 @@ int main(int argc, char **argv)
             EXPECT(t_check() == 0);
             in_use = (size_t)32 << test_below(&rng, 8);
             for (size_t i = in_use; i < SLOTS; i++) {
-                if (blocks[i].start != NULL) drop(&blocks[i], &rng);
+                if (blocks[i].start != NULL)
+                    drop(&blocks[i], &rng);
             }
-            if (test_below(&rng, 4) == 0) (void)hak_trim(test_below(&rng, 2) * MIB);
+            if (test_below(&rng, 4) == 0)
+                (void)hak_trim(test_below(&rng, 2) * MIB);
         }
-        if (operation % 7919 == 7918) replace_heap((int)test_below(&rng, HEAPS));
+        if (operation % 7919 == 7918)
+            replace_heap((int)test_below(&rng, HEAPS));
         block_t *block = &blocks[test_below(&rng, in_use)];
         if (block->start == NULL) {
             take(block, &rng);
@@ -224,14 +229,17 @@ int main(int argc, char **argv)
         }
         while (live_bytes > LIVE_LIMIT) {
             block_t *victim = &blocks[test_below(&rng, SLOTS)];
-            if (victim->start != NULL) drop(victim, &rng);
+            if (victim->start != NULL)
+                drop(victim, &rng);
         }
     }
     for (size_t i = 0; i < SLOTS; i++) {
-        if (blocks[i].start != NULL) drop(&blocks[i], &rng);
+        if (blocks[i].start != NULL)
+            drop(&blocks[i], &rng);
     }
     CHECK(live_count == 0 && live_bytes == 0 && shadow_count == 0);
-    for (int i = 0; i < HEAPS; i++) hak_heap_destroy(heaps[i]);
+    for (int i = 0; i < HEAPS; i++)
+        hak_heap_destroy(heaps[i]);
     EXPECT(t_check() == 0);
     puts("stress_shadow: ok");
     return 0;

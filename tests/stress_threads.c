@@ -47,8 +47,8 @@ static header_t *make(test_rng_t *rng)
 
 static void verify(const header_t *header, size_t length)
 {
-    CHECKF(header->guard == (GUARD ^ header->id ^ header->size), " (block %p, seed %llu)", (const void *)header,
-           (unsigned long long)seed);
+    CHECKF(header->guard == (GUARD ^ header->id ^ header->size), " (block %p, seed %llu)",
+           (const void *)header, (unsigned long long)seed);
     size_t body = header->size - sizeof *header;
     CHECK_PATTERN(header + 1, length < body ? length : body, body, header->id);
 }
@@ -71,12 +71,15 @@ static void exchange(test_rng_t *rng, uint64_t count)
         size_t slot = test_below(rng, SLOTS);
         header_t *mine = test_below(rng, 8) == 0 ? NULL : make(rng);
         header_t *theirs = atomic_exchange_explicit(&slots[slot], mine, memory_order_acq_rel);
-        if (theirs == NULL) continue;
+        if (theirs == NULL)
+            continue;
         verify(theirs, SIZE_MAX);
         if (test_below(rng, 6) == 0) {
             theirs = resize(theirs, rng);
-            theirs = atomic_exchange_explicit(&slots[test_below(rng, SLOTS)], theirs, memory_order_acq_rel);
-            if (theirs == NULL) continue;
+            theirs = atomic_exchange_explicit(&slots[test_below(rng, SLOTS)], theirs,
+                                              memory_order_acq_rel);
+            if (theirs == NULL)
+                continue;
             verify(theirs, SIZE_MAX);
         }
         t_free(theirs);
@@ -107,9 +110,11 @@ static void *work(void *argument)
             threads[i] = test_thread(short_lived, (void *)(uintptr_t)(test_next(&rng) >> 8));
         }
         exchange(&rng, operations);
-        for (size_t i = 0; i < SHORT_LIVED; i++) test_join(threads[i]);
+        for (size_t i = 0; i < SHORT_LIVED; i++)
+            test_join(threads[i]);
         meet();
-        if (self->index == 0) CHECKF(t_check() == 0, " (seed %llu)", (unsigned long long)seed);
+        if (self->index == 0)
+            CHECKF(t_check() == 0, " (seed %llu)", (unsigned long long)seed);
         meet();
     }
     return NULL;
@@ -121,10 +126,13 @@ int main(int argc, char **argv)
     uint64_t phases = test_arg(argc, argv, 2, TEST_SANITIZED ? 4 : 12);
     size_t threads = (size_t)test_arg(argc, argv, 3, 6);
     operations = test_arg(argc, argv, 4, TEST_SANITIZED ? 2000 : 12000);
-    if (threads < 1) threads = 1;
-    if (threads > MAX_THREADS) threads = MAX_THREADS;
-    printf("stress_threads: seed %llu, %llu phases, %zu threads, %llu operations\n", (unsigned long long)seed,
-           (unsigned long long)phases, threads, (unsigned long long)operations);
+    if (threads < 1)
+        threads = 1;
+    if (threads > MAX_THREADS)
+        threads = MAX_THREADS;
+    printf("stress_threads: seed %llu, %llu phases, %zu threads, %llu operations\n",
+           (unsigned long long)seed, (unsigned long long)phases, threads,
+           (unsigned long long)operations);
     fflush(stdout);
     /* Twice: the second time all workers are new threads that find what the first ones left. */
     for (int generation = 0; generation < 2; generation++) {
@@ -133,16 +141,19 @@ int main(int argc, char **argv)
         CHECK(pthread_barrier_init(&barrier, NULL, (unsigned)threads) == 0);
         for (size_t i = 0; i < threads; i++) {
             workers[i] = (worker_t){i + (size_t)generation * 100, phases / 2 + 1};
-            if (i == 0) workers[i].index = 0;
+            if (i == 0)
+                workers[i].index = 0;
             handles[i] = test_thread(work, &workers[i]);
         }
-        for (size_t i = 0; i < threads; i++) test_join(handles[i]);
+        for (size_t i = 0; i < threads; i++)
+            test_join(handles[i]);
         CHECK(pthread_barrier_destroy(&barrier) == 0);
         CHECK(t_check() == 0);
     }
     for (size_t i = 0; i < SLOTS; i++) {
         header_t *left = atomic_exchange(&slots[i], NULL);
-        if (left == NULL) continue;
+        if (left == NULL)
+            continue;
         verify(left, SIZE_MAX);
         t_free(left);
     }

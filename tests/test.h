@@ -40,8 +40,8 @@
 #define TEST_COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
 /* Prints one line on stderr and ends the process with status 1; safe in any thread and in a forked child. */
-__attribute__((noreturn, cold, format(printf, 4, 5), unused))
-static void test_fail(const char *file, int line, const char *expression, const char *format, ...)
+__attribute__((noreturn, cold, format(printf, 4, 5), unused)) static void
+test_fail(const char *file, int line, const char *expression, const char *format, ...)
 {
     char text[1024];
     int used = snprintf(text, sizeof text, "%s:%d: failed: %s", file, line, expression);
@@ -50,25 +50,30 @@ static void test_fail(const char *file, int line, const char *expression, const 
         va_start(arguments, format);
         int more = vsnprintf(text + used, sizeof text - (size_t)used - 1, format, arguments);
         va_end(arguments);
-        if (more > 0) used += more;
+        if (more > 0)
+            used += more;
     }
-    if (used < 0) used = 0;
-    if ((size_t)used > sizeof text - 2) used = (int)sizeof text - 2;
+    if (used < 0)
+        used = 0;
+    if ((size_t)used > sizeof text - 2)
+        used = (int)sizeof text - 2;
     text[used++] = '\n';
     ssize_t written = write(2, text, (size_t)used);
     (void)written;
     _exit(1);
 }
 
-#define CHECK(cond)                                                    \
-    do {                                                               \
-        if (!(cond)) test_fail(__FILE__, __LINE__, #cond, "%s", "");   \
+#define CHECK(cond)                                                                                \
+    do {                                                                                           \
+        if (!(cond))                                                                               \
+            test_fail(__FILE__, __LINE__, #cond, "%s", "");                                        \
     } while (0)
 
 /* The same with a printf text that says with which values. */
-#define CHECKF(cond, ...)                                              \
-    do {                                                               \
-        if (!(cond)) test_fail(__FILE__, __LINE__, #cond, __VA_ARGS__); \
+#define CHECKF(cond, ...)                                                                          \
+    do {                                                                                           \
+        if (!(cond))                                                                               \
+            test_fail(__FILE__, __LINE__, #cond, __VA_ARGS__);                                     \
     } while (0)
 
 /* ---- arguments ---- */
@@ -87,7 +92,8 @@ typedef struct test_rng_state {
 static inline test_rng_t test_rng(uint64_t seed)
 {
     test_rng_t rng = {(seed + 1) * UINT64_C(0x9e3779b97f4a7c15)};
-    if (rng.state == 0) rng.state = 1;
+    if (rng.state == 0)
+        rng.state = 1;
     return rng;
 }
 
@@ -125,8 +131,10 @@ static inline uint64_t test_pattern_word(uint64_t id, size_t index)
 static inline size_t test_pattern_next(size_t offset, size_t size, uint64_t id)
 {
     size_t edge = 4 * KIB;
-    if (size <= 16 * KIB || (id & 7) == 0) return offset + 8;
-    if (offset + 8 < edge || offset + 8 + edge >= size) return offset + 8;
+    if (size <= 16 * KIB || (id & 7) == 0)
+        return offset + 8;
+    if (offset + 8 < edge || offset + 8 + edge >= size)
+        return offset + 8;
     size_t next = (offset + 512) & ~(size_t)511;
     size_t tail = (size - edge) & ~(size_t)7;
     return next < tail ? next : tail;
@@ -148,17 +156,19 @@ static inline size_t test_verify(const void *block, size_t length, size_t size, 
     for (size_t at = 0; at < length && at < size; at = test_pattern_next(at, size, id)) {
         uint64_t word = test_pattern_word(id, at / 8);
         size_t span = length - at < 8 ? length - at : 8;
-        if (size - at < span) span = size - at;
-        if (memcmp(bytes + at, &word, span) != 0) return at;
+        if (size - at < span)
+            span = size - at;
+        if (memcmp(bytes + at, &word, span) != 0)
+            return at;
     }
     return SIZE_MAX;
 }
 
-#define CHECK_PATTERN(block, length, size, id)                                              \
-    do {                                                                                    \
-        size_t wrong_at_ = test_verify((block), (length), (size), (id));                    \
-        CHECKF(wrong_at_ == SIZE_MAX, " (block %p of %zu bytes, id %llu, first wrong at %zu)", \
-               (const void *)(block), (size_t)(size), (unsigned long long)(id), wrong_at_);  \
+#define CHECK_PATTERN(block, length, size, id)                                                     \
+    do {                                                                                           \
+        size_t wrong_at_ = test_verify((block), (length), (size), (id));                           \
+        CHECKF(wrong_at_ == SIZE_MAX, " (block %p of %zu bytes, id %llu, first wrong at %zu)",     \
+               (const void *)(block), (size_t)(size), (unsigned long long)(id), wrong_at_);        \
     } while (0)
 
 static inline bool test_is_filled_with(const void *block, unsigned char value, size_t size)
@@ -203,8 +213,10 @@ static inline void test_statm(size_t *vm_bytes, size_t *rss_bytes)
     size_t page = (size_t)sysconf(_SC_PAGESIZE);
     size_t vm = strtoul(text, &rest, 10) * page;
     size_t rss = strtoul(rest, NULL, 10) * page;
-    if (vm_bytes != NULL) *vm_bytes = vm;
-    if (rss_bytes != NULL) *rss_bytes = rss;
+    if (vm_bytes != NULL)
+        *vm_bytes = vm;
+    if (rss_bytes != NULL)
+        *rss_bytes = rss;
 }
 
 static inline size_t test_vm_bytes(void)
@@ -228,7 +240,8 @@ static inline const char *test_origin(const char *name)
 {
     Dl_info info;
     void *address = dlsym(RTLD_DEFAULT, name);
-    if (address == NULL || dladdr(address, &info) == 0 || info.dli_fname == NULL) return "";
+    if (address == NULL || dladdr(address, &info) == 0 || info.dli_fname == NULL)
+        return "";
     return info.dli_fname;
 }
 
@@ -236,7 +249,8 @@ static inline const char *test_origin(const char *name)
 static inline void test_require_preload(void)
 {
     const char *any = getenv("HAKMEM_TEST_ANY");
-    if (any != NULL && any[0] == '1') return;
+    if (any != NULL && any[0] == '1')
+        return;
     const char *origin = test_origin("malloc");
     CHECKF(strstr(origin, "libhakmem") != NULL,
            " (malloc is from '%s'; run this with LD_PRELOAD=/path/libhakmem.so)", origin);
@@ -247,7 +261,8 @@ static inline size_t test_preloaded_check(void)
 {
     size_t (*check)(void);
     void *address = dlsym(RTLD_DEFAULT, "hak_check");
-    if (address == NULL) return 0;
+    if (address == NULL)
+        return 0;
     memcpy(&check, &address, sizeof check);
     return check();
 }
@@ -262,7 +277,8 @@ typedef struct test_case {
 
 /* With an argument runs that case here; with none runs every case by starting this program again for each.
  * A case that has not ended after `hang_seconds` counts as hung.  Returns the exit status for main. */
-static inline int test_cases(int argc, char **argv, const test_case_t *cases, size_t count, unsigned hang_seconds)
+static inline int test_cases(int argc, char **argv, const test_case_t *cases, size_t count,
+                             unsigned hang_seconds)
 {
     if (argc > 1) {
         for (size_t i = 0; i < count; i++) {
@@ -286,10 +302,14 @@ static inline int test_cases(int argc, char **argv, const test_case_t *cases, si
         int status = 0;
         CHECK(waitpid(pid, &status, 0) == pid);
         bool passed = WIFEXITED(status) && WEXITSTATUS(status) == cases[i].expected_status;
-        const char *why = passed ? "" : WIFSIGNALED(status) && WTERMSIG(status) == 14 ? " (hung)" : " (died)";
-        printf("%-24s %s%s status 0x%x\n", cases[i].name, passed ? "ok" : "FAILED", why, (unsigned)status);
+        const char *why = passed                                          ? ""
+                          : WIFSIGNALED(status) && WTERMSIG(status) == 14 ? " (hung)"
+                                                                          : " (died)";
+        printf("%-24s %s%s status 0x%x\n", cases[i].name, passed ? "ok" : "FAILED", why,
+               (unsigned)status);
         fflush(stdout);
-        if (!passed) failures++;
+        if (!passed)
+            failures++;
     }
     return failures == 0 ? 0 : 1;
 }

@@ -44,7 +44,8 @@ HAK_API HAK_MALLOC void *hak_calloc(size_t count, size_t size);
 HAK_API __attribute__((warn_unused_result)) void *hak_realloc(void *block, size_t size);
 
 /* hak_realloc(block, count * size), failing with ENOMEM if the product overflows. */
-HAK_API __attribute__((warn_unused_result)) void *hak_reallocarray(void *block, size_t count, size_t size);
+HAK_API __attribute__((warn_unused_result)) void *hak_reallocarray(void *block, size_t count,
+                                                                   size_t size);
 
 /* A block aligned to alignment, a power of two; anything else fails with EINVAL.  size need not be a multiple. */
 HAK_API HAK_MALLOC void *hak_aligned_alloc(size_t alignment, size_t size);
@@ -84,7 +85,8 @@ HAK_API void hak_heap_destroy(hak_heap_t *heap);
 HAK_API HAK_MALLOC void *hak_heap_malloc(hak_heap_t *heap, size_t size);
 HAK_API HAK_MALLOC void *hak_heap_calloc(hak_heap_t *heap, size_t count, size_t size);
 HAK_API HAK_MALLOC void *hak_heap_aligned_alloc(hak_heap_t *heap, size_t alignment, size_t size);
-HAK_API __attribute__((warn_unused_result)) void *hak_heap_realloc(hak_heap_t *heap, void *block, size_t size);
+HAK_API __attribute__((warn_unused_result)) void *hak_heap_realloc(hak_heap_t *heap, void *block,
+                                                                   size_t size);
 
 /* ---- Statistics ---- */
 
@@ -92,20 +94,23 @@ HAK_API __attribute__((warn_unused_result)) void *hak_heap_realloc(hak_heap_t *h
 typedef struct hak_stats {
     uint32_t struct_bytes; /* sizeof(hak_stats_t) of the library that filled it */
     uint32_t version;      /* hak_version() of it */
-    uint64_t mapped_bytes;      /* address space mapped: superslabs, large blocks, metadata */
-    uint64_t committed_bytes;   /* of these, what may be resident: slabs and spans that were handed out and not purged */
-    uint64_t in_use_bytes;      /* blocks held by the program or by thread caches (size classes), spans, large blocks */
-    uint64_t depot_bytes;       /* free blocks in the heaps' depots and inboxes */
-    uint64_t slab_free_bytes;   /* free blocks in slabs that a heap owns */
-    uint64_t pool_warm_bytes;   /* empty slabs in the shared pool that are still committed */
-    uint64_t metadata_bytes;    /* the allocator's own data */
-    uint64_t large_bytes;       /* direct mappings in use */
+    uint64_t mapped_bytes; /* address space mapped: superslabs, large blocks, metadata */
+    uint64_t
+        committed_bytes; /* of these, what may be resident: slabs and spans that were handed out and not purged */
+    uint64_t
+        in_use_bytes; /* blocks held by the program or by thread caches (size classes), spans, large blocks */
+    uint64_t depot_bytes;        /* free blocks in the heaps' depots and inboxes */
+    uint64_t slab_free_bytes;    /* free blocks in slabs that a heap owns */
+    uint64_t pool_warm_bytes;    /* empty slabs in the shared pool that are still committed */
+    uint64_t metadata_bytes;     /* the allocator's own data */
+    uint64_t large_bytes;        /* direct mappings in use */
     uint64_t large_cached_bytes; /* direct mappings kept for reuse */
-    uint64_t superslabs;        /* number of superslabs mapped now */
-    uint64_t heaps;             /* number of heaps */
-    uint64_t stage_acquires[4]; /* slabs acquired by stage: 0.5 own empty, 1 warm, 2 unused slot, 3 new superslab */
-    uint64_t remote_magazines;  /* magazines handed from one heap's threads to another heap */
-    uint64_t purged_bytes;      /* given back to the system so far */
+    uint64_t superslabs;         /* number of superslabs mapped now */
+    uint64_t heaps;              /* number of heaps */
+    uint64_t stage_acquires
+        [4]; /* slabs acquired by stage: 0.5 own empty, 1 warm, 2 unused slot, 3 new superslab */
+    uint64_t remote_magazines; /* magazines handed from one heap's threads to another heap */
+    uint64_t purged_bytes;     /* given back to the system so far */
 } hak_stats_t;
 
 /* Fills *stats, whose size the caller gives: fields that the library knows and the caller does not are left out, and
