@@ -314,8 +314,8 @@ static void help(hk_cache_t *cache)
 
 static void reclaim_visit(hk_heap_t *heap, void *context)
 {
-    (void)context;
-    hk_heap_reclaim(heap);
+    const size_t *limit = context;
+    hk_heap_reclaim(heap, *limit);
 }
 
 static size_t reclaim_all(hk_cache_t *cache, size_t keep_bytes)
@@ -323,7 +323,8 @@ static size_t reclaim_all(hk_cache_t *cache, size_t keep_bytes)
     if (cache != NULL) {
         flush_cache(cache);
     }
-    hk_heaps_each_shared(reclaim_visit, NULL);
+    size_t limit = SIZE_MAX;
+    hk_heaps_each_shared(reclaim_visit, &limit);
     size_t bytes = hk_large_decay(UINT64_MAX);
     return bytes + hk_pool_purge(&hk_shared_pool, (uint32_t)(keep_bytes >> HK_UNIT_SHIFT),
                                  (uint32_t)(keep_bytes >> HK_SUPERSLAB_SHIFT));
@@ -583,12 +584,6 @@ size_t hk_cache_usable_bytes(const void *block, const char *what)
     }
 }
 
-bool hk_cache_may_exceed(const void *block)
-{
-    const hk_region_t *region = hk_registry_find(block);
-    return region != NULL && region->kind != HK_REGION_SUPERSLAB;
-}
-
 void *hk_cache_resize(void *block, size_t size)
 {
     hk_region_t *region = hk_registry_find(block);
@@ -622,11 +617,13 @@ size_t hk_cache_trim(size_t keep_bytes)
     return bytes;
 }
 
-void hk_cache_flush(void)
+void hk_cache_finish(void)
 {
     hk_cache_t *cache = hk_cache_tls;
     if (cache != &empty_cache && hk_gate_enter(&cache->busy)) {
+        size_t limit = FINISH_MAGAZINES;
         flush_cache(cache);
+        hk_heaps_each_shared(reclaim_visit, &limit);
         hk_gate_leave(&cache->busy);
     }
 }
@@ -660,7 +657,7 @@ void hk_cache_fork_prepare(void)
     if (inside) {
         return;
     }
-    for (uint32_t yields = 0; others_are_busy(); yields++) {
+    while (others_are_busy()) {
         hk_os_yield();
     }
     hk_heaps_each_shared(drain_visit, NULL); /* the child drops what is pushed from here on */

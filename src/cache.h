@@ -49,15 +49,13 @@ void *hk_cache_resize(void *block, size_t size);
 /* The usable bytes of a block; the process ends if there is no such block.  what names the caller's operation. */
 size_t hk_cache_usable_bytes(const void *block, const char *what);
 
-/* Whether the block may be much larger than was asked for: a direct mapping that was kept for reuse, or the refuge's. */
-bool hk_cache_may_exceed(const void *block);
-
 /* Frees what can be freed now, of all heaps and of this thread's cache, and gives it back but for keep_bytes.  Returns the bytes
  * given back. */
 size_t hk_cache_trim(size_t keep_bytes);
 
-/* Puts this thread's cached blocks back, which finds the bad frees among them.  For the end of the process. */
-void hk_cache_flush(void);
+/* The end of the process: puts this thread's cached blocks and what lies in depots, as far as that is quick, back into slabs, which
+ * finds the bad frees among them. */
+void hk_cache_finish(void);
 
 /* Enters and leaves the gate with this thread's busy word: for whoever walks the heaps. */
 bool hk_cache_enter(void);

@@ -125,8 +125,7 @@ static size_t aligned_good_size(size_t alignment, size_t size)
 static void check_size(const void *block, size_t alignment, size_t size)
 {
     size_t usable = hk_cache_usable_bytes(block, "invalid free");
-    if (size > usable || (size < usable / 2 && !hk_cache_may_exceed(block) &&
-                          aligned_good_size(alignment, size) < usable)) {
+    if (size > usable || aligned_good_size(alignment, size) < usable / 2) {
         hk_log_fatal("invalid free", block, "the size given is not the block's");
     }
 }

@@ -282,13 +282,13 @@ void hk_heap_decay(hk_heap_t *heap, uint64_t now_ms)
     hk_lock_release(&heap->lock, HK_RANK_HEAP);
 }
 
-void hk_heap_reclaim(hk_heap_t *heap)
+void hk_heap_reclaim(hk_heap_t *heap, size_t limit)
 {
     hk_lock_acquire(&heap->lock, HK_RANK_HEAP);
     drain_inbox_locked(heap);
     for (unsigned class_index = 0; class_index < HK_CLASS_COUNT; class_index++) {
         hk_magazine_t *magazine;
-        while ((magazine = pop_depot(heap, class_index)) != NULL) {
+        for (; limit > 0 && (magazine = pop_depot(heap, class_index)) != NULL; limit--) {
             dissolve_locked(heap, magazine);
             keep_spare(heap, magazine);
         }

@@ -7,12 +7,12 @@
 
 static unsigned units_for(size_t size)
 {
-    return (unsigned)((size + HK_UNIT_BYTES - 1) >> HK_UNIT_SHIFT);
+    return size == 0 ? 1 : (unsigned)((size + HK_UNIT_BYTES - 1) >> HK_UNIT_SHIFT);
 }
 
 size_t hk_span_good_size(size_t size)
 {
-    return hk_align_up(size, hk_os_page_bytes());
+    return hk_align_up(size == 0 ? 1 : size, hk_os_page_bytes());
 }
 
 static void *allocate_units(hk_heap_t *heap, size_t size, bool *fresh)
@@ -48,9 +48,9 @@ static void *allocate_large(hk_heap_t *heap, size_t size, size_t alignment, bool
 void *hk_span_allocate(hk_heap_t *heap, size_t size, size_t alignment, bool *fresh)
 {
     if (size <= (size_t)HK_SPAN_UNITS_MAX * HK_UNIT_BYTES && alignment <= HK_UNIT_BYTES) {
-        return allocate_units(heap, size == 0 ? 1 : size, fresh);
+        return allocate_units(heap, size, fresh);
     }
-    return allocate_large(heap, size == 0 ? 1 : size, alignment, fresh);
+    return allocate_large(heap, hk_span_good_size(size), alignment, fresh);
 }
 
 void hk_span_free_units(hk_slab_t *slab)

@@ -65,6 +65,6 @@ __attribute__((destructor(101))) static void finish(void)
     if (hk_options.stats != 0) {
         print_report();
     }
-    hk_cache_flush();
+    hk_cache_finish();
     errno = saved;
 }

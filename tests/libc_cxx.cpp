@@ -9,6 +9,14 @@
 #include <thread>
 #include <vector>
 
+#ifndef __cpp_sized_deallocation
+// clang declares these only when asked to.
+void operator delete(void *block, size_t size) noexcept;
+void operator delete[](void *block, size_t size) noexcept;
+void operator delete(void *block, size_t size, std::align_val_t alignment) noexcept;
+void operator delete[](void *block, size_t size, std::align_val_t alignment) noexcept;
+#endif
+
 namespace
 {
 

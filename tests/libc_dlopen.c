@@ -130,6 +130,6 @@ int main(int argc, char **argv)
     strcpy(copy, path);
     CHECK(unsetenv("LD_PRELOAD") == 0);
     execl("/proc/self/exe", argv[0], copy, (char *)NULL);
-    CHECK(!"execl");
+    CHECKF(false, " (execl: %s)", strerror(errno));
     return 1;
 }

@@ -1,0 +1,258 @@
+/*
+ * A fake of src/os.h for unit tests: real mappings, and on top of them a countdown to failure, a clock that only the test moves,
+ * and counters.  A test that includes this defines every function of os.h, so the linker leaves the library's os.c out.
+ *
+ * Included once, by the one file of the test.  Nothing in here allocates.
+ */
+#ifndef HAKMEM_FAKE_OS_H
+#define HAKMEM_FAKE_OS_H
+
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+
+#include <errno.h>
+#include <linux/futex.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "os.h"
+
+enum { FAKE_OS_CLOCK_START = 1000000 };
+
+#define FAKE_OS_NEVER UINT64_MAX
+
+typedef struct fake_os {
+    _Atomic uint64_t calls;      /* mapping calls so far: map, reserve, resize, move, purge */
+    _Atomic uint64_t fail_from;  /* the number of the first call that fails; FAKE_OS_NEVER */
+    _Atomic uint64_t failures;   /* calls that were made to fail */
+    _Atomic uint64_t maps;       /* by kind, the ones that succeeded */
+    _Atomic uint64_t unmaps;
+    _Atomic uint64_t purges;
+    _Atomic uint64_t resizes;
+    _Atomic uint64_t reserves;
+    _Atomic uint64_t moves;
+    _Atomic size_t mapped_bytes; /* address space that os.h has handed out and not got back */
+    _Atomic size_t purged_bytes;
+    _Atomic uint64_t clock_ms;
+    _Atomic uint64_t clock_reads;
+    _Atomic unsigned cpu_count;
+    _Atomic bool main_thread;
+} fake_os_t;
+
+static fake_os_t fake_os = {
+    .fail_from = FAKE_OS_NEVER, .clock_ms = FAKE_OS_CLOCK_START, .cpu_count = 2, .main_thread = true};
+
+/* Of the mapping calls from now on, the one with number n (0 is the next) and all after it fail, until fake_os_heal. */
+static inline void fake_os_fail_after(uint64_t n)
+{
+    atomic_store(&fake_os.fail_from, atomic_load(&fake_os.calls) + n);
+}
+
+static inline void fake_os_heal(void)
+{
+    atomic_store(&fake_os.fail_from, FAKE_OS_NEVER);
+}
+
+static inline void fake_os_advance(uint64_t ms)
+{
+    atomic_fetch_add(&fake_os.clock_ms, ms);
+}
+
+/* Counts a call; whether it has to fail. */
+static inline bool fake_os_must_fail(void)
+{
+    if (atomic_fetch_add(&fake_os.calls, 1) < atomic_load(&fake_os.fail_from)) {
+        return false;
+    }
+    atomic_fetch_add(&fake_os.failures, 1);
+    return true;
+}
+
+/* What the callers rely on, checked at each call.  Ends the process: a test's CHECK might not be at hand. */
+static inline void fake_os_require(bool holds, const char *what)
+{
+    if (!holds) {
+        ssize_t written = write(2, "fake_os: bad call of ", 21);
+        size_t length = 0;
+        while (what[length] != '\0') {
+            length++;
+        }
+        written = write(2, what, length);
+        written = write(2, "\n", 1);
+        (void)written;
+        abort();
+    }
+}
+
+static inline bool fake_os_is_range(const void *address, size_t bytes)
+{
+    size_t page = hk_os_page_bytes();
+    return address != NULL && bytes != 0 && ((uintptr_t)address & (page - 1)) == 0 &&
+           (bytes & (page - 1)) == 0;
+}
+
+static inline void *fake_os_map_aligned(size_t bytes, size_t alignment, int protection)
+{
+    size_t page = hk_os_page_bytes();
+    size_t whole = bytes + alignment - page;
+    fake_os_require(bytes != 0 && (bytes & (page - 1)) == 0, "map: bytes");
+    fake_os_require(hk_is_power_of_two(alignment) && alignment >= page, "map: alignment");
+    if (whole < bytes) {
+        return NULL;
+    }
+    int saved = errno;
+    char *start = mmap(NULL, whole, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (start == MAP_FAILED) {
+        errno = saved;
+        return NULL;
+    }
+    char *aligned = (char *)hk_align_up((uintptr_t)start, alignment);
+    if (aligned > start) {
+        (void)munmap(start, (size_t)(aligned - start));
+    }
+    if (aligned + bytes < start + whole) {
+        (void)munmap(aligned + bytes, (size_t)(start + whole - (aligned + bytes)));
+    }
+    if (protection != PROT_NONE && mprotect(aligned, bytes, protection) != 0) {
+        (void)munmap(aligned, bytes);
+        aligned = NULL;
+    }
+    errno = saved;
+    return aligned;
+}
+
+size_t hk_os_page_bytes(void)
+{
+    return (size_t)sysconf(_SC_PAGESIZE);
+}
+
+void *hk_os_map(size_t bytes, size_t alignment)
+{
+    if (fake_os_must_fail()) {
+        return NULL;
+    }
+    void *address = fake_os_map_aligned(bytes, alignment, PROT_READ | PROT_WRITE);
+    if (address != NULL) {
+        atomic_fetch_add(&fake_os.maps, 1);
+        atomic_fetch_add(&fake_os.mapped_bytes, bytes);
+    }
+    return address;
+}
+
+/* Never fails: the kernel's failure here is a lack of mappings, which os.c hides from its callers. */
+void hk_os_unmap(void *address, size_t bytes)
+{
+    fake_os_require(fake_os_is_range(address, bytes), "unmap: range");
+    fake_os_require(atomic_load(&fake_os.mapped_bytes) >= bytes, "unmap: more than was mapped");
+    int saved = errno;
+    fake_os_require(munmap(address, bytes) == 0, "unmap: refused by the kernel");
+    errno = saved;
+    atomic_fetch_add(&fake_os.unmaps, 1);
+    atomic_fetch_sub(&fake_os.mapped_bytes, bytes);
+}
+
+bool hk_os_purge(void *address, size_t bytes)
+{
+    fake_os_require(fake_os_is_range(address, bytes), "purge: range");
+    if (fake_os_must_fail()) {
+        return false;
+    }
+    int saved = errno;
+    bool done = madvise(address, bytes, MADV_DONTNEED) == 0;
+    errno = saved;
+    if (done) {
+        atomic_fetch_add(&fake_os.purges, 1);
+        atomic_fetch_add(&fake_os.purged_bytes, bytes);
+    }
+    return done;
+}
+
+bool hk_os_resize(void *address, size_t old_bytes, size_t new_bytes)
+{
+    fake_os_require(fake_os_is_range(address, old_bytes), "resize: old range");
+    fake_os_require(fake_os_is_range(address, new_bytes), "resize: new range");
+    if (fake_os_must_fail()) {
+        return false;
+    }
+    int saved = errno;
+    bool done = mremap(address, old_bytes, new_bytes, 0) == address;
+    errno = saved;
+    if (done) {
+        atomic_fetch_add(&fake_os.resizes, 1);
+        atomic_fetch_add(&fake_os.mapped_bytes, new_bytes - old_bytes);
+    }
+    return done;
+}
+
+void *hk_os_reserve(size_t bytes, size_t alignment)
+{
+    if (fake_os_must_fail()) {
+        return NULL;
+    }
+    void *address = fake_os_map_aligned(bytes, alignment, PROT_NONE);
+    if (address != NULL) {
+        atomic_fetch_add(&fake_os.reserves, 1);
+        atomic_fetch_add(&fake_os.mapped_bytes, bytes);
+    }
+    return address;
+}
+
+bool hk_os_move_to(void *address, size_t old_bytes, void *target, size_t new_bytes)
+{
+    fake_os_require(fake_os_is_range(address, old_bytes), "move: source");
+    fake_os_require(fake_os_is_range(target, new_bytes), "move: target");
+    if (fake_os_must_fail()) {
+        return false;
+    }
+    int saved = errno;
+    bool done =
+        mremap(address, old_bytes, new_bytes, MREMAP_MAYMOVE | MREMAP_FIXED, target) == target;
+    errno = saved;
+    if (done) { /* the target was reserved and counted; the source is gone */
+        atomic_fetch_add(&fake_os.moves, 1);
+        atomic_fetch_sub(&fake_os.mapped_bytes, old_bytes);
+    }
+    return done;
+}
+
+uint64_t hk_os_clock_ms(void)
+{
+    atomic_fetch_add(&fake_os.clock_reads, 1);
+    return atomic_load(&fake_os.clock_ms);
+}
+
+unsigned hk_os_cpu_count(void)
+{
+    return atomic_load(&fake_os.cpu_count);
+}
+
+bool hk_os_is_main_thread(void)
+{
+    return atomic_load(&fake_os.main_thread);
+}
+
+void hk_os_yield(void)
+{
+    (void)sched_yield();
+}
+
+void hk_os_wait(_Atomic uint32_t *word, uint32_t value)
+{
+    int saved = errno;
+    (void)syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, value, NULL, NULL, 0);
+    errno = saved;
+}
+
+void hk_os_wake(_Atomic uint32_t *word)
+{
+    int saved = errno;
+    (void)syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
+    errno = saved;
+}
+
+#endif
