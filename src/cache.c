@@ -18,7 +18,7 @@ enum {
     OPERATIONS_PER_MAINTAIN = 16, /* slow paths between two looks at the pool */
     OPERATIONS_PER_DECAY = 256,   /* slow paths between two helping hands for another heap */
     LARGE_KEEP_MS = 1000,         /* how long a freed direct mapping is kept */
-    FORK_YIELDS_MAX = 10000, /* a fork from a signal handler inside the allocator waits so long */
+    FINISH_MAGAZINES = 512, /* of each heap, looked through at the end: half a millisecond */
 };
 
 /* A magazine without slots: `next` and `sentinel` are NULL. */
@@ -352,6 +352,14 @@ static bool reload(hk_cache_t *cache, unsigned class_index)
     return true;
 }
 
+/* Before a mapping larger than all empty slabs together, those go: the process grows by that much less. */
+static void make_way(size_t size)
+{
+    if (size > HK_SUPERSLAB_BYTES && size >= hk_pool_warm_bytes(&hk_shared_pool)) {
+        (void)hk_pool_purge(&hk_shared_pool, 0, 0);
+    }
+}
+
 static void *allocate_without_cache(unsigned class_index)
 {
     hk_heap_t *heap = hk_heaps_any();
@@ -408,6 +416,7 @@ void *hk_cache_allocate_span(size_t size, size_t alignment, bool *fresh)
     hk_heap_t *heap = cache != NULL ? cache->heap : hk_heaps_any();
     void *block = NULL;
     if (heap != NULL) {
+        make_way(size);
         block = hk_span_allocate(heap, size, alignment, fresh);
         if (block == NULL) {
             (void)reclaim_all(cache, 0);
@@ -593,6 +602,8 @@ void *hk_cache_resize(void *block, size_t size)
         return NULL;
     }
     if (region->kind == HK_REGION_LARGE) {
+        size_t bytes = ((hk_large_t *)region)->bytes;
+        make_way(size > bytes ? size - bytes : 0);
         resized = hk_span_resize_large((hk_large_t *)region, size);
     } else if (region->kind == HK_REGION_SUPERSLAB) {
         hk_slab_t *slab = hk_superslab_slab_at((hk_superslab_t *)region, block);

@@ -53,6 +53,9 @@ void hk_pool_cut(hk_pool_t *pool, hk_slab_t *slab, unsigned units);
  * returns the bytes given back. */
 size_t hk_pool_purge(hk_pool_t *pool, uint32_t keep_units, uint32_t keep_superslabs);
 
+/* Bytes of empty units that are still committed. */
+size_t hk_pool_warm_bytes(hk_pool_t *pool);
+
 /* At the end of an epoch, gives back what the working set did not need in it; cheap otherwise. */
 void hk_pool_maintain(hk_pool_t *pool, uint64_t now_ms);
 

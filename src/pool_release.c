@@ -143,6 +143,14 @@ size_t hk_pool_purge(hk_pool_t *pool, uint32_t keep_units, uint32_t keep_supersl
     return bytes;
 }
 
+size_t hk_pool_warm_bytes(hk_pool_t *pool)
+{
+    hk_lock_acquire(&pool->lock, HK_RANK_POOL);
+    size_t bytes = (size_t)pool->warm_units << HK_UNIT_SHIFT;
+    hk_lock_release(&pool->lock, HK_RANK_POOL);
+    return bytes;
+}
+
 void hk_pool_maintain(hk_pool_t *pool, uint64_t now_ms)
 {
     uint32_t surplus = 0;

@@ -1,5 +1,6 @@
 /*
- * Every function of hakmem.h but the heaps: the malloc family's semantics, good_size, trim, statistics, the check.
+ * Every function of hakmem.h but the heaps: the malloc family's semantics, good_size, trim,
+ * statistics, the check.
  */
 #include "family_checks.h"
 
@@ -161,7 +162,8 @@ static void stats_figures(void)
     CHECK(trimmed.large_cached_bytes <= 1 * MIB);
 }
 
-/* Reports into a file: something is written, nothing is allocated, errors are returned and errno values. */
+/* Reports into a file: something is written, nothing is allocated, errors are returned and errno
+ * values. */
 static void reports(void)
 {
     static char text[1 << 20];

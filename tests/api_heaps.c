@@ -1,6 +1,6 @@
 /*
- * First-class heaps: allocation and resizing in them, destruction with live blocks, use by many threads, and threads
- * that outlive a heap whose blocks they have freed.
+ * First-class heaps: allocation and resizing in them, destruction with live blocks, use by many
+ * threads, and threads that outlive a heap whose blocks they have freed.
  */
 #include "hak_names.h"
 
@@ -139,7 +139,8 @@ static void failures(void)
     CHECK(t_check() == 0);
 }
 
-/* Blocks grown and shrunk by hak_realloc and hak_heap_realloc are still their heap's: its end frees them. */
+/* Blocks grown and shrunk by hak_realloc and hak_heap_realloc are still their heap's: its end frees
+ * them. */
 static void resized_blocks_stay(void)
 {
     enum { COUNT = 1500 };
@@ -355,7 +356,8 @@ static void *allocate_in(void *argument)
     return blocks;
 }
 
-/* A heap outlives the thread that used it; its blocks are good until it is destroyed, by whichever thread. */
+/* A heap outlives the thread that used it; its blocks are good until it is destroyed, by whichever
+ * thread. */
 static void *destroy_it(void *argument)
 {
     hak_heap_destroy((hak_heap_t *)argument);

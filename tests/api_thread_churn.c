@@ -1,6 +1,6 @@
 /*
- * Short-lived threads by the ten thousand: what is mapped after all of them is what was mapped after the first 1,000,
- * some slack apart.
+ * Short-lived threads by the ten thousand: what is mapped after all of them is what was mapped
+ * after the first 1,000, some slack apart.
  *
  *     api_thread_churn [threads]      20,000 by default; 100,000 for the long run
  */
@@ -15,7 +15,8 @@ static void *short_life(void *argument)
     size_t index = (size_t)(uintptr_t)argument % AT_ONCE;
     test_rng_t rng = test_rng((uintptr_t)argument);
     void *blocks[BLOCKS];
-    /* The blocks that a thread before this one left behind; its heap has another owner by now, or none. */
+    /* The blocks that a thread before this one left behind; its heap has another owner by now, or
+     * none. */
     for (size_t i = 0; i < KEPT; i++)
         t_free(kept[index][i]);
     for (size_t i = 0; i < BLOCKS; i++) {

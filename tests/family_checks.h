@@ -1,5 +1,6 @@
 /*
- * The semantics of the malloc family, on the t_* names: api_family.c runs these on hak_*, libc_family.c on the libc names.
+ * The semantics of the malloc family, on the t_* names: api_family.c runs these on hak_*,
+ * libc_family.c on the libc names.
  */
 #ifndef HAKMEM_FAMILY_CHECKS_H
 #define HAKMEM_FAMILY_CHECKS_H
@@ -8,7 +9,8 @@
 
 #define FAM_ABOVE_MAX ((size_t)PTRDIFF_MAX + 1)
 
-/* Sizes in rising order from 1 to about 8 MiB: powers of two, their neighbours, and points between. */
+/* Sizes in rising order from 1 to about 8 MiB: powers of two, their neighbours, and points between.
+ * */
 typedef struct fam_ladder {
     size_t count;
     size_t sizes[160];
@@ -32,7 +34,8 @@ static inline fam_ladder_t fam_ladder(void)
     return ladder;
 }
 
-/* A fresh block of `size` bytes is aligned, large enough, and its whole usable size can be written. */
+/* A fresh block of `size` bytes is aligned, large enough, and its whole usable size can be written.
+ * */
 static inline void fam_take(void *block, size_t size, size_t alignment)
 {
     CHECKF(block != NULL, " (size %zu, alignment %zu, errno %d)", size, alignment, errno);
@@ -187,7 +190,8 @@ static inline void fam_calloc_zero(void)
     }
 }
 
-/* realloc from every size of the ladder to every other, and from each to its neighbours one byte off. */
+/* realloc from every size of the ladder to every other, and from each to its neighbours one byte
+ * off. */
 static inline void fam_realloc_pairs(void)
 {
     fam_ladder_t ladder = fam_ladder();
@@ -210,7 +214,8 @@ static inline void fam_realloc_pairs(void)
     }
 }
 
-/* One block that creeps: a byte at a time to 5,000 and back, then by half to over 8 MiB and back. */
+/* One block that creeps: a byte at a time to 5,000 and back, then by half to over 8 MiB and back.
+ * */
 static inline void fam_realloc_creep(void)
 {
     void *block = NULL;
@@ -271,7 +276,8 @@ static inline void fam_realloc_large(void)
     }
 }
 
-/* realloc(p, 0) frees p and returns NULL; if it did not free, 16 GiB of address space would be gone. */
+/* realloc(p, 0) frees p and returns NULL; if it did not free, 16 GiB of address space would be
+ * gone. */
 static inline void fam_realloc_zero(void)
 {
     static const size_t sizes[] = {0, 1, 100, 5000, 70000, 2 * MIB, 9 * MIB};
@@ -378,7 +384,8 @@ static inline void fam_free_keeps_errno(void)
     }
 }
 
-/* The size to give to free_sized is that of the last malloc, calloc or realloc, also after a shrink in place. */
+/* The size to give to free_sized is that of the last malloc, calloc or realloc, also after a shrink
+ * in place. */
 static inline void fam_free_sized(void)
 {
     fam_ladder_t ladder = fam_ladder();

@@ -1,7 +1,8 @@
 /*
- * The allocation functions under test as t_*: hak_* by default, so that a test reaches HAKMEM in every build, also where
- * malloc belongs to a sanitizer; the plain libc names with HAK_NAMES_LIBC, for tests that run under LD_PRELOAD.
- * The calls go through volatile pointers, so that the compiler neither removes nor judges them.
+ * The allocation functions under test as t_*: hak_* by default, so that a test reaches HAKMEM in
+ * every build, also where malloc belongs to a sanitizer; the plain libc names with HAK_NAMES_LIBC,
+ * for tests that run under LD_PRELOAD. The calls go through volatile pointers, so that the compiler
+ * neither removes nor judges them.
  */
 #ifndef HAKMEM_HAK_NAMES_H
 #define HAKMEM_HAK_NAMES_H
@@ -28,7 +29,8 @@ TEST_UNUSED static void (*volatile t_free)(void *) = T_NAME(hak_free, free);
 
 #ifdef HAK_NAMES_LIBC
 
-/* glibc has no declarations of these before 2.42, so they are looked up; t_names_init must have run. */
+/* glibc has no declarations of these before 2.42, so they are looked up; t_names_init must have
+ * run. */
 TEST_UNUSED static void (*volatile t_free_sized)(void *, size_t);
 TEST_UNUSED static void (*volatile t_free_aligned_sized)(void *, size_t, size_t);
 TEST_UNUSED static void (*volatile t_cfree)(void *);

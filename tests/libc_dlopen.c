@@ -1,6 +1,7 @@
 /*
- * The library loaded by dlopen into a program that does not know it: usable through dlsym beside the system's malloc,
- * by threads older and younger than it, after dlclose, and in a forked child.  Runs itself again without LD_PRELOAD.
+ * The library loaded by dlopen into a program that does not know it: usable through dlsym beside
+ * the system's malloc, by threads older and younger than it, after dlclose, and in a forked child.
+ * Runs itself again without LD_PRELOAD.
  *
  *     libc_dlopen                 under LD_PRELOAD, or with HAKMEM_LIB set
  *     libc_dlopen /path/libhakmem.so

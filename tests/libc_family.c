@@ -41,7 +41,8 @@ static void origins(void)
         "_ZnamSt11align_val_t",
         "_ZnwmSt11align_val_tRKSt9nothrow_t",
         "_ZnamSt11align_val_tRKSt9nothrow_t",
-        /* operator delete and delete[], plain, sized, nothrow, aligned, sized aligned, aligned nothrow */
+        /* operator delete and delete[], plain, sized, nothrow, aligned, sized aligned, aligned
+         * nothrow */
         "_ZdlPv",
         "_ZdaPv",
         "_ZdlPvm",
@@ -70,7 +71,8 @@ static void origins(void)
     CHECK(strstr(test_origin("strdup"), "libhakmem") == NULL);
 }
 
-/* glibc's own allocating functions end up in HAKMEM: their results have its usable sizes and can be freed by it. */
+/* glibc's own allocating functions end up in HAKMEM: their results have its usable sizes and can be
+ * freed by it. */
 static void libc_callers(void)
 {
     char *copy = strdup("a string of thirty-one letters.");
@@ -150,7 +152,8 @@ static void old_aligned_names(void)
     FAM_CHECK_FAILS(t_pvalloc(SIZE_MAX), ENOMEM);
     FAM_CHECK_FAILS(t_pvalloc(SIZE_MAX - page), ENOMEM);
     FAM_CHECK_FAILS(t_pvalloc(FAM_ABOVE_MAX), ENOMEM);
-    /* Alignments that are no powers of two: NULL with EINVAL, or (as older glibc did) the next power of two. */
+    /* Alignments that are no powers of two: NULL with EINVAL, or (as older glibc did) the next
+     * power of two. */
     static const size_t odd[] = {3, 24, 48, 100, 3000};
     for (size_t i = 0; i < TEST_COUNT(odd); i++) {
         size_t rounded = 1;

@@ -1,6 +1,7 @@
 /*
- * fork in all the situations in which replacements are known to hang; run with LD_PRELOAD=libhakmem.so.
- * Each case is a process of its own; a case that hangs is ended by its alarm and named.
+ * fork in all the situations in which replacements are known to hang; run with
+ * LD_PRELOAD=libhakmem.so. Each case is a process of its own; a case that hangs is ended by its
+ * alarm and named.
  *
  *     libc_fork [case]
  */
@@ -22,7 +23,8 @@ static void *(*volatile v_aligned_alloc)(size_t, size_t) = aligned_alloc;
 static atomic_bool stop;
 extern char **environ;
 
-/* One bout of work that reaches the slow paths: batches that empty and fill magazines, runs of pages, mappings. */
+/* One bout of work that reaches the slow paths: batches that empty and fill magazines, runs of
+ * pages, mappings. */
 static void bout(uint64_t seed, size_t small_blocks)
 {
     enum { MOST = 600 };
@@ -188,9 +190,9 @@ static void from_threads(void)
     stop_workers();
 }
 
-/* Threads that allocate while they hold a stream's lock: the buffer of a memory stream grows under it, a file's buffer
- * is made under it at the first write, and getline's line grows under it.  Files are in the list of all streams as well;
- * memory streams are not. */
+/* Threads that allocate while they hold a stream's lock: the buffer of a memory stream grows under
+ * it, a file's buffer is made under it at the first write, and getline's line grows under it.
+ * Files are in the list of all streams as well; memory streams are not. */
 static void *writes_streams(void *argument)
 {
     (void)argument;
@@ -227,9 +229,10 @@ static void *writes_streams(void *argument)
     return NULL;
 }
 
-/* fflush(NULL) takes the list of all streams, then each stream's lock; fork wants that list too.  A fork that
- * keeps the allocator's locks while it waits for the list hangs: the list's holder waits for a stream, the stream's holder
- * for the allocator.  glibc's own malloc takes its locks after the list. */
+/* fflush(NULL) takes the list of all streams, then each stream's lock; fork wants that list too.  A
+ * fork that keeps the allocator's locks while it waits for the list hangs: the list's holder waits
+ * for a stream, the stream's holder for the allocator.  glibc's own malloc takes its locks after
+ * the list. */
 static void *flushes_all(void *argument)
 {
     (void)argument;
@@ -290,8 +293,9 @@ static void stdio_flush_all(void)
     stdio_with(true);
 }
 
-/* atfork handlers that allocate, registered before the library had a chance to register any, and at every later point.
- * Handlers registered first run their prepare part last, when the library has already made itself ready for the fork. */
+/* atfork handlers that allocate, registered before the library had a chance to register any, and at
+ * every later point. Handlers registered first run their prepare part last, when the library has
+ * already made itself ready for the fork. */
 static atomic_int handler_runs;
 static bool handlers_on;
 static void *between;
@@ -382,8 +386,9 @@ static void signal_plain(void)
     stop_workers();
 }
 
-/* fork in a handler that interrupts whatever the only thread does, malloc included: POSIX.1-2017 lists fork among the
- * functions a handler may call, and with glibc's malloc it works.  The child only ends. */
+/* fork in a handler that interrupts whatever the only thread does, malloc included: POSIX.1-2017
+ * lists fork among the functions a handler may call, and with glibc's malloc it works.  The child
+ * only ends. */
 static volatile sig_atomic_t forks_done;
 
 static void fork_and_exit(int number)

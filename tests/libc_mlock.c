@@ -1,6 +1,7 @@
 /*
- * A program that locks its memory, present and future: the allocator's reservations must not all become resident, and
- * where the lock limit is reached the answer is NULL.  Run with LD_PRELOAD=libhakmem.so.
+ * A program that locks its memory, present and future: the allocator's reservations must not all
+ * become resident, and where the lock limit is reached the answer is NULL.  Run with
+ * LD_PRELOAD=libhakmem.so.
  */
 #include "test.h"
 #include <sys/mman.h>
@@ -55,7 +56,8 @@ int main(void)
             CHECK_PATTERN(blocks[i], size, size, i);
         v_free(blocks[i]);
     }
-    /* A limit on locked memory, which binds programs without CAP_IPC_LOCK: NULL and ENOMEM, no end of the program. */
+    /* A limit on locked memory, which binds programs without CAP_IPC_LOCK: NULL and ENOMEM, no end
+     * of the program. */
     struct rlimit limit;
     CHECK(getrlimit(RLIMIT_MEMLOCK, &limit) == 0);
     if (limit.rlim_cur > full + 8 * MIB)

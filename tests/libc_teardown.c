@@ -1,6 +1,7 @@
 /*
- * The last moments: of threads (destructors of thread-specific data in all their rounds, of thread_local objects, frees
- * by a thread whose cache is gone) and of the process; run with LD_PRELOAD=libhakmem.so.
+ * The last moments: of threads (destructors of thread-specific data in all their rounds, of
+ * thread_local objects, frees by a thread whose cache is gone) and of the process; run with
+ * LD_PRELOAD=libhakmem.so.
  *
  *     libc_teardown [case]
  */

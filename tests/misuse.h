@@ -1,6 +1,7 @@
 /*
- * For the misuse_*.c programs.  Each does one thing wrong, after having written the address concerned to stdout, and then
- * returns from main: where a wrong free is only noticed later, it must be noticed at exit at the latest.
+ * For the misuse_*.c programs.  Each does one thing wrong, after having written the address
+ * concerned to stdout, and then returns from main: where a wrong free is only noticed later, it
+ * must be noticed at exit at the latest.
  */
 #ifndef HAKMEM_MISUSE_H
 #define HAKMEM_MISUSE_H
@@ -41,7 +42,8 @@ static inline int misuse_free_twice(size_t size)
     return 0;
 }
 
-/* With a malloc between: whether that got the block again or another, one free of the three is too many. */
+/* With a malloc between: whether that got the block again or another, one free of the three is too
+ * many. */
 static inline int misuse_free_twice_after_malloc(size_t size)
 {
     void *block = misuse_announce(misuse_block(size));

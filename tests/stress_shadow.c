@@ -1,6 +1,7 @@
 /*
- * A seeded random sequence over the whole family, in the common heap and in heaps that come and go, against a shadow:
- * a sorted map of all live blocks shows overlaps at once, patterns show writes that were lost or went astray.
+ * A seeded random sequence over the whole family, in the common heap and in heaps that come and go,
+ * against a shadow: a sorted map of all live blocks shows overlaps at once, patterns show writes
+ * that were lost or went astray.
  *
  *     stress_shadow [seed [operations]]
  */
@@ -129,7 +130,8 @@ static void drop(block_t *block, test_rng_t *rng)
 
 static void take(block_t *block, test_rng_t *rng)
 {
-    /* Mostly small sizes among the log-distributed ones, so that slots do not all end up full of large blocks. */
+    /* Mostly small sizes among the log-distributed ones, so that slots do not all end up full of
+     * large blocks. */
     size_t size = test_log_size(rng, test_below(rng, 8) == 0 ? MAX_BITS : 14);
     int heap = test_below(rng, 4) == 0 ? 1 + (int)test_below(rng, HEAPS) : 0;
     hak_heap_t *in = heap == 0 ? NULL : heaps[heap - 1];

@@ -1,6 +1,7 @@
 /*
- * Threads that hand blocks to each other through exchange slots and free what others allocated; threads end and are
- * started anew each phase; between phases the heaps are checked while all wait at a barrier.
+ * Threads that hand blocks to each other through exchange slots and free what others allocated;
+ * threads end and are started anew each phase; between phases the heaps are checked while all wait
+ * at a barrier.
  *
  *     stress_threads [seed [phases [threads [operations]]]]
  */

@@ -39,7 +39,8 @@
 #define TEST_UNUSED __attribute__((unused))
 #define TEST_COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
-/* Prints one line on stderr and ends the process with status 1; safe in any thread and in a forked child. */
+/* Prints one line on stderr and ends the process with status 1; safe in any thread and in a forked
+ * child. */
 __attribute__((noreturn, cold, format(printf, 4, 5), unused)) static void
 test_fail(const char *file, int line, const char *expression, const char *format, ...)
 {
@@ -118,8 +119,9 @@ static inline size_t test_log_size(test_rng_t *rng, unsigned max_bits)
 }
 
 /* ---- patterns ----
- * A block of `size` bytes with number `id` is filled so that any byte that another block's fill has overwritten shows.
- * Up to 16 KiB, and for each eighth id, all of it is filled; else both ends, and a word in each 512 bytes between.
+ * A block of `size` bytes with number `id` is filled so that any byte that another block's fill has
+ * overwritten shows. Up to 16 KiB, and for each eighth id, all of it is filled; else both ends, and
+ * a word in each 512 bytes between.
  */
 
 static inline uint64_t test_pattern_word(uint64_t id, size_t index)
@@ -149,7 +151,8 @@ static inline void test_fill(void *block, size_t size, uint64_t id)
     }
 }
 
-/* Of a block that was filled as (size, id): the offset of the first wrong word below `length`, or SIZE_MAX. */
+/* Of a block that was filled as (size, id): the offset of the first wrong word below `length`, or
+ * SIZE_MAX. */
 static inline size_t test_verify(const void *block, size_t length, size_t size, uint64_t id)
 {
     const unsigned char *bytes = (const unsigned char *)block;
@@ -245,7 +248,8 @@ static inline const char *test_origin(const char *name)
     return info.dli_fname;
 }
 
-/* Fails unless malloc is HAKMEM's.  HAKMEM_TEST_ANY=1 turns that off, to try a test on another allocator. */
+/* Fails unless malloc is HAKMEM's.  HAKMEM_TEST_ANY=1 turns that off, to try a test on another
+ * allocator. */
 static inline void test_require_preload(void)
 {
     const char *any = getenv("HAKMEM_TEST_ANY");
@@ -267,7 +271,8 @@ static inline size_t test_preloaded_check(void)
     return check();
 }
 
-/* ---- cases: each named case runs in a process of its own, so that one that hangs or crashes has a name ---- */
+/* ---- cases: each named case runs in a process of its own, so that one that hangs or crashes has a
+ * name ---- */
 
 typedef struct test_case {
     const char *name;
@@ -275,8 +280,9 @@ typedef struct test_case {
     int expected_status; /* exit status that means it passed */
 } test_case_t;
 
-/* With an argument runs that case here; with none runs every case by starting this program again for each.
- * A case that has not ended after `hang_seconds` counts as hung.  Returns the exit status for main. */
+/* With an argument runs that case here; with none runs every case by starting this program again
+ * for each. A case that has not ended after `hang_seconds` counts as hung.  Returns the exit status
+ * for main. */
 static inline int test_cases(int argc, char **argv, const test_case_t *cases, size_t count,
                              unsigned hang_seconds)
 {
