@@ -18,7 +18,7 @@ enum {
     OPERATIONS_PER_MAINTAIN = 16, /* slow paths between two looks at the pool */
     OPERATIONS_PER_DECAY = 256,   /* slow paths between two helping hands for another heap */
     LARGE_KEEP_MS = 1000,         /* how long a freed direct mapping is kept */
-    FINISH_MAGAZINES = 512, /* of each heap, looked through at the end: half a millisecond */
+    FINISH_BLOCKS = 32768, /* of each heap, looked through at the end: half a millisecond */
 };
 
 /* A magazine without slots: `next` and `sentinel` are NULL. */
@@ -564,7 +564,7 @@ static size_t slab_usable_bytes(const hk_slab_t *slab, const void *block, const 
     size_t bytes;
     if (slab->class_index == HK_CLASS_SPAN) {
         interior = block != hk_slab_base(slab);
-        bytes = slab->span_bytes;
+        bytes = hk_load_relaxed(&slab->span_bytes); /* relaxed: the caller holds the block */
     } else {
         size_t offset = (size_t)((const char *)block - hk_slab_base(slab));
         bytes = hk_class_info[slab->class_index].block_bytes;
@@ -632,7 +632,7 @@ void hk_cache_finish(void)
 {
     hk_cache_t *cache = hk_cache_tls;
     if (cache != &empty_cache && hk_gate_enter(&cache->busy)) {
-        size_t limit = FINISH_MAGAZINES;
+        size_t limit = FINISH_BLOCKS;
         flush_cache(cache);
         hk_heaps_each_shared(reclaim_visit, &limit);
         hk_gate_leave(&cache->busy);

@@ -288,7 +288,8 @@ void hk_heap_reclaim(hk_heap_t *heap, size_t limit)
     drain_inbox_locked(heap);
     for (unsigned class_index = 0; class_index < HK_CLASS_COUNT; class_index++) {
         hk_magazine_t *magazine;
-        for (; limit > 0 && (magazine = pop_depot(heap, class_index)) != NULL; limit--) {
+        while (limit > 0 && (magazine = pop_depot(heap, class_index)) != NULL) {
+            limit -= magazine->count < limit ? magazine->count : limit;
             dissolve_locked(heap, magazine);
             keep_spare(heap, magazine);
         }

@@ -87,7 +87,7 @@ void hk_heap_hand_over(hk_heap_t *heap, hk_magazine_t *magazine);
 void *hk_heap_take_block(hk_heap_t *heap, unsigned class_index);
 void hk_heap_put_block(hk_heap_t *heap, hk_slab_t *slab, void *block);
 
-/* Drains the inbox and dissolves the depots, up to limit magazines.  Slabs that this empties go to the pool. */
+/* Drains the inbox and dissolves the depots, about limit blocks of them.  Slabs that this empties go to the pool. */
 void hk_heap_reclaim(hk_heap_t *heap, size_t limit);
 
 /* What an epoch does, if one has passed: drains the inbox and dissolves what the working set does not need.  Passes by a heap

@@ -52,7 +52,7 @@ static uint64_t slab_bytes(const hk_superslab_t *superslab)
             const hk_class_info_t *info = &hk_class_info[slab->class_index];
             bytes += (uint64_t)info->block_bytes * info->block_count;
         } else if (slab->units != 0) {
-            bytes += slab->span_bytes;
+            bytes += hk_load_relaxed(&slab->span_bytes); /* relaxed: a statistic */
         }
     }
     return bytes;

@@ -28,7 +28,7 @@ typedef struct hk_slab {
     struct hk_heap *heap;           /* const while acquired */
     struct hk_superslab *superslab; /* const */
     uint64_t *bitmap;               /* const; lock(heap): its content */
-    size_t span_bytes;              /* lock(heap): usable bytes of a single block */
+    _Atomic size_t span_bytes;      /* atomic: usable bytes of a single block; written by its holder */
     uint16_t free_blocks;           /* lock(heap): the set bits */
     uint16_t first_word;            /* lock(heap): no bit is set in the words below */
     uint8_t class_index;            /* const while acquired */

@@ -79,7 +79,8 @@ void every_form(size_t size)
     }
 }
 
-// The families mix: what new gave may go to free, and the other way round, as with libstdc++'s own operators.
+// The families mix: what new gave may go to free, and the other way round, as with libstdc++'s own
+// operators.
 void mixed()
 {
     for (size_t size = 0; size < 300000; size = size * 3 + 1) {
