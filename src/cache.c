@@ -18,7 +18,7 @@ enum {
     OPERATIONS_PER_MAINTAIN = 16, /* slow paths between two looks at the pool */
     OPERATIONS_PER_DECAY = 256,   /* slow paths between two helping hands for another heap */
     LARGE_KEEP_MS = 1000,         /* how long a freed direct mapping is kept */
-    FINISH_BLOCKS = 32768, /* of each heap, looked through at the end: half a millisecond */
+    FINISH_BLOCKS = 32768,        /* of each heap, looked through at the end: half a millisecond */
 };
 
 /* A magazine without slots: `next` and `sentinel` are NULL. */
@@ -108,6 +108,28 @@ static void hand_over_all(hk_cache_t *cache)
     }
 }
 
+/* What slow paths do beside their work, now and then; holds no lock. */
+static void help(hk_cache_t *cache)
+{
+    uint32_t operations = ++cache->operations;
+    if (operations % OPERATIONS_PER_MAINTAIN != 0) {
+        return;
+    }
+    uint64_t now = hk_os_clock_ms();
+    hk_pool_maintain(&hk_shared_pool, now);
+    if (operations % OPERATIONS_PER_DECAY != 0) {
+        return;
+    }
+    hk_heap_t *other = hk_heaps_next_other(cache->heap);
+    if (other != NULL) {
+        hk_heap_decay(other, now);
+    }
+    if (now > LARGE_KEEP_MS) {
+        (void)hk_large_decay(now - LARGE_KEEP_MS);
+    }
+    hand_over_all(cache);
+}
+
 static void put_direct(void *block)
 {
     hk_slab_t *slab = hk_slab_find(block);
@@ -145,6 +167,7 @@ static void free_remote(hk_cache_t *cache, uint16_t owner, unsigned class_index,
     if (magazine->count == magazine->capacity ||
         magazine->count * hk_class_info[class_index].block_bytes > HK_OUTGOING_BYTES) {
         hand_over(cache, slot);
+        help(cache);
     }
 }
 
@@ -184,13 +207,13 @@ static void end_thread(void *argument)
         hk_os_yield();
     }
     flush_cache(cache);
+    /* The busy word goes with the cache: from before it leaves the list, this thread counts as a stranger. */
+    hk_add_seq_cst(&hk_gate_strangers.depth, 1);
     hk_lock_acquire(&hk_heaps_lock, HK_RANK_CACHES);
     hk_heaps_detach_locked(cache->heap);
     unlink_cache_locked(cache);
     hk_lock_release(&hk_heaps_lock, HK_RANK_CACHES);
     hk_cache_tls = &empty_cache;
-    /* The busy word goes with the cache: what is left counts as a stranger's. */
-    hk_add_seq_cst(&hk_gate_strangers.depth, 1);
     hk_gate_leave(&cache->busy);
     hk_meta_free(HK_META_CACHE, cache);
     hk_pool_maintain(&hk_shared_pool, hk_os_clock_ms());
@@ -256,10 +279,10 @@ static hk_cache_t *attach(void)
         hk_cache_tls = cache;
     }
     attaching = false;
-    hk_gate_leave_stranger();
     if (cache != NULL) {
         register_end(cache);
     }
+    hk_gate_leave_stranger();
     return cache;
 }
 
@@ -286,28 +309,6 @@ bool hk_cache_enter(void)
 void hk_cache_leave(void)
 {
     leave(hk_cache_tls != &empty_cache ? hk_cache_tls : NULL);
-}
-
-/* What slow paths do beside their work, now and then; holds no lock. */
-static void help(hk_cache_t *cache)
-{
-    uint32_t operations = ++cache->operations;
-    if (operations % OPERATIONS_PER_MAINTAIN != 0) {
-        return;
-    }
-    uint64_t now = hk_os_clock_ms();
-    hk_pool_maintain(&hk_shared_pool, now);
-    if (operations % OPERATIONS_PER_DECAY != 0) {
-        return;
-    }
-    hk_heap_t *other = hk_heaps_next_other(cache->heap);
-    if (other != NULL) {
-        hk_heap_decay(other, now);
-    }
-    if (now > LARGE_KEEP_MS) {
-        (void)hk_large_decay(now - LARGE_KEEP_MS);
-    }
-    hand_over_all(cache);
 }
 
 /* ---- malloc ---- */
@@ -643,19 +644,14 @@ void hk_cache_finish(void)
 
 static bool others_are_busy(void)
 {
-    bool busy = hk_load_seq_cst(&hk_gate_strangers.depth) != 0;
+    bool busy = false;
     hk_lock_acquire(&hk_heaps_lock, HK_RANK_CACHES);
     for (const hk_cache_t *cache = caches; cache != NULL && !busy; cache = cache->next) {
         busy = cache != hk_cache_tls && hk_load_seq_cst(&cache->busy.depth) != 0;
     }
     hk_lock_release(&hk_heaps_lock, HK_RANK_CACHES);
-    return busy;
-}
-
-static void drain_visit(hk_heap_t *heap, void *context)
-{
-    (void)context;
-    hk_heap_decay(heap, UINT64_MAX);
+    /* Behind the list: a thread that ends becomes a stranger before it leaves the list. */
+    return busy || hk_load_seq_cst(&hk_gate_strangers.depth) != 0;
 }
 
 void hk_cache_fork_prepare(void)
@@ -671,7 +667,6 @@ void hk_cache_fork_prepare(void)
     while (others_are_busy()) {
         hk_os_yield();
     }
-    hk_heaps_each_shared(drain_visit, NULL); /* the child drops what is pushed from here on */
 }
 
 void hk_cache_fork_parent(void)

@@ -49,7 +49,7 @@ void *hk_cache_resize(void *block, size_t size);
 /* The usable bytes of a block; the process ends if there is no such block.  what names the caller's operation. */
 size_t hk_cache_usable_bytes(const void *block, const char *what);
 
-/* Frees what can be freed now, of all heaps and of this thread's cache, and gives it back but for keep_bytes.  Returns the bytes
+/* Frees what can be freed now, of all threads' heaps and of this thread's cache, and gives it back but for keep_bytes.  Returns the bytes
  * given back. */
 size_t hk_cache_trim(size_t keep_bytes);
 
@@ -84,7 +84,9 @@ HK_INLINE void hk_cache_free(void *block)
 {
     hk_cache_t *cache = hk_cache_tls;
     uintptr_t address = (uintptr_t)block;
-    uint64_t class_index = (hk_registry_near(address) ^ address ^ cache->tag) >> HK_UNIT_SHIFT;
+    uint64_t class_index = hk_registry_near(address) ^ address;
+    HK_OPAQUE(class_index); /* else the tag is loaded first, into a register of its own */
+    class_index = (class_index ^ cache->tag) >> HK_UNIT_SHIFT;
     HK_OPAQUE(class_index); /* else it is compared before the shift, in a second register */
     if (HK_UNLIKELY(class_index >= HK_CLASS_COUNT)) {
         hk_cache_free_slow(block);

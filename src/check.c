@@ -66,8 +66,9 @@ static void check_magazine(walk_t *walk, const hk_heap_t *heap, const hk_magazin
 {
     for (unsigned i = 0; i < magazine->count; i++) {
         const hk_slab_t *slab = hk_slab_find(magazine->slot[i]);
-        expect(walk, slab != NULL, magazine->slot[i], "a depot's block outside all slabs");
-        if (slab != NULL) {
+        bool found = slab != NULL && slab->class_index < HK_CLASS_COUNT;
+        expect(walk, found, magazine->slot[i], "a depot's block outside all slabs");
+        if (found) {
             expect(walk, slab->heap == heap, magazine->slot[i], "a depot's block of another heap");
             expect(walk, slab->class_index == class_index, magazine->slot[i],
                    "a depot's block of another class");

@@ -69,6 +69,7 @@ static void unlink_slab(hk_heap_t *heap, hk_slab_t *slab)
 static void release_slab(hk_heap_t *heap, hk_slab_t *slab)
 {
     hk_slab_stop(slab, heap->owner);
+    heap->units -= slab->units;
     hk_pool_release(heap->pool, slab);
 }
 
@@ -179,7 +180,8 @@ static void dissolve_locked(hk_heap_t *heap, hk_magazine_t *magazine)
 {
     for (unsigned i = 0; i < magazine->count; i++) {
         hk_slab_t *slab = hk_slab_find(magazine->slot[i]);
-        if (HK_UNLIKELY(slab == NULL)) {
+        if (HK_UNLIKELY(slab == NULL || slab->class_index >= HK_CLASS_COUNT ||
+                        slab->heap != heap)) {
             hk_log_fatal("double free", magazine->slot[i], "its slab has been given back since");
         }
         put_block_locked(heap, slab, magazine->slot[i]);
@@ -187,19 +189,29 @@ static void dissolve_locked(hk_heap_t *heap, hk_magazine_t *magazine)
     magazine->count = 0;
 }
 
+/* What the blocks of a magazine of one class hold. */
+static size_t magazine_bytes(const hk_magazine_t *magazine, unsigned class_index)
+{
+    return (size_t)magazine->count * hk_class_info[class_index].block_bytes;
+}
+
 static void push_depot(hk_heap_t *heap, unsigned class_index, hk_magazine_t *magazine)
 {
     hk_depot_t *depot = &heap->classes[class_index].depot;
     hk_magazine_push_list(&depot->stack, magazine);
     depot->count++;
+    heap->depot_bytes += magazine_bytes(magazine, class_index);
 }
 
 static hk_magazine_t *pop_depot(hk_heap_t *heap, unsigned class_index)
 {
     hk_depot_t *depot = &heap->classes[class_index].depot;
     hk_magazine_t *magazine = hk_magazine_pop_list(&depot->stack);
-    if (magazine != NULL && --depot->count < depot->low_water) {
-        depot->low_water = depot->count;
+    if (magazine != NULL) {
+        heap->depot_bytes -= magazine_bytes(magazine, class_index);
+        if (--depot->count < depot->low_water) {
+            depot->low_water = depot->count;
+        }
     }
     return magazine;
 }
@@ -318,6 +330,7 @@ static bool add_slab_relocking(hk_heap_t *heap, unsigned class_index)
             return false;
         }
         hk_slab_start(slab, heap->owner);
+        heap->units += slab->units;
     }
     link_slab(heap, slab, bucket_of(slab));
     return true;
@@ -374,7 +387,10 @@ hk_magazine_t *hk_heap_unload(hk_heap_t *heap, unsigned class_index, hk_magazine
 {
     hk_lock_acquire(&heap->lock, HK_RANK_HEAP);
     tick_locked(heap);
-    hk_magazine_t *empty = take_spare(heap, kind);
+    hk_magazine_t *empty = NULL;
+    if (heap->depot_bytes < hk_policy_depot_bytes(heap->units * HK_UNIT_BYTES)) {
+        empty = take_spare(heap, kind);
+    }
     if (empty == NULL) {
         dissolve_locked(heap, full);
         empty = full;
@@ -458,6 +474,4 @@ void hk_heap_delete(hk_heap_t *heap)
 void hk_heap_reset(hk_heap_t *heap)
 {
     hk_lock_reset(&heap->lock);
-    hk_store_relaxed(&heap->inbox, NULL); /* relaxed: the child has one thread */
-    hk_store_relaxed(&heap->inbox_count, 0);
 }

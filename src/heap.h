@@ -2,7 +2,7 @@
  * heap: the owner of slabs.  Threads work out of their caches and come here for a whole magazine at a time.
  *
  * lock(heap) guards everything but the inbox.  A heap is used by one thread while threads are few, by several beyond that; one that
- * no thread uses is parked and its content lies in the shared pool.  The lock may be taken by any thread, to drain the inbox or to
+ * no thread uses is parked and waits, with what it holds, for the next thread.  The lock may be taken by any thread, to drain the inbox or to
  * give memory back in the owners' place.
  */
 #ifndef HK_HEAP_H
@@ -42,6 +42,8 @@ typedef struct hk_heap {
     uint32_t acquires;        /* lock(heap): slabs from the pool */
     _Atomic uint32_t threads; /* lock(caches): caches that work out of it */
     uint64_t epoch_ms;        /* lock(heap): when the epoch began */
+    size_t units;             /* lock(heap): in its slabs */
+    size_t depot_bytes;       /* lock(heap): in the blocks of all depots */
     uint64_t own_acquires;    /* lock(heap): stage 0.5 */
     uint64_t inbox_magazines; /* lock(heap): received so far */
     hk_pool_t *pool;          /* const: the shared pool, or its own */
@@ -74,7 +76,7 @@ hk_magazine_t *hk_heap_load(hk_heap_t *heap, unsigned class_index, hk_magazine_t
 hk_magazine_t *hk_heap_unload(hk_heap_t *heap, unsigned class_index, hk_magazine_t *full,
                               unsigned kind);
 
-/* An empty magazine for blocks of other heaps, the largest kind; NULL if there is no memory. */
+/* An empty magazine; NULL if there is no memory. */
 hk_magazine_t *hk_heap_take_magazine(hk_heap_t *heap, unsigned kind);
 
 /* Puts all blocks of the magazine back into slabs, and keeps or frees the magazine.  All must be the heap's. */
@@ -97,7 +99,7 @@ void hk_heap_decay(hk_heap_t *heap, uint64_t now_ms);
 /* Ends the process with a message on a block that hk_slab_put refused. */
 HK_COLD _Noreturn void hk_heap_reject(hk_put_result_t result, const void *block);
 
-/* In a forked child: the inbox may have been caught half-way and is dropped. */
+/* In a forked child: opens the lock.  Hand-overs pass the gate, so the inbox is whole. */
 void hk_heap_reset(hk_heap_t *heap);
 
 #endif

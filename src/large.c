@@ -197,12 +197,14 @@ bool hk_large_resize(hk_large_t *large, size_t bytes)
             hk_os_unmap(target, bytes);
             return false;
         }
+        hk_registry_remove(
+            old); /* before the move: afterwards the place may be another mapping's */
         if (!hk_os_move_to(old, old_bytes, target, bytes)) {
+            (void)hk_registry_insert(old, &large->region); /* cannot fail: the leaf is there */
             hk_registry_remove(target);
             hk_os_unmap(target, bytes);
             return false;
         }
-        hk_registry_remove(old);
         large->address = target;
     }
     large->bytes = bytes;

@@ -9,6 +9,9 @@
 enum { MAGAZINE_BYTES = 16 * 1024, MAGAZINE_BLOCKS_MIN = 2 };
 
 enum {
+    DEPOT_BYTES_MIN =
+        8 << 20, /* a batch of 100,000 small blocks is freed and allocated again in O(1) each */
+    DEPOT_SHARE_SHIFT = 6,
     WARM_UNITS_MIN = 16,       /* 1 MiB of empty slabs is always at hand */
     LARGE_KEPT_MIN = 64 << 20, /* used up before the process grows, and given back after a second */
 };
@@ -38,6 +41,12 @@ unsigned hk_policy_heaps_max(unsigned cpu_count)
 uint32_t hk_policy_purge_units(uint32_t low_water)
 {
     return low_water > WARM_UNITS_MIN ? low_water - WARM_UNITS_MIN : 0;
+}
+
+size_t hk_policy_depot_bytes(size_t slab_bytes)
+{
+    size_t share = slab_bytes >> DEPOT_SHARE_SHIFT;
+    return share < DEPOT_BYTES_MIN ? (size_t)DEPOT_BYTES_MIN : share;
 }
 
 size_t hk_policy_large_kept_bytes(size_t used_bytes)

@@ -26,6 +26,9 @@ unsigned hk_policy_heaps_max(unsigned cpu_count);
 /* How many committed empty units the pool gives back at the end of an epoch in which it never had fewer than low_water. */
 uint32_t hk_policy_purge_units(uint32_t low_water);
 
+/* How many bytes a heap's depots may hold before what comes is dissolved, when its slabs have so many. */
+size_t hk_policy_depot_bytes(size_t slab_bytes);
+
 /* How many bytes of freed direct mappings may be kept for reuse, when so many are in use. */
 size_t hk_policy_large_kept_bytes(size_t used_bytes);
 

@@ -6,7 +6,7 @@
 #include "os.h"
 
 enum {
-    ADDRESS_BITS = 47,
+    ADDRESS_BITS = 48,
     LEAF_BITS = 13, /* a leaf is 64 KiB and covers 16 GiB */
     ROOT_BITS = ADDRESS_BITS - HK_SUPERSLAB_SHIFT - LEAF_BITS,
 };

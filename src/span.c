@@ -21,7 +21,8 @@ static void *allocate_units(hk_heap_t *heap, size_t size, bool *fresh)
     if (slab == NULL) {
         return NULL;
     }
-    hk_store_relaxed(&slab->span_bytes, hk_span_good_size(size)); /* relaxed: a statistic to others */
+    hk_store_relaxed(&slab->span_bytes,
+                     hk_span_good_size(size)); /* relaxed: a statistic to others */
     *fresh = slab->fresh;
     return hk_slab_base(slab);
 }
@@ -70,7 +71,8 @@ bool hk_span_resize_units(hk_slab_t *slab, size_t size)
     if (units < slab->units) {
         hk_pool_cut(slab->heap->pool, slab, units);
     }
-    hk_store_relaxed(&slab->span_bytes, hk_span_good_size(size)); /* relaxed: a statistic to others */
+    hk_store_relaxed(&slab->span_bytes,
+                     hk_span_good_size(size)); /* relaxed: a statistic to others */
     return true;
 }
 

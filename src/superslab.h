@@ -28,14 +28,14 @@ typedef struct hk_slab {
     struct hk_heap *heap;           /* const while acquired */
     struct hk_superslab *superslab; /* const */
     uint64_t *bitmap;               /* const; lock(heap): its content */
-    _Atomic size_t span_bytes;      /* atomic: usable bytes of a single block; written by its holder */
-    uint16_t free_blocks;           /* lock(heap): the set bits */
-    uint16_t first_word;            /* lock(heap): no bit is set in the words below */
-    uint8_t class_index;            /* const while acquired */
-    uint8_t units;                  /* const while acquired; 0 if free */
-    uint8_t first_unit;             /* const */
-    uint8_t bucket;                 /* lock(heap): which of the heap's lists */
-    uint8_t fresh; /* const while acquired: never used since the system zeroed it */
+    _Atomic size_t span_bytes; /* atomic: usable bytes of a single block; written by its holder */
+    uint16_t free_blocks;      /* lock(heap): the set bits */
+    uint16_t first_word;       /* lock(heap): no bit is set in the words below */
+    uint8_t class_index;       /* const while acquired */
+    uint8_t units;             /* const while acquired; 0 if free */
+    uint8_t first_unit;        /* const */
+    uint8_t bucket;            /* lock(heap): which of the heap's lists */
+    uint8_t fresh;             /* const while acquired: never used since the system zeroed it */
 } hk_slab_t;
 
 static_assert(sizeof(hk_slab_t) == HK_CACHE_LINE, "one line for a slab header");

@@ -27,10 +27,10 @@ enum { FAKE_OS_CLOCK_START = 1000000 };
 #define FAKE_OS_NEVER UINT64_MAX
 
 typedef struct fake_os {
-    _Atomic uint64_t calls;      /* mapping calls so far: map, reserve, resize, move, purge */
-    _Atomic uint64_t fail_from;  /* the number of the first call that fails; FAKE_OS_NEVER */
-    _Atomic uint64_t failures;   /* calls that were made to fail */
-    _Atomic uint64_t maps;       /* by kind, the ones that succeeded */
+    _Atomic uint64_t calls;     /* mapping calls so far: map, reserve, resize, move, purge */
+    _Atomic uint64_t fail_from; /* the number of the first call that fails; FAKE_OS_NEVER */
+    _Atomic uint64_t failures;  /* calls that were made to fail */
+    _Atomic uint64_t maps;      /* by kind, the ones that succeeded */
     _Atomic uint64_t unmaps;
     _Atomic uint64_t purges;
     _Atomic uint64_t resizes;
@@ -42,10 +42,14 @@ typedef struct fake_os {
     _Atomic uint64_t clock_reads;
     _Atomic unsigned cpu_count;
     _Atomic bool main_thread;
+    _Atomic uint64_t
+        spread; /* not 0: each mapping lies 16 GiB above the one before, so that each wants a registry leaf */
 } fake_os_t;
 
-static fake_os_t fake_os = {
-    .fail_from = FAKE_OS_NEVER, .clock_ms = FAKE_OS_CLOCK_START, .cpu_count = 2, .main_thread = true};
+static fake_os_t fake_os = {.fail_from = FAKE_OS_NEVER,
+                            .clock_ms = FAKE_OS_CLOCK_START,
+                            .cpu_count = 2,
+                            .main_thread = true};
 
 /* Of the mapping calls from now on, the one with number n (0 is the next) and all after it fail, until fake_os_heal. */
 static inline void fake_os_fail_after(uint64_t n)
@@ -96,6 +100,17 @@ static inline bool fake_os_is_range(const void *address, size_t bytes)
            (bytes & (page - 1)) == 0;
 }
 
+/* Where the next mapping shall lie; the kernel may decline. */
+static inline void *fake_os_hint(void)
+{
+    uint64_t number = atomic_load(&fake_os.spread);
+    if (number == 0) {
+        return NULL;
+    }
+    atomic_store(&fake_os.spread, number + 1);
+    return (void *)(uintptr_t)(UINT64_C(0x200000000000) + (number % 1024 << 34));
+}
+
 static inline void *fake_os_map_aligned(size_t bytes, size_t alignment, int protection)
 {
     size_t page = hk_os_page_bytes();
@@ -106,7 +121,8 @@ static inline void *fake_os_map_aligned(size_t bytes, size_t alignment, int prot
         return NULL;
     }
     int saved = errno;
-    char *start = mmap(NULL, whole, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
+    char *start = mmap(fake_os_hint(), whole, PROT_NONE, flags, -1, 0);
     if (start == MAP_FAILED) {
         errno = saved;
         return NULL;

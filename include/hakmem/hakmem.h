@@ -50,10 +50,12 @@ HAK_API __attribute__((warn_unused_result)) void *hak_reallocarray(void *block, 
 /* A block aligned to alignment, a power of two; anything else fails with EINVAL.  size need not be a multiple. */
 HAK_API HAK_MALLOC void *hak_aligned_alloc(size_t alignment, size_t size);
 
-/* Frees block; NULL is allowed.  Keeps errno.  A block that is not live ends the process with a line on stderr. */
+/* Frees block; NULL is allowed.  Keeps errno.  A bad free ends the process with a line on stderr: at once for an address that is no
+ * HAKMEM block, for large blocks, and for most double frees; a pointer into a small block, or a small block freed twice with other
+ * frees of its size in between, is found when its magazine is dissolved, at the latest when the process ends. */
 HAK_API void hak_free(void *block);
 
-/* Frees a block that was allocated with this size (C23 7.24.3.4); a wrong size ends the process. */
+/* Frees a block that was allocated with this size (C23 7.24.3.4).  A size above the block's, or below half of it, ends the process. */
 HAK_API void hak_free_sized(void *block, size_t size);
 
 /* Frees a block from hak_aligned_alloc(alignment, size) (C23 7.24.3.5). */
@@ -65,8 +67,8 @@ HAK_API size_t hak_usable_size(const void *block);
 /* The bytes that hak_malloc(size) would really provide; size itself if the request would fail. */
 HAK_API size_t hak_good_size(size_t size);
 
-/* Gives back to the system what can be given back now, of all heaps; returns 1 if anything was, else 0.
- * keep_bytes of free memory are kept. */
+/* Gives back to the system what can be given back now, of all threads' heaps; returns 1 if anything was, else 0.  keep_bytes of
+ * empty slabs are kept.  While another thread forks it does nothing. */
 HAK_API int hak_trim(size_t keep_bytes);
 
 /* ---- First-class heaps ---- */
@@ -99,7 +101,7 @@ typedef struct hak_stats {
         committed_bytes; /* of these, what may be resident: slabs and spans that were handed out and not purged */
     uint64_t
         in_use_bytes; /* blocks held by the program or by thread caches (size classes), spans, large blocks */
-    uint64_t depot_bytes;        /* free blocks in the heaps' depots and inboxes */
+    uint64_t depot_bytes;        /* free blocks in the heaps' depots */
     uint64_t slab_free_bytes;    /* free blocks in slabs that a heap owns */
     uint64_t pool_warm_bytes;    /* empty slabs in the shared pool that are still committed */
     uint64_t metadata_bytes;     /* the allocator's own data */
@@ -122,7 +124,8 @@ HAK_API int hak_stats_print(int fd);
 HAK_API int hak_stats_json(int fd);
 
 /* Walks every heap and checks all that must hold.  Returns the number of violations found, each reported in a line on
- * stderr; 0 means the heaps are whole.  Other threads wait in their slow paths meanwhile. */
+ * stderr; 0 means the heaps are whole.  A thread that needs the heap being
+ * walked waits for it.  While another thread forks it does nothing. */
 HAK_API size_t hak_check(void);
 
 #ifdef __cplusplus

@@ -1,0 +1,94 @@
+/*
+ * The policy: bounds, and that more of the one never gives less of the other.
+ */
+#include "test.h"
+
+#include "policy.h"
+
+#include "magazine.h"
+#include "sizeclass.h"
+
+static void check_magazines(void)
+{
+    for (unsigned kind = 0; kind < HK_MAGAZINE_KINDS; kind++) {
+        size_t used = sizeof(hk_magazine_t) + hk_magazine_capacity(kind) * sizeof(void *);
+        CHECKF(used == hk_magazine_bytes(kind), " (kind %u)", kind);
+        CHECKF(kind == 0 || hk_magazine_bytes(kind) == 2 * hk_magazine_bytes(kind - 1),
+               " (kind %u)", kind);
+    }
+    unsigned most = hk_magazine_capacity(HK_MAGAZINE_KINDS - 1);
+    unsigned before = UINT32_MAX;
+    for (uint32_t bytes = 1; bytes <= HK_SMALL_MAX; bytes++) {
+        unsigned blocks = hk_policy_magazine_blocks(bytes);
+        CHECKF(blocks >= 2 && blocks <= most, " (%u bytes: %u)", bytes, blocks);
+        CHECKF(blocks <= before, " (%u bytes: %u after %u)", bytes, blocks, before);
+        /* What one magazine keeps from everyone else. */
+        CHECKF(blocks == 2 || blocks * bytes <= 16 * 1024, " (%u bytes: %u)", bytes, blocks);
+        before = blocks;
+        unsigned kind = hk_policy_magazine_kind(bytes);
+        CHECKF(kind < HK_MAGAZINE_KINDS, " (%u bytes: kind %u)", bytes, kind);
+        CHECKF(hk_magazine_capacity(kind) >= blocks, " (%u bytes: kind %u)", bytes, kind);
+        CHECKF(kind == 0 || hk_magazine_capacity(kind - 1) < blocks, " (%u bytes: kind %u)", bytes,
+               kind);
+    }
+    CHECK(hk_policy_magazine_blocks(8) == most);
+    CHECK(hk_policy_magazine_blocks(HK_SMALL_MAX) == 2);
+}
+
+static void check_heaps(void)
+{
+    unsigned before = 0;
+    for (unsigned cpus = 1; cpus <= 8192; cpus++) {
+        unsigned heaps = hk_policy_heaps_max(cpus);
+        CHECKF(heaps >= cpus && heaps >= before, " (%u processors: %u)", cpus, heaps);
+        before = heaps;
+    }
+}
+
+static void check_purges(void)
+{
+    CHECK(hk_policy_purge_units(0) == 0);
+    CHECK(hk_policy_purge_units(16) == 0); /* 1 MiB stays at hand */
+    CHECK(hk_policy_purge_units(17) > 0);
+    uint32_t before = 0;
+    for (uint32_t low = 0; low < 100000; low++) {
+        uint32_t units = hk_policy_purge_units(low);
+        CHECKF(units <= low, " (%u: %u)", low, units); /* never what was needed in the epoch */
+        CHECKF(low - units <= 16, " (%u: %u)", low, units);
+        CHECKF(units >= before, " (%u: %u)", low, units);
+        before = units;
+    }
+    CHECK(hk_policy_purge_units(UINT32_MAX) == UINT32_MAX - 16);
+}
+
+static void check_kept(void)
+{
+    CHECK(hk_policy_large_kept_bytes(0) == 64 * MIB);
+    CHECK(hk_policy_large_kept_bytes(SIZE_MAX) >= SIZE_MAX / 2);
+    size_t before = 0;
+    for (size_t used = 0; used <= 1024 * MIB; used += MIB / 2) {
+        size_t kept = hk_policy_large_kept_bytes(used);
+        CHECKF(kept >= before, " (%zu: %zu)", used, kept);
+        CHECKF(kept <= 64 * MIB || kept <= used, " (%zu: %zu)", used, kept);
+        before = kept;
+    }
+    CHECK(hk_policy_empty_superslabs(0) == 1);
+    CHECK(hk_policy_empty_superslabs(1) == 1);
+    uint32_t most = 0;
+    for (uint64_t superslabs = 0; superslabs < 100000; superslabs++) {
+        uint32_t empty = hk_policy_empty_superslabs(superslabs);
+        CHECKF(empty >= 1 && empty >= most, " (%llu: %u)", (unsigned long long)superslabs, empty);
+        CHECKF(empty == 1 || empty <= superslabs / 8, " (%llu: %u)", (unsigned long long)superslabs,
+               empty);
+        most = empty;
+    }
+}
+
+int main(void)
+{
+    check_magazines();
+    check_heaps();
+    check_purges();
+    check_kept();
+    return 0;
+}
