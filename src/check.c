@@ -6,7 +6,7 @@
  */
 #include <hakmem/hakmem.h>
 
-#include "cache.h"
+#include "path.h"
 #include "log.h"
 
 typedef struct walk {
@@ -143,11 +143,11 @@ static void check_owned_heap(hk_heap_t *heap, void *context)
 HAK_API size_t hak_check(void)
 {
     walk_t walk = {0};
-    if (hk_cache_enter()) {
+    if (hk_path_enter()) {
         hk_heaps_each_shared(check_heap, &walk);
         hk_heaps_each_owned(check_owned_heap, &walk);
         check_pool(&walk, &hk_shared_pool);
-        hk_cache_leave();
+        hk_path_leave();
     }
     return walk.violations;
 }

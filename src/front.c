@@ -8,7 +8,7 @@
 #include <hakmem/hakmem.h>
 #include <string.h>
 
-#include "cache.h"
+#include "path.h"
 #include "log.h"
 #include "os.h"
 #include "refuge.h"
@@ -28,7 +28,7 @@ static HK_NOINLINE void *allocate_span(size_t size, size_t alignment, bool zeroe
     if (size > PTRDIFF_MAX) {
         return fail(ENOMEM);
     }
-    void *block = hk_cache_allocate_span(size, alignment, &fresh);
+    void *block = hk_path_allocate_span(size, alignment, &fresh);
     if (block == NULL) {
         return fail(ENOMEM);
     }
@@ -38,7 +38,7 @@ static HK_NOINLINE void *allocate_span(size_t size, size_t alignment, bool zeroe
 /* Takes the size again, so that the fast path need not keep the class for it. */
 static HK_COLD void *malloc_slow(size_t size)
 {
-    void *block = hk_cache_malloc_slow(hk_class_of(size));
+    void *block = hk_path_malloc_slow(hk_class_of(size));
     return block != NULL ? block : fail(ENOMEM);
 }
 
@@ -47,7 +47,7 @@ static HK_NOINLINE void *malloc_beyond_table(size_t size)
     if (size > HK_SMALL_MAX) {
         return allocate_span(size, 1, false);
     }
-    void *block = hk_cache_malloc(hk_class_compute(size));
+    void *block = hk_path_malloc(hk_class_compute(size));
     return block != NULL ? block : fail(ENOMEM);
 }
 
@@ -57,7 +57,7 @@ HAK_API void *hak_malloc(size_t size)
         return malloc_beyond_table(size);
     }
     size_t class_index = hk_class_table[(size + 7) >> 3];
-    hk_cache_t *cache = hk_cache_tls;
+    hk_cache_t *cache = hk_thread_cache;
     void **top = cache->top[class_index];
     void *block = top[0];
     if (HK_UNLIKELY(block == top[-1])) { /* empty, or freed twice in a row: see magazine.h */
@@ -87,7 +87,7 @@ static void *allocate_aligned(size_t alignment, size_t size)
     if (class_index == HK_CLASS_COUNT) {
         return allocate_span(size, alignment, false);
     }
-    void *block = hk_cache_malloc(class_index);
+    void *block = hk_path_malloc(class_index);
     return block != NULL ? block : fail(ENOMEM);
 }
 
@@ -106,12 +106,12 @@ HAK_API void *hak_aligned_alloc(size_t alignment, size_t size)
 
 HAK_API void hak_free(void *block)
 {
-    hk_cache_free(block);
+    hk_path_free(block);
 }
 
 HAK_API size_t hak_usable_size(const void *block)
 {
-    return block == NULL ? 0 : hk_cache_usable_bytes(block, "invalid pointer: usable size");
+    return block == NULL ? 0 : hk_path_usable_bytes(block, "invalid pointer: usable size");
 }
 
 static size_t aligned_good_size(size_t alignment, size_t size)
@@ -124,7 +124,7 @@ static size_t aligned_good_size(size_t alignment, size_t size)
 /* A block may be larger than its last realloc needs, by less than twice. */
 static void check_size(const void *block, size_t alignment, size_t size)
 {
-    size_t usable = hk_cache_usable_bytes(block, "invalid free");
+    size_t usable = hk_path_usable_bytes(block, "invalid free");
     if (size > usable || aligned_good_size(alignment, size) < usable / 2) {
         hk_log_fatal("invalid free", block, "the size given is not the block's");
     }
@@ -134,7 +134,7 @@ HAK_API void hak_free_sized(void *block, size_t size)
 {
     if (block != NULL) {
         check_size(block, 1, size);
-        hk_cache_free(block);
+        hk_path_free(block);
     }
 }
 
@@ -142,7 +142,7 @@ HAK_API void hak_free_aligned_sized(void *block, size_t alignment, size_t size)
 {
     if (block != NULL) {
         check_size(block, hk_is_power_of_two(alignment) ? alignment : 1, size);
-        hk_cache_free(block);
+        hk_path_free(block);
     }
 }
 
@@ -172,7 +172,7 @@ static hk_heap_t *owned_heap_of(const void *block)
 
 static void *resize(hk_heap_t *heap, void *block, size_t size)
 {
-    size_t usable = hk_cache_usable_bytes(block, "invalid pointer: realloc");
+    size_t usable = hk_path_usable_bytes(block, "invalid pointer: realloc");
     if (size > PTRDIFF_MAX) {
         return fail(ENOMEM);
     }
@@ -180,7 +180,7 @@ static void *resize(hk_heap_t *heap, void *block, size_t size)
         return block;
     }
     if (usable > HK_SMALL_MAX) {
-        void *resized = hk_cache_resize(block, size);
+        void *resized = hk_path_resize(block, size);
         if (resized != NULL) {
             return resized;
         }
@@ -192,7 +192,7 @@ static void *resize(hk_heap_t *heap, void *block, size_t size)
         return size <= usable ? block : NULL;
     }
     memcpy(moved, block, size < usable ? size : usable);
-    hk_cache_free(block);
+    hk_path_free(block);
     return moved;
 }
 
@@ -202,7 +202,7 @@ HAK_API void *hak_realloc(void *block, size_t size)
         return hak_malloc(size);
     }
     if (size == 0) {
-        hk_cache_free(block);
+        hk_path_free(block);
         return NULL;
     }
     return resize(NULL, block, size);
@@ -219,7 +219,7 @@ HAK_API void *hak_reallocarray(void *block, size_t count, size_t size)
 
 HAK_API int hak_trim(size_t keep_bytes)
 {
-    return hk_cache_trim(keep_bytes) > 0;
+    return hk_path_trim(keep_bytes) > 0;
 }
 
 /* ---- First-class heaps ---- */
@@ -227,9 +227,9 @@ HAK_API int hak_trim(size_t keep_bytes)
 HAK_API hak_heap_t *hak_heap_create(void)
 {
     hk_heap_t *heap = NULL;
-    if (hk_cache_enter()) {
+    if (hk_path_enter()) {
         heap = hk_heaps_create();
-        hk_cache_leave();
+        hk_path_leave();
     }
     return heap != NULL ? heap : fail(ENOMEM);
 }
@@ -239,26 +239,26 @@ HAK_API void hak_heap_destroy(hak_heap_t *heap)
     if (heap == NULL) {
         return;
     }
-    while (!hk_cache_enter()) { /* destroying is no malloc: it may wait for a fork */
+    while (!hk_path_enter()) { /* destroying is no malloc: it may wait for a fork */
         hk_os_yield();
     }
     if (!hk_heaps_remove(heap)) {
         hk_log_fatal("invalid pointer: destroy", heap, "not a live heap");
     }
     hk_heap_delete(heap);
-    hk_cache_leave();
+    hk_path_leave();
 }
 
 static void *allocate_in(hk_heap_t *heap, size_t alignment, size_t size, bool zeroed)
 {
-    if (!hk_cache_enter()) { /* a fork is under way: the refuge serves all heaps */
+    if (!hk_path_enter()) { /* a fork is under way: the refuge serves all heaps */
         return hk_refuge_allocate(size, alignment);
     }
     unsigned class_index = hk_class_of_aligned(size, alignment);
     bool fresh = false;
     void *block = class_index < HK_CLASS_COUNT ? hk_heap_take_block(heap, class_index)
                                                : hk_span_allocate(heap, size, alignment, &fresh);
-    hk_cache_leave();
+    hk_path_leave();
     if (block == NULL) {
         return fail(ENOMEM);
     }
@@ -295,7 +295,7 @@ HAK_API void *hak_heap_realloc(hak_heap_t *heap, void *block, size_t size)
         return hak_heap_malloc(heap, size);
     }
     if (size == 0) {
-        hk_cache_free(block);
+        hk_path_free(block);
         return NULL;
     }
     return resize(heap, block, size);

@@ -454,6 +454,15 @@ void hk_heap_put_block(hk_heap_t *heap, hk_slab_t *slab, void *block)
     hk_lock_release(&heap->lock, HK_RANK_HEAP);
 }
 
+void hk_heap_put_any(void *block)
+{
+    hk_slab_t *slab = hk_slab_find(block);
+    if (slab == NULL || slab->class_index >= HK_CLASS_COUNT) {
+        hk_log_fatal("invalid free", block, "no block starts there");
+    }
+    hk_heap_put_block(slab->heap, slab, block);
+}
+
 void hk_heap_delete(hk_heap_t *heap)
 {
     while (heap->large != NULL) {

@@ -89,6 +89,9 @@ void hk_heap_hand_over(hk_heap_t *heap, hk_magazine_t *magazine);
 void *hk_heap_take_block(hk_heap_t *heap, unsigned class_index);
 void hk_heap_put_block(hk_heap_t *heap, hk_slab_t *slab, void *block);
 
+/* Puts a block back into whatever slab it lies in: when there is no memory for a magazine. */
+void hk_heap_put_any(void *block);
+
 /* Drains the inbox and dissolves the depots, about limit blocks of them.  Slabs that this empties go to the pool. */
 void hk_heap_reclaim(hk_heap_t *heap, size_t limit);
 

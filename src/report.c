@@ -5,7 +5,7 @@
 #include <hakmem/hakmem.h>
 #include <string.h>
 
-#include "cache.h"
+#include "path.h"
 #include "large.h"
 #include "log.h"
 #include "meta.h"
@@ -86,7 +86,7 @@ static void add_owned_heap(hk_heap_t *heap, void *context)
 static void collect(hak_stats_t *stats)
 {
     *stats = (hak_stats_t){.struct_bytes = sizeof *stats, .version = (uint32_t)hak_version()};
-    if (!hk_cache_enter()) {
+    if (!hk_path_enter()) {
         return; /* a fork is under way: a report is no malloc and may be empty */
     }
     hk_heaps_each_shared(add_heap, stats);
@@ -96,7 +96,7 @@ static void collect(hak_stats_t *stats)
     stats->large_cached_bytes = hk_large_kept_bytes();
     stats->metadata_bytes = hk_meta_bytes();
     stats->heaps = hk_heaps_count();
-    hk_cache_leave();
+    hk_path_leave();
     uint64_t free_bytes = stats->depot_bytes + stats->slab_free_bytes;
     /* The parts were read one after the other: never report a negative rest. */
     stats->in_use_bytes -= free_bytes < stats->in_use_bytes ? free_bytes : stats->in_use_bytes;

@@ -9,7 +9,7 @@
 #include <pthread.h>
 #include <unistd.h>
 
-#include "cache.h"
+#include "path.h"
 #include "log.h"
 #include "options.h"
 
@@ -17,7 +17,7 @@
 __attribute__((constructor(101))) static void start(void)
 {
     hk_options_read(environ);
-    if (pthread_atfork(hk_cache_fork_prepare, hk_cache_fork_parent, hk_cache_fork_child) != 0) {
+    if (pthread_atfork(hk_thread_fork_prepare, hk_thread_fork_parent, hk_thread_fork_child) != 0) {
         hk_log_warning("no memory for the fork handlers:", "forking with threads is not safe");
     }
 }
@@ -65,6 +65,6 @@ __attribute__((destructor(101))) static void finish(void)
     if (hk_options.stats != 0) {
         print_report();
     }
-    hk_cache_finish();
+    hk_path_finish();
     errno = saved;
 }

@@ -33,6 +33,7 @@ static hk_heap_t *new_heap(void)
 static size_t check_heap(hk_heap_t *heap, unsigned class_index)
 {
     size_t wanted = 0;
+    size_t depot_bytes = 0;
     unsigned empty_units = 0;
     CHECK(!hk_lock_is_held(&heap->lock));
     for (unsigned c = 0; c < HK_CLASS_COUNT; c++) {
@@ -60,11 +61,14 @@ static size_t check_heap(hk_heap_t *heap, unsigned class_index)
         uint32_t count = 0;
         for (const hk_magazine_t *m = class->depot.stack; m != NULL; m = m->next) {
             blocks += m->count;
+            depot_bytes += (size_t)m->count * bytes_of(c);
             count++;
         }
         CHECK(count == class->depot.count && class->depot.low_water <= count);
         wanted = c == class_index ? blocks : wanted;
     }
+    CHECK(depot_bytes == heap->depot_bytes);
+    CHECK(heap->units == heap->pool->used_units);
     CHECK(empty_units == heap->empty_units && empty_units <= HK_EMPTY_UNITS_MAX);
     return wanted;
 }
@@ -145,6 +149,37 @@ static void test_unload(void)
     for (size_t i = 0; i < 4; i++)
         hk_heap_dissolve(heap, full[i]);
     (void)check_heap(heap, MEDIUM);
+    hk_heap_delete(heap);
+}
+
+/* Depots hold so much and no more: what comes then is dissolved on the spot. */
+static void test_depot_limit(void)
+{
+    enum { COUNT = 300, LARGEST = HK_CLASS_COUNT - 1 };
+    hk_heap_t *heap = new_heap();
+    static hk_magazine_t *full[COUNT];
+    for (size_t i = 0; i < COUNT; i++)
+        full[i] = load(heap, LARGEST, NULL);
+    bool dissolved = false;
+    for (size_t i = 0; i < COUNT; i++) {
+        size_t limit = hk_policy_depot_bytes(heap->units * HK_UNIT_BYTES);
+        bool room = heap->depot_bytes < limit;
+        uint32_t count = heap->classes[LARGEST].depot.count;
+        hk_magazine_t *empty = hk_heap_unload(heap, LARGEST, full[i], KIND);
+        CHECK(empty->count == 0);
+        CHECK((empty != full[i]) == room);
+        CHECK(heap->classes[LARGEST].depot.count == count + room);
+        CHECK(heap->depot_bytes < limit + full[i]->capacity * (size_t)HK_SMALL_MAX);
+        dissolved = dissolved || !room;
+        (void)check_heap(heap, LARGEST);
+        hk_heap_dissolve(heap, empty);
+    }
+    CHECK(dissolved);
+    hk_heap_reclaim(heap, 0); /* no block of the depots may be touched */
+    CHECK(heap->depot_bytes > 0);
+    hk_heap_reclaim(heap, SIZE_MAX);
+    CHECK(heap->depot_bytes == 0 && heap->units == 0 && heap->pool->used_units == 0);
+    (void)check_heap(heap, LARGEST);
     hk_heap_delete(heap);
 }
 
@@ -269,12 +304,12 @@ static void test_hand_over(void)
     hk_heap_hand_over(heap, later);
     CHECK(heap->inbox == later);
     hk_lock_release(&heap->lock, HK_RANK_HEAP);
-    hk_heap_reclaim(heap);
+    hk_heap_reclaim(heap, SIZE_MAX);
     CHECK(heap->inbox == NULL && heap->classes[MEDIUM].depot.count == 0);
     hk_heap_dissolve(heap, one);
     hk_heap_dissolve(heap, two);
     hk_heap_dissolve(heap, other);
-    hk_heap_reclaim(heap);
+    hk_heap_reclaim(heap, SIZE_MAX);
     CHECK(heap->pool->used_units == 0 && heap->empty_units == 0);
     (void)check_heap(heap, MEDIUM);
     hk_heap_delete(heap);
@@ -326,7 +361,7 @@ static void test_hand_over_threads(void)
     }
     for (size_t i = 0; i < THREADS; i++)
         test_join(threads[i]);
-    hk_heap_reclaim(target);
+    hk_heap_reclaim(target, SIZE_MAX);
     CHECK(target->inbox == NULL && target->inbox_magazines == THREADS * MAGAZINES);
     CHECK(target->pool->used_units == 0);
     (void)check_heap(target, MEDIUM);
@@ -439,11 +474,11 @@ static void test_reclaim(void)
     for (unsigned c = 0; c < HK_CLASS_COUNT; c += 3)
         stock(heap, c, 1 + c % 5);
     hk_magazine_t *live = load(heap, TINY, NULL);
-    hk_heap_reclaim(heap);
+    hk_heap_reclaim(heap, SIZE_MAX);
     CHECK(heap->pool->used_units == 1 && heap->empty_units == 0); /* the live one's slab */
     CHECK(check_heap(heap, TINY) == hk_class_info[TINY].block_count - (size_t)live->count);
     hk_heap_dissolve(heap, live);
-    hk_heap_reclaim(heap);
+    hk_heap_reclaim(heap, SIZE_MAX);
     CHECK(heap->pool->used_units == 0);
     for (size_t i = 0; i < HK_NEAR_ENTRIES; i++)
         CHECK(hk_near[i] == 0);
@@ -504,7 +539,7 @@ static void test_delete(void)
         hk_heap_t *heap = new_heap();
         for (unsigned c = 0; c < HK_CLASS_COUNT; c++) {
             CHECK(hk_heap_take_block(heap, c) != NULL);
-            (void)hk_heap_unload(heap, c, load(heap, c, NULL), 2);
+            hk_heap_dissolve(heap, load(heap, c, NULL));
         }
         for (int i = 0; i < 5; i++) {
             hk_large_t *l = hk_large_allocate(3 * MIB, 1);
@@ -529,9 +564,13 @@ static void test_reset(void)
     hk_magazine_t *m = load(heap, TINY, NULL);
     m->class_index = TINY;
     hk_heap_hand_over(heap, m);
-    hk_lock_acquire(&heap->lock, HK_RANK_HEAP);
+    heap->lock.state = 1; /* held by a thread that did not come along */
     hk_heap_reset(heap);
-    CHECK(!hk_lock_is_held(&heap->lock) && heap->inbox == NULL && heap->inbox_count == 0);
+    CHECK(!hk_lock_is_held(&heap->lock));
+    CHECK(heap->inbox == m); /* the inbox is whole, and what lies in it comes along */
+    hk_heap_reclaim(heap, SIZE_MAX);
+    CHECK(heap->inbox == NULL && heap->pool->used_units == 0);
+    hk_heap_delete(heap);
 }
 
 /* ---- Bad frees, each in a child ---- */
@@ -567,7 +606,7 @@ static void dissolve_gone(void)
     same->slot[0] = m->slot[0];
     same->count = 1;
     hk_heap_dissolve(heap, m);
-    hk_heap_reclaim(heap);
+    hk_heap_reclaim(heap, SIZE_MAX);
     hk_heap_dissolve(heap, same);
 }
 
@@ -602,6 +641,7 @@ int main(void)
     check_rejected(dissolve_gone, "double free");
     test_load();
     test_unload();
+    test_depot_limit();
     test_dissolve();
     test_single_blocks();
     test_hand_over();

@@ -72,6 +72,14 @@ static void check_kept(void)
         CHECKF(kept <= 64 * MIB || kept <= used, " (%zu: %zu)", used, kept);
         before = kept;
     }
+    CHECK(hk_policy_depot_bytes(0) == 8 * MIB);
+    before = 0;
+    for (size_t slabs = 0; slabs <= 4096 * MIB; slabs += MIB) {
+        size_t depots = hk_policy_depot_bytes(slabs);
+        CHECKF(depots >= before, " (%zu: %zu)", slabs, depots);
+        CHECKF(depots == 8 * MIB || depots <= slabs / 16, " (%zu: %zu)", slabs, depots);
+        before = depots;
+    }
     CHECK(hk_policy_empty_superslabs(0) == 1);
     CHECK(hk_policy_empty_superslabs(1) == 1);
     uint32_t most = 0;

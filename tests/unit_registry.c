@@ -96,7 +96,7 @@ static void check_map(void)
 
     /* Not addresses of programs. */
     uint64_t maps = fake_os.maps;
-    static const uintptr_t strange[] = {(uintptr_t)1 << 47, (uintptr_t)1 << 48, (uintptr_t)1 << 63,
+    static const uintptr_t strange[] = {(uintptr_t)1 << 48, (uintptr_t)1 << 63,
                                         UINTPTR_MAX << HK_SUPERSLAB_SHIFT};
     for (size_t i = 0; i < TEST_COUNT(strange); i++) {
         CHECK(!hk_registry_insert((void *)strange[i], &region));

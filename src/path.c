@@ -1,0 +1,306 @@
+/*
+ * path: the slow paths.  See path.h.
+ */
+#include "path.h"
+
+#include "log.h"
+#include "os.h"
+#include "refuge.h"
+#include "span.h"
+
+enum {
+    FINISH_BLOCKS = 32768, /* of each heap, looked through at the end: half a millisecond */
+};
+
+/* ---- malloc ---- */
+
+static void reclaim_visit(hk_heap_t *heap, void *context)
+{
+    const size_t *limit = context;
+    hk_heap_reclaim(heap, *limit);
+}
+
+static size_t reclaim_all(hk_cache_t *cache, size_t keep_bytes)
+{
+    if (cache != NULL) {
+        hk_cache_flush(cache);
+    }
+    size_t limit = SIZE_MAX;
+    hk_heaps_each_shared(reclaim_visit, &limit);
+    size_t bytes = hk_large_decay(UINT64_MAX);
+    return bytes + hk_pool_purge(&hk_shared_pool, (uint32_t)(keep_bytes >> HK_UNIT_SHIFT),
+                                 (uint32_t)(keep_bytes >> HK_SUPERSLAB_SHIFT));
+}
+
+/* Before a mapping larger than all empty slabs together, those go: the process grows by that much less. */
+static void make_way(size_t size)
+{
+    if (size > HK_SUPERSLAB_BYTES && size >= hk_pool_warm_bytes(&hk_shared_pool)) {
+        (void)hk_pool_purge(&hk_shared_pool, 0, 0);
+    }
+}
+
+static void *allocate_without_cache(unsigned class_index)
+{
+    hk_heap_t *heap = hk_heaps_any();
+    return heap == NULL ? NULL : hk_heap_take_block(heap, class_index);
+}
+
+static void *allocate_small(hk_cache_t *cache, unsigned class_index)
+{
+    if (cache == NULL) {
+        return allocate_without_cache(class_index);
+    }
+    if (!hk_cache_reload(cache, class_index)) {
+        (void)reclaim_all(cache, 0);
+        if (!hk_cache_reload(cache, class_index)) {
+            return NULL;
+        }
+    }
+    void *block = hk_cache_pop(cache, class_index);
+    hk_cache_help(cache);
+    return block;
+}
+
+/* Frees the blocks that were noted while a fork was under way. */
+static void replay(void *block)
+{
+    hk_path_free(block);
+}
+
+void *hk_path_malloc_slow(unsigned class_index)
+{
+    void *newest = *hk_thread_cache->top[class_index];
+    if (newest != NULL) {
+        hk_log_fatal("double free", newest, "the block was freed twice in a row");
+    }
+    hk_cache_t *cache = hk_thread_attach();
+    if (!hk_thread_enter(cache)) {
+        return hk_refuge_allocate(hk_class_info[class_index].block_bytes, 16);
+    }
+    void *block = allocate_small(cache, class_index);
+    hk_thread_leave(cache);
+    if (hk_refuge_has_deferred()) {
+        hk_refuge_replay(replay);
+    }
+    return block;
+}
+
+void *hk_path_allocate_span(size_t size, size_t alignment, bool *fresh)
+{
+    hk_cache_t *cache = hk_thread_attach();
+    if (!hk_thread_enter(cache)) {
+        *fresh = true;
+        return hk_refuge_allocate(size, alignment);
+    }
+    hk_heap_t *heap = cache != NULL ? cache->heap : hk_heaps_any();
+    void *block = NULL;
+    if (heap != NULL) {
+        make_way(size);
+        block = hk_span_allocate(heap, size, alignment, fresh);
+        if (block == NULL) {
+            (void)reclaim_all(cache, 0);
+            block = hk_span_allocate(heap, size, alignment, fresh);
+        }
+    }
+    if (cache != NULL) {
+        hk_cache_help(cache);
+    }
+    hk_thread_leave(cache);
+    return block;
+}
+
+/* ---- free ---- */
+
+static void free_own(hk_cache_t *cache, unsigned class_index, void *block)
+{
+    if (*cache->top[class_index] == block) {
+        hk_log_fatal("double free", block, "the block is free already");
+    }
+    if (cache->top[class_index] == cache->limit[class_index]) {
+        if (!hk_cache_make_room(cache, class_index)) {
+            hk_heap_put_any(block);
+            return;
+        }
+        hk_cache_help(cache);
+    }
+    hk_cache_push(cache, class_index, block);
+}
+
+static void free_in_slab(hk_cache_t *cache, hk_slab_t *slab, void *block)
+{
+    if (slab->class_index == HK_CLASS_SPAN) {
+        if (block != hk_slab_base(slab)) {
+            hk_log_fatal("invalid free", block, "an interior pointer: no block starts there");
+        }
+        hk_span_free_units(slab);
+        if (cache != NULL) {
+            hk_cache_help(cache);
+        }
+    } else if (cache == NULL || slab->heap->owner == HK_OWNER_NONE) {
+        hk_heap_put_block(slab->heap, slab, block);
+    } else if (slab->heap == cache->heap) {
+        free_own(cache, slab->class_index, block);
+    } else {
+        hk_cache_push_outgoing(cache, slab->heap->owner, slab->class_index, block);
+    }
+}
+
+static HK_COLD _Noreturn void reject_foreign(const char *what, const void *block)
+{
+    hk_log_fatal(what, block, "not a block of this allocator, or already given back");
+}
+
+/* Frees by the map; the block is in no magazine yet. */
+static void free_by_map(hk_cache_t *cache, void *block)
+{
+    hk_region_t *region = hk_registry_find(block);
+    switch (region == NULL ? 0 : (int)region->kind) {
+    case HK_REGION_SUPERSLAB: {
+        hk_slab_t *slab = hk_superslab_slab_at((hk_superslab_t *)region, block);
+        if (slab->units == 0) {
+            hk_log_fatal("invalid free", block,
+                         "its slab is empty: a double free, or no block at all");
+        }
+        free_in_slab(cache, slab, block);
+        return;
+    }
+    case HK_REGION_LARGE: {
+        hk_large_t *large = (hk_large_t *)region;
+        if (large->address != block) {
+            hk_log_fatal("invalid free", block, "an interior pointer: no block starts there");
+        }
+        hk_span_free_large(large);
+        if (cache != NULL) {
+            hk_cache_help(cache);
+        }
+        return;
+    }
+    case HK_REGION_REFUGE: hk_refuge_free((hk_refuge_t *)region, block); return;
+    default: reject_foreign("invalid free", block);
+    }
+}
+
+void hk_path_free_slow(void *block)
+{
+    if (block == NULL) {
+        return;
+    }
+    hk_cache_t *cache = hk_thread_attach();
+    if (!hk_thread_enter(cache)) {
+        hk_refuge_defer(block);
+        return;
+    }
+    /* A block of a thread's heap says in the near table whose it is; the map need not be asked. */
+    uint64_t folded = hk_registry_near((uintptr_t)block) ^ (uintptr_t)block;
+    unsigned class_index = (unsigned)(folded >> HK_UNIT_SHIFT) & 0xff;
+    uint64_t address_bits = folded >> (HK_UNIT_SHIFT + 8) & 0xffffff;
+    uint16_t owner = (uint16_t)(folded >> HK_OWNER_SHIFT);
+    if (cache != NULL && address_bits == 0 && class_index < HK_CLASS_COUNT && owner != 0 &&
+        (uintptr_t)block >> HK_OWNER_SHIFT == 0) {
+        if (owner == cache->heap->owner) {
+            free_own(cache, class_index, block);
+        } else {
+            hk_cache_push_outgoing(cache, owner, class_index, block);
+        }
+    } else {
+        free_by_map(cache, block);
+    }
+    hk_thread_leave(cache);
+}
+
+/* ---- Blocks in place ---- */
+
+static size_t slab_usable_bytes(const hk_slab_t *slab, const void *block, const char *what)
+{
+    if (slab->units == 0) {
+        reject_foreign(what, block);
+    }
+    bool interior;
+    size_t bytes;
+    if (slab->class_index == HK_CLASS_SPAN) {
+        interior = block != hk_slab_base(slab);
+        bytes = hk_load_relaxed(&slab->span_bytes); /* relaxed: the caller holds the block */
+    } else {
+        size_t offset = (size_t)((const char *)block - hk_slab_base(slab));
+        bytes = hk_class_info[slab->class_index].block_bytes;
+        interior = hk_class_block_index(slab->class_index, (uint32_t)offset) * bytes != offset;
+    }
+    if (interior) {
+        hk_log_fatal(what, block, "an interior pointer: no block starts there");
+    }
+    return bytes;
+}
+
+size_t hk_path_usable_bytes(const void *block, const char *what)
+{
+    hk_region_t *region = hk_registry_find(block);
+    switch (region == NULL ? 0 : (int)region->kind) {
+    case HK_REGION_SUPERSLAB:
+        return slab_usable_bytes(hk_superslab_slab_at((hk_superslab_t *)region, block), block,
+                                 what);
+    case HK_REGION_LARGE:
+        if (((hk_large_t *)region)->address == block) {
+            return ((hk_large_t *)region)->bytes;
+        }
+        hk_log_fatal(what, block, "an interior pointer: no block starts there");
+    case HK_REGION_REFUGE: return hk_refuge_usable_bytes((hk_refuge_t *)region, block);
+    default: reject_foreign(what, block);
+    }
+}
+
+void *hk_path_resize(void *block, size_t size)
+{
+    hk_region_t *region = hk_registry_find(block);
+    hk_cache_t *cache = hk_thread_attach();
+    void *resized = NULL;
+    if (!hk_thread_enter(cache)) {
+        return NULL;
+    }
+    if (region->kind == HK_REGION_LARGE) {
+        size_t bytes = ((hk_large_t *)region)->bytes;
+        make_way(size > bytes ? size - bytes : 0);
+        resized = hk_span_resize_large((hk_large_t *)region, size);
+    } else if (region->kind == HK_REGION_SUPERSLAB) {
+        hk_slab_t *slab = hk_superslab_slab_at((hk_superslab_t *)region, block);
+        if (slab->class_index == HK_CLASS_SPAN && hk_span_resize_units(slab, size)) {
+            resized = block;
+        }
+    }
+    hk_thread_leave(cache);
+    return resized;
+}
+
+/* ---- The whole ---- */
+
+size_t hk_path_trim(size_t keep_bytes)
+{
+    hk_cache_t *cache = hk_thread_attach();
+    size_t bytes = 0;
+    if (hk_thread_enter(cache)) {
+        bytes = reclaim_all(cache, keep_bytes);
+        hk_thread_leave(cache);
+    }
+    return bytes;
+}
+
+void hk_path_finish(void)
+{
+    hk_cache_t *cache = hk_thread_cache;
+    if (cache != &hk_cache_empty && hk_gate_enter(&cache->busy)) {
+        size_t limit = FINISH_BLOCKS;
+        hk_cache_flush(cache);
+        hk_heaps_each_shared(reclaim_visit, &limit);
+        hk_gate_leave(&cache->busy);
+    }
+}
+
+bool hk_path_enter(void)
+{
+    return hk_thread_enter(hk_thread_attach());
+}
+
+void hk_path_leave(void)
+{
+    hk_thread_leave(hk_thread_cache != &hk_cache_empty ? hk_thread_cache : NULL);
+}

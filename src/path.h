@@ -1,0 +1,75 @@
+/*
+ * path: the ways in and out: the two fast paths, and the slow paths behind them.
+ *
+ * A fast path touches the thread's own cache and the near table, nothing else.  A slow path passes the gate; when a fork has closed
+ * it, the refuge serves instead.
+ */
+#ifndef HK_PATH_H
+#define HK_PATH_H
+
+#include "thread.h"
+
+/* A block of the class; NULL without memory.  The loaded magazine is empty, or its two newest blocks are the same. */
+HK_COLD void *hk_path_malloc_slow(unsigned class_index);
+
+/* Frees a block that the fast path could not: no block, not mine, or no room. */
+HK_NOINLINE void hk_path_free_slow(void *block);
+
+/* A span, by hk_span_allocate. */
+void *hk_path_allocate_span(size_t size, size_t alignment, bool *fresh);
+
+/* Resizes a span or direct mapping in place or by moving its pages; NULL: it stays as it was, and the caller copies. */
+void *hk_path_resize(void *block, size_t size);
+
+/* The usable bytes of a block; the process ends if there is no such block.  what names the caller's operation. */
+size_t hk_path_usable_bytes(const void *block, const char *what);
+
+/* Frees what can be freed now, of all threads' heaps and of this thread's cache, and gives it back but for keep_bytes.  Returns the bytes
+ * given back. */
+size_t hk_path_trim(size_t keep_bytes);
+
+/* The end of the process: puts this thread's cached blocks and what lies in depots, as far as that is quick, back into slabs, which
+ * finds the bad frees among them. */
+void hk_path_finish(void);
+
+/* Enters and leaves the gate with this thread's busy word: for whoever walks the heaps. */
+bool hk_path_enter(void);
+void hk_path_leave(void);
+
+/* The fast path of malloc. */
+HK_INLINE void *hk_path_malloc(unsigned class_index)
+{
+    hk_cache_t *cache = hk_thread_cache;
+    void **top = cache->top[class_index];
+    void *block = top[0];
+    if (HK_UNLIKELY(block == top[-1])) { /* empty, or freed twice in a row: see magazine.h */
+        return hk_path_malloc_slow(class_index);
+    }
+    cache->top[class_index] = top - 1;
+    return block;
+}
+
+/* The fast path of free. */
+HK_INLINE void hk_path_free(void *block)
+{
+    hk_cache_t *cache = hk_thread_cache;
+    uintptr_t address = (uintptr_t)block;
+    uint64_t class_index = hk_registry_near(address) ^ address;
+    HK_OPAQUE(class_index); /* else the tag is loaded first, into a register of its own */
+    class_index = (class_index ^ cache->tag) >> HK_UNIT_SHIFT;
+    HK_OPAQUE(class_index); /* else it is compared before the shift, in a second register */
+    if (HK_UNLIKELY(class_index >= HK_CLASS_COUNT)) {
+        hk_path_free_slow(block);
+        return;
+    }
+    void **top = cache->top[class_index];
+    if (HK_UNLIKELY(top == cache->limit[class_index])) {
+        hk_path_free_slow(block);
+        return;
+    }
+    top[1] = block;
+    HK_OPAQUE(class_index); /* else its address is worked out once, by an instruction of its own */
+    cache->top[class_index]++;
+}
+
+#endif

@@ -1,0 +1,186 @@
+/*
+ * thread: see thread.h.
+ */
+#include "thread.h"
+
+#include <pthread.h>
+
+#include "large.h"
+#include "log.h"
+#include "meta.h"
+#include "os.h"
+#include "refuge.h"
+
+HK_TLS hk_cache_t *hk_thread_cache = &hk_cache_empty;
+
+static HK_TLS bool thread_ended; /* owner: the cache is gone for good */
+static HK_TLS bool attaching;    /* owner: inside attach */
+static hk_cache_t *caches;       /* lock(caches) */
+static pthread_key_t end_key;    /* const once end_key_made */
+static _Atomic uint32_t end_key_made;
+
+/* ---- Threads come and go ---- */
+
+static void unlink_cache_locked(hk_cache_t *cache)
+{
+    *(cache->prev != NULL ? &cache->prev->next : &caches) = cache->next;
+    if (cache->next != NULL) {
+        cache->next->prev = cache->prev;
+    }
+}
+
+/* pthread's destructor for end_key.  Later calls of this thread, from other destructors, go past all caches. */
+static void end_thread(void *argument)
+{
+    hk_cache_t *cache = argument;
+    thread_ended = true;
+    while (!hk_gate_enter(
+        &cache->busy)) { /* a thread's end may wait for a fork: it holds no lock here */
+        hk_os_yield();
+    }
+    hk_cache_flush(cache);
+    /* The busy word goes with the cache: from before it leaves the list, this thread counts as a stranger. */
+    hk_add_seq_cst(&hk_gate_strangers.depth, 1);
+    hk_lock_acquire(&hk_heaps_lock, HK_RANK_CACHES);
+    hk_heaps_detach_locked(cache->heap);
+    unlink_cache_locked(cache);
+    hk_lock_release(&hk_heaps_lock, HK_RANK_CACHES);
+    hk_thread_cache = &hk_cache_empty;
+    hk_gate_leave(&cache->busy);
+    hk_meta_free(HK_META_CACHE, cache);
+    hk_pool_maintain(&hk_shared_pool, hk_os_clock_ms());
+    hk_gate_leave_stranger();
+}
+
+/* Sees to it that end_thread runs.  The first thread needs no end, and its first malloc calls nothing of pthread. */
+static void register_end(hk_cache_t *cache)
+{
+    if (hk_os_is_main_thread()) {
+        return;
+    }
+    if (hk_load_acquire(&end_key_made) == 0) {
+        hk_lock_acquire(&hk_heaps_lock, HK_RANK_CACHES);
+        if (hk_load_relaxed(&end_key_made) == 0 && pthread_key_create(&end_key, end_thread) == 0) {
+            hk_store_release(&end_key_made, 1);
+        }
+        hk_lock_release(&hk_heaps_lock, HK_RANK_CACHES);
+    }
+    if (hk_load_relaxed(&end_key_made) != 0) {
+        (void)pthread_setspecific(end_key, cache); /* may allocate: the cache is in force already */
+    }
+}
+
+static hk_cache_t *make_cache(void)
+{
+    hk_cache_t *cache = hk_meta_allocate(HK_META_CACHE, sizeof *cache);
+    if (cache == NULL) {
+        return NULL;
+    }
+    *cache = hk_cache_empty;
+    hk_lock_acquire(&hk_heaps_lock, HK_RANK_CACHES);
+    cache->heap = hk_heaps_attach_locked();
+    if (cache->heap != NULL) {
+        cache->tag = (uint64_t)cache->heap->owner << HK_OWNER_SHIFT;
+        cache->next = caches;
+        if (caches != NULL) {
+            caches->prev = cache;
+        }
+        caches = cache;
+    }
+    hk_lock_release(&hk_heaps_lock, HK_RANK_CACHES);
+    if (cache->heap == NULL) {
+        hk_meta_free(HK_META_CACHE, cache);
+        return NULL;
+    }
+    return cache;
+}
+
+/* This thread's cache, made if there is none; NULL if there can be none now. */
+hk_cache_t *hk_thread_attach(void)
+{
+    hk_cache_t *cache = hk_thread_cache;
+    if (HK_LIKELY(cache != &hk_cache_empty)) {
+        return cache;
+    }
+    if (thread_ended || attaching || !hk_gate_enter_stranger()) {
+        return NULL;
+    }
+    attaching = true; /* a signal handler that allocates in here gets along without a cache */
+    cache = make_cache();
+    if (cache != NULL) {
+        hk_thread_cache = cache;
+    }
+    attaching = false;
+    if (cache != NULL) {
+        register_end(cache);
+    }
+    hk_gate_leave_stranger();
+    return cache;
+}
+
+/* Enters the gate, with or without a cache. */
+bool hk_thread_enter(hk_cache_t *cache)
+{
+    return cache != NULL ? hk_gate_enter(&cache->busy) : hk_gate_enter_stranger();
+}
+
+void hk_thread_leave(hk_cache_t *cache)
+{
+    if (cache != NULL) {
+        hk_gate_leave(&cache->busy);
+    } else {
+        hk_gate_leave_stranger();
+    }
+}
+
+/* ---- fork ---- */
+
+static bool others_are_busy(void)
+{
+    bool busy = false;
+    hk_lock_acquire(&hk_heaps_lock, HK_RANK_CACHES);
+    for (const hk_cache_t *cache = caches; cache != NULL && !busy; cache = cache->next) {
+        busy = cache != hk_thread_cache && hk_load_seq_cst(&cache->busy.depth) != 0;
+    }
+    hk_lock_release(&hk_heaps_lock, HK_RANK_CACHES);
+    /* Behind the list: a thread that ends becomes a stranger before it leaves the list. */
+    return busy || hk_load_seq_cst(&hk_gate_strangers.depth) != 0;
+}
+
+void hk_thread_fork_prepare(void)
+{
+    /* In a signal handler that came inside a slow path of this very thread: it may hold a lock that others wait for, so the wait must
+     * end.  Such a child may exec; it shares the fate of every multi-threaded program that does more there. */
+    const hk_cache_t *mine = hk_thread_cache;
+    bool inside = hk_load_relaxed(&mine->busy.depth) != 0; /* relaxed: this thread's own */
+    hk_gate_close();
+    if (inside) {
+        return;
+    }
+    while (others_are_busy()) {
+        hk_os_yield();
+    }
+}
+
+void hk_thread_fork_parent(void)
+{
+    hk_gate_open();
+    if (hk_load_seq_cst(&hk_gate_closed) == 0) {
+        hk_refuge_close();
+    }
+}
+
+void hk_thread_fork_child(void)
+{
+    hk_cache_t *mine = hk_thread_cache != &hk_cache_empty ? hk_thread_cache : NULL;
+    hk_gate_reset();
+    hk_meta_reset_lock();
+    hk_large_reset_lock();
+    hk_heaps_reset(mine != NULL ? mine->heap : NULL);
+    hk_refuge_reset();
+    /* The other threads' caches, and what lay in them, stay behind: their last writes may be missing in the copy. */
+    caches = mine;
+    if (mine != NULL) {
+        mine->next = mine->prev = NULL;
+    }
+}

@@ -1,0 +1,27 @@
+/*
+ * thread: which cache the calling thread has, and what its end and a fork mean for it.
+ *
+ * lock(caches) guards the list of all caches.  A thread's cache is made by its first slow path and goes with pthread's destructors;
+ * after that the thread gets along without one.
+ */
+#ifndef HK_THREAD_H
+#define HK_THREAD_H
+
+#include "cache.h"
+
+/* The calling thread's cache; the empty one before its first slow path and after its end. */
+extern HK_TLS hk_cache_t *hk_thread_cache;
+
+/* This thread's cache, made if there is none; NULL if there can be none now. */
+hk_cache_t *hk_thread_attach(void);
+
+/* Enters and leaves the gate, with or without (NULL) a cache. */
+bool hk_thread_enter(hk_cache_t *cache);
+void hk_thread_leave(hk_cache_t *cache);
+
+/* fork: closes the gate and waits for the other threads; then in the parent; then in the child. */
+void hk_thread_fork_prepare(void);
+void hk_thread_fork_parent(void);
+void hk_thread_fork_child(void);
+
+#endif
