@@ -422,7 +422,7 @@ static void test_decay(void)
     fake_os_advance(HK_DECAY_MS);
     hk_heap_decay(heap, fake_os.clock_ms);
     CHECK(depot->count == 100);
-    for (unsigned expected = 68; expected >= 4; expected -= 32) {
+    for (unsigned expected = 68; expected != 4 - 32u; expected -= 32) {
         fake_os_advance(HK_DECAY_MS);
         hk_heap_decay(heap, fake_os.clock_ms);
         CHECK(depot->count == expected);
