@@ -252,7 +252,8 @@ HAK_API void hak_heap_destroy(hak_heap_t *heap)
 static void *allocate_in(hk_heap_t *heap, size_t alignment, size_t size, bool zeroed)
 {
     if (!hk_path_enter()) { /* a fork is under way: the refuge serves all heaps */
-        return hk_refuge_allocate(size, alignment);
+        void *refuge = hk_refuge_allocate(size, alignment);
+        return refuge != NULL ? refuge : fail(ENOMEM);
     }
     unsigned class_index = hk_class_of_aligned(size, alignment);
     bool fresh = false;

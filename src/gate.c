@@ -9,6 +9,9 @@ hk_busy_t hk_gate_strangers;
 /* owner: this thread is between the prepare and the parent or child handler of fork. */
 static HK_TLS bool forking;
 
+/* owner: how often this thread is inside as a stranger. */
+static HK_TLS uint32_t stranger_depth;
+
 /* The only thread that forks may pass its own gate; of two that fork at once neither may. */
 static bool is_open(void)
 {
@@ -33,10 +36,21 @@ void hk_gate_leave(hk_busy_t *busy)
     hk_store_release(&busy->depth, depth - 1); /* release: what was done is seen by who finds 0 */
 }
 
+void hk_gate_force_stranger(void)
+{
+    stranger_depth++;
+    hk_add_seq_cst(&hk_gate_strangers.depth, 1);
+}
+
+bool hk_gate_is_stranger(void)
+{
+    return stranger_depth > 0;
+}
+
 bool hk_gate_enter_stranger(void)
 {
-    hk_add_seq_cst(&hk_gate_strangers.depth, 1);
-    if (is_open()) {
+    hk_gate_force_stranger();
+    if (stranger_depth > 1 || is_open()) {
         return true;
     }
     hk_gate_leave_stranger();
@@ -46,6 +60,7 @@ bool hk_gate_enter_stranger(void)
 void hk_gate_leave_stranger(void)
 {
     hk_sub_acq_rel(&hk_gate_strangers.depth, 1);
+    stranger_depth--;
 }
 
 void hk_gate_close(void)
@@ -64,5 +79,5 @@ void hk_gate_reset(void)
 {
     forking = false;
     hk_store_seq_cst(&hk_gate_closed, 0);
-    hk_store_seq_cst(&hk_gate_strangers.depth, 0);
+    hk_store_seq_cst(&hk_gate_strangers.depth, stranger_depth);
 }

@@ -32,7 +32,14 @@ void hk_gate_leave(hk_busy_t *busy);
 
 /* The same for a thread without a cache. */
 bool hk_gate_enter_stranger(void);
+
+/* For a thread that is inside already and becomes a stranger there. */
+void hk_gate_force_stranger(void);
+
 void hk_gate_leave_stranger(void);
+
+/* Whether the calling thread is inside as a stranger: a signal handler may have interrupted it there. */
+bool hk_gate_is_stranger(void);
 
 /* The forking thread, before it waits for the others, and after fork in the parent and in the child. */
 void hk_gate_close(void);

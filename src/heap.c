@@ -241,18 +241,21 @@ static void drain_inbox_locked(hk_heap_t *heap)
 
 /* ---- Epochs ---- */
 
-/* Dissolves up to limit magazines that the working set has not needed since the epoch began, and begins the next. */
+/* Dissolves up to limit magazines that the working set has not needed since the epoch began, and begins the next.  Starts with another
+ * class each time, so that the limit starves none. */
 static void end_epoch_locked(hk_heap_t *heap, unsigned limit)
 {
-    for (unsigned class_index = 0; class_index < HK_CLASS_COUNT; class_index++) {
+    for (unsigned step = 0; step < HK_CLASS_COUNT; step++) {
+        unsigned class_index = (heap->epoch_class + step) % HK_CLASS_COUNT;
         hk_depot_t *depot = &heap->classes[class_index].depot;
-        for (; depot->low_water > 0 && limit > 0; limit--) {
+        for (uint32_t surplus = depot->low_water; surplus > 0 && limit > 0; surplus--, limit--) {
             hk_magazine_t *magazine = pop_depot(heap, class_index);
             dissolve_locked(heap, magazine);
             keep_spare(heap, magazine);
         }
         depot->low_water = depot->count;
     }
+    heap->epoch_class = (uint16_t)((heap->epoch_class + 1) % HK_CLASS_COUNT);
 }
 
 static void release_empties_locked(hk_heap_t *heap)

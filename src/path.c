@@ -9,7 +9,8 @@
 #include "span.h"
 
 enum {
-    FINISH_BLOCKS = 32768, /* of each heap, looked through at the end: half a millisecond */
+    OWNED_PER_MAINTAIN = 64, /* frees in first-class heaps between two looks at the pool */
+    FINISH_BLOCKS = 32768,   /* of each heap, looked through at the end: half a millisecond */
 };
 
 /* ---- malloc ---- */
@@ -76,13 +77,15 @@ void *hk_path_malloc_slow(unsigned class_index)
     }
     hk_cache_t *cache = hk_thread_attach();
     if (!hk_thread_enter(cache)) {
-        return hk_refuge_allocate(hk_class_info[class_index].block_bytes, 16);
+        /* The class may have been chosen for an alignment: any that its blocks have. */
+        size_t bytes = hk_class_info[class_index].block_bytes;
+        return hk_refuge_allocate(bytes, bytes & -bytes);
     }
     void *block = allocate_small(cache, class_index);
-    hk_thread_leave(cache);
     if (hk_refuge_has_deferred()) {
-        hk_refuge_replay(replay);
+        hk_refuge_replay(replay); /* inside the gate, so that none is noted again */
     }
+    hk_thread_leave(cache);
     return block;
 }
 
@@ -138,7 +141,11 @@ static void free_in_slab(hk_cache_t *cache, hk_slab_t *slab, void *block)
             hk_cache_help(cache);
         }
     } else if (cache == NULL || slab->heap->owner == HK_OWNER_NONE) {
+        hk_pool_t *pool = slab->heap->pool;
         hk_heap_put_block(slab->heap, slab, block);
+        if (cache != NULL && ++cache->operations % OWNED_PER_MAINTAIN == 0) {
+            hk_pool_maintain(pool, hk_os_clock_ms());
+        }
     } else if (slab->heap == cache->heap) {
         free_own(cache, slab->class_index, block);
     } else {
@@ -224,7 +231,8 @@ static size_t slab_usable_bytes(const hk_slab_t *slab, const void *block, const 
     } else {
         size_t offset = (size_t)((const char *)block - hk_slab_base(slab));
         bytes = hk_class_info[slab->class_index].block_bytes;
-        interior = hk_class_block_index(slab->class_index, (uint32_t)offset) * bytes != offset;
+        size_t index = hk_class_block_index(slab->class_index, (uint32_t)offset);
+        interior = index * bytes != offset || index >= hk_class_info[slab->class_index].block_count;
     }
     if (interior) {
         hk_log_fatal(what, block, "an interior pointer: no block starts there");

@@ -39,6 +39,14 @@ void hk_pool_cut(hk_pool_t *pool, hk_slab_t *slab, unsigned units)
     hk_lock_release(&pool->lock, HK_RANK_POOL);
 }
 
+static void lower_warm_locked(hk_pool_t *pool, uint32_t units)
+{
+    pool->warm_units -= units;
+    if (pool->warm_low_water > pool->warm_units) {
+        pool->warm_low_water = pool->warm_units;
+    }
+}
+
 /* Takes up to PURGE_BATCH empty superslabs beyond keep out of the pool; returns how many. */
 static unsigned take_empty_locked(hk_pool_t *pool, uint32_t keep, hk_superslab_t **taken)
 {
@@ -51,7 +59,7 @@ static unsigned take_empty_locked(hk_pool_t *pool, uint32_t keep, hk_superslab_t
             continue;
         }
         hk_pool_unlink_locked(pool, superslab);
-        pool->warm_units -= (uint32_t)__builtin_popcount(superslab->dirty_units);
+        lower_warm_locked(pool, (uint32_t)__builtin_popcount(superslab->dirty_units));
         pool->superslabs--;
         taken[count++] = superslab;
     }
@@ -105,6 +113,16 @@ static bool purge_units(hk_superslab_t *superslab, uint32_t mask)
     return done;
 }
 
+/* The lowest count bits of the mask, or all if it has fewer. */
+static uint32_t lowest_bits(uint32_t mask, uint32_t count)
+{
+    uint32_t rest = mask;
+    for (; count > 0 && rest != 0; count--) {
+        rest &= rest - 1;
+    }
+    return mask & ~rest;
+}
+
 /* Purges one superslab's warm units.  They are nobody's while the lock is open for the system call. */
 static size_t purge_one(hk_pool_t *pool, uint32_t keep_units)
 {
@@ -112,9 +130,10 @@ static size_t purge_one(hk_pool_t *pool, uint32_t keep_units)
     hk_lock_acquire(&pool->lock, HK_RANK_POOL);
     hk_superslab_t *superslab = pool->warm_units > keep_units ? find_warm_locked(pool) : NULL;
     if (superslab != NULL) {
-        uint32_t mask = superslab->free_units & superslab->dirty_units;
+        uint32_t mask = lowest_bits(superslab->free_units & superslab->dirty_units,
+                                    pool->warm_units - keep_units);
         uint32_t units = (uint32_t)__builtin_popcount(mask);
-        pool->warm_units -= units;
+        lower_warm_locked(pool, units);
         hk_pool_set_free_locked(pool, superslab, superslab->free_units & ~mask);
         hk_lock_release(&pool->lock, HK_RANK_POOL);
         bool done = purge_units(superslab, mask);

@@ -40,7 +40,7 @@ static void end_thread(void *argument)
     }
     hk_cache_flush(cache);
     /* The busy word goes with the cache: from before it leaves the list, this thread counts as a stranger. */
-    hk_add_seq_cst(&hk_gate_strangers.depth, 1);
+    hk_gate_force_stranger();
     hk_lock_acquire(&hk_heaps_lock, HK_RANK_CACHES);
     hk_heaps_detach_locked(cache->heap);
     unlink_cache_locked(cache);
@@ -152,7 +152,8 @@ void hk_thread_fork_prepare(void)
     /* In a signal handler that came inside a slow path of this very thread: it may hold a lock that others wait for, so the wait must
      * end.  Such a child may exec; it shares the fate of every multi-threaded program that does more there. */
     const hk_cache_t *mine = hk_thread_cache;
-    bool inside = hk_load_relaxed(&mine->busy.depth) != 0; /* relaxed: this thread's own */
+    bool inside = hk_gate_is_stranger() ||
+                  hk_load_relaxed(&mine->busy.depth) != 0; /* relaxed: this thread's own */
     hk_gate_close();
     if (inside) {
         return;
