@@ -265,9 +265,9 @@ static void test_purge(void)
     CHECK(pool.warm_units == 68 && pool.superslabs == 3);
 
     size_t mapped = fake_os.mapped_bytes, purged = fake_os.purged_bytes;
-    CHECK(hk_pool_purge(&pool, 68, 0) == 0); /* nothing beyond what is to stay */
-    CHECK(hk_pool_purge(&pool, 40, 0) == 31 * HK_UNIT_BYTES);
-    CHECK(pool.warm_units == 37 && pool.purged_units == 31); /* the emptiest first */
+    CHECK(hk_pool_purge(&pool, 68, 0) == 0);                  /* nothing beyond what is to stay */
+    CHECK(hk_pool_purge(&pool, 37, 0) == 31 * HK_UNIT_BYTES); /* exactly what is beyond */
+    CHECK(pool.warm_units == 37 && pool.purged_units == 31);  /* the emptiest first */
     CHECK((keeps[0]->superslab->dirty_units & keeps[0]->superslab->free_units) == 0);
     CHECK((keeps[1]->superslab->dirty_units & keeps[1]->superslab->free_units) != 0);
     CHECK(fake_os.purged_bytes - purged == 31 * HK_UNIT_BYTES);
