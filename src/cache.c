@@ -102,6 +102,30 @@ void hk_cache_help(hk_cache_t *cache)
     hand_over_all(cache);
 }
 
+static void append(hk_magazine_t *magazine, unsigned class_index, void *block)
+{
+    if (magazine->count > 0 && magazine->slot[magazine->count - 1] == block) {
+        hk_log_fatal("double free", block, "the block is free already");
+    }
+    magazine->slot[magazine->count++] = block;
+    if (magazine->class_index != class_index) {
+        magazine->class_index = HK_MAGAZINE_MIXED;
+    }
+}
+
+bool hk_cache_try_outgoing(hk_cache_t *cache, uint16_t owner, unsigned class_index, void *block)
+{
+    unsigned slot = owner % HK_OUTGOING_SLOTS;
+    hk_magazine_t *magazine = cache->outgoing[slot];
+    if (magazine == NULL || cache->outgoing_owner[slot] != owner ||
+        magazine->count + 1 >= magazine->capacity ||
+        (magazine->count + 1) * hk_class_info[class_index].block_bytes > HK_OUTGOING_BYTES) {
+        return false;
+    }
+    append(magazine, class_index, block);
+    return true;
+}
+
 /* Frees a block of another thread's heap: it leaves with up to 60 others by one atomic operation. */
 void hk_cache_push_outgoing(hk_cache_t *cache, uint16_t owner, unsigned class_index, void *block)
 {
@@ -120,13 +144,7 @@ void hk_cache_push_outgoing(hk_cache_t *cache, uint16_t owner, unsigned class_in
         cache->outgoing[slot] = magazine;
         cache->outgoing_owner[slot] = owner;
     }
-    if (magazine->count > 0 && magazine->slot[magazine->count - 1] == block) {
-        hk_log_fatal("double free", block, "the block is free already");
-    }
-    magazine->slot[magazine->count++] = block;
-    if (magazine->class_index != class_index) {
-        magazine->class_index = HK_MAGAZINE_MIXED;
-    }
+    append(magazine, class_index, block);
     if (magazine->count == magazine->capacity ||
         magazine->count * hk_class_info[class_index].block_bytes > HK_OUTGOING_BYTES) {
         hand_over(cache, slot);
@@ -150,16 +168,20 @@ void hk_cache_flush(hk_cache_t *cache)
     hand_over_all(cache);
 }
 
-/* Loads a magazine with at least one block. */
-bool hk_cache_reload(hk_cache_t *cache, unsigned class_index)
+bool hk_cache_swap_in(hk_cache_t *cache, unsigned class_index)
 {
     hk_magazine_t *previous = cache->previous[class_index];
-    hk_magazine_t *empty = take_loaded(cache, class_index);
-    if (previous != NULL && previous->count > 0) {
-        cache->previous[class_index] = empty;
-        set_loaded(cache, class_index, previous);
-        return true;
+    if (previous == NULL || previous->count == 0) {
+        return false;
     }
+    cache->previous[class_index] = take_loaded(cache, class_index);
+    set_loaded(cache, class_index, previous);
+    return true;
+}
+
+bool hk_cache_reload(hk_cache_t *cache, unsigned class_index)
+{
+    hk_magazine_t *empty = take_loaded(cache, class_index);
     hk_magazine_t *loaded =
         hk_heap_load(cache->heap, class_index, empty, next_kind(cache, class_index));
     if (loaded == NULL) {

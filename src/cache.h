@@ -34,11 +34,18 @@ typedef struct hk_cache {
 
 extern hk_cache_t hk_cache_empty;
 
+/* Loads the previous magazine if it has a block; false if not.  Touches nothing but the cache. */
+bool hk_cache_swap_in(hk_cache_t *cache, unsigned class_index);
+
 /* Loads a magazine with at least one block; false without memory.  The loaded one is empty. */
 bool hk_cache_reload(hk_cache_t *cache, unsigned class_index);
 
 /* Makes room for one more block; false if there is no memory for a magazine.  The loaded one is full. */
 bool hk_cache_make_room(hk_cache_t *cache, unsigned class_index);
+
+/* Frees a block of another thread's heap if its outgoing magazine has room and stays open; false if not.  Touches nothing but the
+ * cache: so a remote free is no atomic operation, but for the one that hands the magazine over. */
+bool hk_cache_try_outgoing(hk_cache_t *cache, uint16_t owner, unsigned class_index, void *block);
 
 /* Frees a block of another thread's heap: it leaves with up to 60 others by one atomic operation. */
 void hk_cache_push_outgoing(hk_cache_t *cache, uint16_t owner, unsigned class_index, void *block);

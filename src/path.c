@@ -75,6 +75,9 @@ void *hk_path_malloc_slow(unsigned class_index)
     if (newest != NULL) {
         hk_log_fatal("double free", newest, "the block was freed twice in a row");
     }
+    if (hk_cache_swap_in(hk_thread_cache, class_index)) {
+        return hk_cache_pop(hk_thread_cache, class_index);
+    }
     hk_cache_t *cache = hk_thread_attach();
     if (!hk_thread_enter(cache)) {
         /* The class may have been chosen for an alignment: any that its blocks have. */
@@ -188,32 +191,45 @@ static void free_by_map(hk_cache_t *cache, void *block)
     }
 }
 
-void hk_path_free_slow(void *block)
+/* A block of a thread's heap says in the near table whose it is; the map need not be asked.  False if the table does not know it. */
+static bool find_near(const void *block, uint16_t *owner, unsigned *class_index)
 {
-    if (block == NULL) {
-        return;
-    }
+    uint64_t folded = hk_registry_near((uintptr_t)block) ^ (uintptr_t)block;
+    uint64_t address_bits = folded >> (HK_UNIT_SHIFT + 8) & 0xffffff;
+    *class_index = (unsigned)(folded >> HK_UNIT_SHIFT) & 0xff;
+    *owner = (uint16_t)(folded >> HK_OWNER_SHIFT);
+    return address_bits == 0 && *class_index < HK_CLASS_COUNT && *owner != 0 &&
+           (uintptr_t)block >> HK_OWNER_SHIFT == 0;
+}
+
+static HK_NOINLINE void free_through_gate(void *block)
+{
+    unsigned class_index;
+    uint16_t owner;
     hk_cache_t *cache = hk_thread_attach();
     if (!hk_thread_enter(cache)) {
         hk_refuge_defer(block);
         return;
     }
-    /* A block of a thread's heap says in the near table whose it is; the map need not be asked. */
-    uint64_t folded = hk_registry_near((uintptr_t)block) ^ (uintptr_t)block;
-    unsigned class_index = (unsigned)(folded >> HK_UNIT_SHIFT) & 0xff;
-    uint64_t address_bits = folded >> (HK_UNIT_SHIFT + 8) & 0xffffff;
-    uint16_t owner = (uint16_t)(folded >> HK_OWNER_SHIFT);
-    if (cache != NULL && address_bits == 0 && class_index < HK_CLASS_COUNT && owner != 0 &&
-        (uintptr_t)block >> HK_OWNER_SHIFT == 0) {
-        if (owner == cache->heap->owner) {
-            free_own(cache, class_index, block);
-        } else {
-            hk_cache_push_outgoing(cache, owner, class_index, block);
-        }
-    } else {
+    if (cache == NULL || !find_near(block, &owner, &class_index)) {
         free_by_map(cache, block);
+    } else if (owner == cache->heap->owner) {
+        free_own(cache, class_index, block);
+    } else {
+        hk_cache_push_outgoing(cache, owner, class_index, block);
     }
     hk_thread_leave(cache);
+}
+
+void hk_path_free_slow(void *block)
+{
+    unsigned class_index;
+    uint16_t owner;
+    if (block == NULL || (find_near(block, &owner, &class_index) &&
+                          hk_cache_try_outgoing(hk_thread_cache, owner, class_index, block))) {
+        return;
+    }
+    free_through_gate(block);
 }
 
 /* ---- Blocks in place ---- */
