@@ -16,7 +16,7 @@
       "where the report goes instead of stderr; %p becomes the process id")                        \
     X(number, stats_json, "STATS_JSON", 0, 0, 1, "print the report as JSON")                       \
     X(number, tiny_ss_shared, "TINY_SS_SHARED", 1, 1, 2,                                           \
-      "1: a request is always served; 2: strict, a cap is a promise")
+      "1: a request is always served; 2: strict; accepted, without effect until there are caps")
 
 typedef struct hk_options {
 #define HK_OPTION_TYPE_number uint64_t
