@@ -216,7 +216,47 @@ static hk_magazine_t *pop_depot(hk_heap_t *heap, unsigned class_index)
     return magazine;
 }
 
-/* A magazine of one class becomes depot stock as it is; a mixed one is dissolved. */
+/* Adds one block to the class's depot, to its newest magazine if that has room; false if there is no memory for another. */
+static bool stock_block(hk_heap_t *heap, unsigned class_index, void *block)
+{
+    hk_magazine_t *magazine = heap->classes[class_index].depot.stack;
+    uint32_t block_bytes = hk_class_info[class_index].block_bytes;
+    if (magazine == NULL || magazine->count >= magazine->capacity) {
+        magazine = take_spare(heap, hk_policy_magazine_kind(block_bytes));
+        if (magazine == NULL) {
+            return false;
+        }
+        magazine->class_index = (uint16_t)class_index;
+        push_depot(heap, class_index, magazine);
+    }
+    magazine->slot[magazine->count++] = block;
+    heap->depot_bytes += block_bytes;
+    return true;
+}
+
+/* Makes depot stock of a magazine of several classes: the near table knows most of its blocks' classes, so that no slab is
+ * touched.  What it does not know, and what is too much for the depots, goes back to the slabs. */
+static void sort_magazine(hk_heap_t *heap, hk_magazine_t *magazine)
+{
+    unsigned left = 0;
+    for (unsigned i = 0; i < magazine->count; i++) {
+        uintptr_t address = (uintptr_t)magazine->slot[i];
+        uint64_t class_index =
+            (hk_registry_near(address) ^ address ^ (uint64_t)heap->owner << HK_OWNER_SHIFT) >>
+            HK_UNIT_SHIFT;
+        bool stocked = class_index < HK_CLASS_COUNT &&
+                       heap->depot_bytes < hk_policy_depot_bytes(heap->units * HK_UNIT_BYTES) &&
+                       stock_block(heap, (unsigned)class_index, magazine->slot[i]);
+        if (!stocked) {
+            magazine->slot[left++] = magazine->slot[i];
+        }
+    }
+    magazine->count = (uint16_t)left;
+    dissolve_locked(heap, magazine);
+    keep_spare(heap, magazine);
+}
+
+/* A magazine of one class becomes depot stock as it is; a mixed one is sorted. */
 static void drain_inbox_locked(hk_heap_t *heap)
 {
     if (hk_load_relaxed(&heap->inbox) == NULL) { /* relaxed: the exchange below orders */
@@ -232,8 +272,7 @@ static void drain_inbox_locked(hk_heap_t *heap)
         if (magazine->class_index != HK_MAGAZINE_MIXED) {
             push_depot(heap, magazine->class_index, magazine);
         } else {
-            dissolve_locked(heap, magazine);
-            keep_spare(heap, magazine);
+            sort_magazine(heap, magazine);
         }
         magazine = next;
     }
