@@ -80,7 +80,6 @@ static void hand_over_all(hk_cache_t *cache)
     }
 }
 
-/* What slow paths do beside their work, now and then; holds no lock. */
 void hk_cache_help(hk_cache_t *cache)
 {
     uint32_t operations = ++cache->operations;
@@ -126,7 +125,6 @@ bool hk_cache_try_outgoing(hk_cache_t *cache, uint16_t owner, unsigned class_ind
     return true;
 }
 
-/* Frees a block of another thread's heap: it leaves with up to 60 others by one atomic operation. */
 void hk_cache_push_outgoing(hk_cache_t *cache, uint16_t owner, unsigned class_index, void *block)
 {
     unsigned slot = owner % HK_OUTGOING_SLOTS;
@@ -194,7 +192,6 @@ bool hk_cache_reload(hk_cache_t *cache, unsigned class_index)
     return true;
 }
 
-/* Makes room for one more block; false if there is no memory for a magazine. */
 bool hk_cache_make_room(hk_cache_t *cache, unsigned class_index)
 {
     hk_magazine_t *full = take_loaded(cache, class_index);

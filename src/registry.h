@@ -38,7 +38,7 @@ typedef struct hk_region {
 
 extern _Atomic uint64_t hk_near[HK_NEAR_ENTRIES];
 
-/* address XOR hk_registry_fold(...) XOR (owner << HK_OWNER_SHIFT), shifted right by HK_UNIT_SHIFT, is the class if and only if
+/* address XOR hk_registry_entry(...) XOR (owner << HK_OWNER_SHIFT), shifted right by HK_UNIT_SHIFT, is the class if and only if
  * address lies in the unit that the entry was made for and owner is its owner. */
 static inline uint64_t hk_registry_entry(uintptr_t unit, unsigned class_index, uint16_t owner)
 {
