@@ -13,7 +13,7 @@ enum {
     LARGE_KEEP_MS = 1000,         /* how long a freed direct mapping is kept */
 };
 
-/* A magazine without slots: `next` and `sentinel` are NULL. */
+/* A magazine without slots: `sentinel` is NULL. */
 static hk_magazine_t no_magazine;
 
 #define NO_TOP (&no_magazine.sentinel)
@@ -33,7 +33,6 @@ static void set_loaded(hk_cache_t *cache, unsigned class_index, hk_magazine_t *m
     capacity = capacity < magazine->capacity ? capacity : magazine->capacity;
     capacity = capacity > magazine->count ? capacity
                                           : magazine->count; /* a remote thread's may hold more */
-    magazine->next = NULL;                                   /* the fast path reads it as a slot */
     cache->loaded[class_index] = magazine;
     cache->top[class_index] = magazine->slot + magazine->count - 1;
     cache->limit[class_index] = magazine->slot + capacity - 1;
@@ -101,6 +100,7 @@ void hk_cache_help(hk_cache_t *cache)
     hand_over_all(cache);
 }
 
+/* The live bit stays set: clearing it is for the heap's own threads. */
 static void append(hk_magazine_t *magazine, unsigned class_index, void *block)
 {
     if (magazine->count > 0 && magazine->slot[magazine->count - 1] == block) {
@@ -118,7 +118,8 @@ bool hk_cache_try_outgoing(hk_cache_t *cache, uint16_t owner, unsigned class_ind
     hk_magazine_t *magazine = cache->outgoing[slot];
     if (magazine == NULL || cache->outgoing_owner[slot] != owner ||
         magazine->count + 1 >= magazine->capacity ||
-        (magazine->count + 1) * hk_class_info[class_index].block_bytes > HK_OUTGOING_BYTES) {
+        (magazine->count + 1) * hk_class_info[class_index].block_bytes > HK_OUTGOING_BYTES ||
+        !hk_live_is_set(block)) {
         return false;
     }
     append(magazine, class_index, block);
@@ -139,6 +140,7 @@ void hk_cache_push_outgoing(hk_cache_t *cache, uint16_t owner, unsigned class_in
             return;
         }
         magazine->class_index = (uint16_t)class_index;
+        magazine->marks = HK_MARKS_SET;
         cache->outgoing[slot] = magazine;
         cache->outgoing_owner[slot] = owner;
     }
@@ -177,6 +179,23 @@ bool hk_cache_swap_in(hk_cache_t *cache, unsigned class_index)
     return true;
 }
 
+/* Clears the live bits of what other threads freed.  A bit that is clear already was cleared by a free of this heap's own threads, or
+ * by the arrival of the same block before. */
+static void settle(const hk_cache_t *cache, hk_magazine_t *magazine)
+{
+    if (magazine->marks == HK_MARKS_CLEAR) {
+        return;
+    }
+    for (unsigned i = 0; i < magazine->count; i++) {
+        if (!hk_live_clear(magazine->slot[i]) && magazine->marks == HK_MARKS_SET &&
+            !hk_heaps_is_shared(cache->heap)) {
+            hk_log_fatal("double free", magazine->slot[i],
+                         "freed by another thread, and free already");
+        }
+    }
+    magazine->marks = HK_MARKS_CLEAR;
+}
+
 bool hk_cache_reload(hk_cache_t *cache, unsigned class_index)
 {
     hk_magazine_t *empty = take_loaded(cache, class_index);
@@ -188,6 +207,7 @@ bool hk_cache_reload(hk_cache_t *cache, unsigned class_index)
         }
         return false;
     }
+    settle(cache, loaded);
     set_loaded(cache, class_index, loaded);
     return true;
 }

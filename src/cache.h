@@ -56,11 +56,12 @@ void hk_cache_help(hk_cache_t *cache);
 /* Puts all blocks back into slabs and hands the outgoing ones over. */
 void hk_cache_flush(hk_cache_t *cache);
 
-/* The loaded magazine must have a block, or room. */
+/* The loaded magazine must have a block, or room; a block that is pushed has its live bit cleared already. */
 static inline void *hk_cache_pop(hk_cache_t *cache, unsigned class_index)
 {
     void *block = *cache->top[class_index];
     cache->top[class_index]--;
+    hk_live_set(block);
     return block;
 }
 

@@ -119,11 +119,11 @@ static void check_pool(walk_t *walk, hk_pool_t *pool)
     uint64_t used = 0;
     uint32_t warm = 0;
     hk_lock_acquire(&pool->lock, HK_RANK_POOL);
-    for (unsigned list = 0; list <= HK_SUPERSLAB_UNITS; list++) {
+    for (unsigned list = 0; list <= HK_SLAB_UNITS_MAX; list++) {
         for (const hk_superslab_t *s = pool->by_free[list]; s != NULL; s = s->next) {
             check_superslab(walk, s, list);
             superslabs++;
-            used += HK_SUPERSLAB_UNITS - list;
+            used += HK_SLAB_UNITS_MAX - list;
             warm += (uint32_t)__builtin_popcount(s->free_units & s->dirty_units);
         }
     }

@@ -56,15 +56,19 @@ HAK_API void *hak_malloc(size_t size)
     if (HK_UNLIKELY(size > HK_TABLE_MAX)) {
         return malloc_beyond_table(size);
     }
-    size_t class_index = hk_class_table[(size + 7) >> 3];
+    size_t class_index = hk_class_table[size];
     hk_cache_t *cache = hk_thread_cache;
     void **top = cache->top[class_index];
     void *block = top[0];
-    if (HK_UNLIKELY(block == top[-1])) { /* empty, or freed twice in a row: see magazine.h */
+#if defined(__x86_64__)
+    __asm__("" : "+a"(block)); /* where it is returned */
+#endif
+    if (HK_UNLIKELY(block == NULL)) { /* empty: see magazine.h */
         return malloc_slow(size);
     }
     HK_OPAQUE(class_index); /* else two instructions do what one on memory does */
     cache->top[class_index]--;
+    hk_live_set(block);
     return block;
 }
 

@@ -103,13 +103,15 @@ void hk_heap_reject(hk_put_result_t result, const void *block)
     hk_log_fatal("invalid free", block, "an interior pointer: no block starts there");
 }
 
-static void put_block_locked(hk_heap_t *heap, hk_slab_t *slab, void *block)
+/* unsettled: the block's live bit may be set, and stays. */
+static void put_block_locked(hk_heap_t *heap, hk_slab_t *slab, void *block, bool unsettled)
 {
     hk_assert(2, hk_lock_is_held(&heap->lock));
     hk_put_result_t result = hk_slab_put(slab, block);
     if (HK_UNLIKELY(result != HK_PUT_DONE)) {
         hk_heap_reject(result, block);
     }
+    slab->unsettled |= unsettled;
     unsigned free_blocks = slab->free_blocks;
     unsigned block_count = hk_class_info[slab->class_index].block_count;
     if (free_blocks == 1) {
@@ -124,9 +126,9 @@ static void put_block_locked(hk_heap_t *heap, hk_slab_t *slab, void *block)
     }
 }
 
-/* Takes up to count blocks out of the partial slabs, the fullest first. */
+/* Takes up to count blocks out of the partial slabs, the fullest first.  *unsettled is set if their live bits may be. */
 static unsigned take_blocks_locked(hk_heap_t *heap, unsigned class_index, void **blocks,
-                                   unsigned count)
+                                   unsigned count, bool *unsettled)
 {
     hk_heap_class_t *class = &heap->classes[class_index];
     unsigned taken = 0;
@@ -134,6 +136,7 @@ static unsigned take_blocks_locked(hk_heap_t *heap, unsigned class_index, void *
         hk_slab_t *slab;
         while (taken < count && (slab = class->partial[bucket]) != NULL) {
             taken += hk_slab_take(slab, blocks + taken, count - taken);
+            *unsettled |= slab->unsettled != 0;
             if (slab->free_blocks == 0) {
                 unlink_slab(heap, slab);
             } else if (bucket_of(slab) != bucket) {
@@ -157,12 +160,13 @@ static hk_magazine_t *take_spare(hk_heap_t *heap, unsigned kind)
         if (magazine == NULL) {
             return NULL;
         }
-        magazine->kind = (uint16_t)kind;
+        magazine->kind = (uint8_t)kind;
         magazine->next = NULL;
         magazine->sentinel = NULL;
     }
     magazine->count = 0;
     magazine->capacity = (uint16_t)hk_magazine_capacity(kind);
+    magazine->marks = HK_MARKS_CLEAR;
     return magazine;
 }
 
@@ -184,7 +188,7 @@ static void dissolve_locked(hk_heap_t *heap, hk_magazine_t *magazine)
                         slab->heap != heap)) {
             hk_log_fatal("double free", magazine->slot[i], "its slab has been given back since");
         }
-        put_block_locked(heap, slab, magazine->slot[i]);
+        put_block_locked(heap, slab, magazine->slot[i], magazine->marks != HK_MARKS_CLEAR);
     }
     magazine->count = 0;
 }
@@ -216,17 +220,19 @@ static hk_magazine_t *pop_depot(hk_heap_t *heap, unsigned class_index)
     return magazine;
 }
 
-/* Adds one block to the class's depot, to its newest magazine if that has room; false if there is no memory for another. */
-static bool stock_block(hk_heap_t *heap, unsigned class_index, void *block)
+/* Adds one block to the class's depot, to its newest magazine if that has room and equal marks; false if there is no memory for
+ * another. */
+static bool stock_block(hk_heap_t *heap, unsigned class_index, void *block, uint8_t marks)
 {
     hk_magazine_t *magazine = heap->classes[class_index].depot.stack;
     uint32_t block_bytes = hk_class_info[class_index].block_bytes;
-    if (magazine == NULL || magazine->count >= magazine->capacity) {
+    if (magazine == NULL || magazine->count >= magazine->capacity || magazine->marks != marks) {
         magazine = take_spare(heap, hk_policy_magazine_kind(block_bytes));
         if (magazine == NULL) {
             return false;
         }
         magazine->class_index = (uint16_t)class_index;
+        magazine->marks = marks;
         push_depot(heap, class_index, magazine);
     }
     magazine->slot[magazine->count++] = block;
@@ -246,7 +252,7 @@ static void sort_magazine(hk_heap_t *heap, hk_magazine_t *magazine)
             HK_UNIT_SHIFT;
         bool stocked = class_index < HK_CLASS_COUNT &&
                        heap->depot_bytes < hk_policy_depot_bytes(heap->units * HK_UNIT_BYTES) &&
-                       stock_block(heap, (unsigned)class_index, magazine->slot[i]);
+                       stock_block(heap, (unsigned)class_index, magazine->slot[i], magazine->marks);
         if (!stocked) {
             magazine->slot[left++] = magazine->slot[i];
         }
@@ -403,15 +409,17 @@ hk_magazine_t *hk_heap_load(hk_heap_t *heap, unsigned class_index, hk_magazine_t
         }
         unsigned most = hk_policy_magazine_blocks(hk_class_info[class_index].block_bytes);
         unsigned count = 0;
+        bool unsettled = false;
         if (target != NULL) {
             most = most < target->capacity ? most : target->capacity;
             do {
-                count = take_blocks_locked(heap, class_index, target->slot, most);
+                count = take_blocks_locked(heap, class_index, target->slot, most, &unsettled);
             } while (count == 0 && add_slab_relocking(heap, class_index));
         }
         if (count > 0) {
             reverse(target->slot, count);
             target->count = (uint16_t)count;
+            target->marks = unsettled ? HK_MARKS_MIXED : HK_MARKS_CLEAR;
             loaded = target;
         } else if (target != NULL && target != empty) {
             keep_spare(heap, target);
@@ -481,9 +489,13 @@ void hk_heap_hand_over(hk_heap_t *heap, hk_magazine_t *magazine)
 void *hk_heap_take_block(hk_heap_t *heap, unsigned class_index)
 {
     void *block = NULL;
+    bool unsettled = false;
     hk_lock_acquire(&heap->lock, HK_RANK_HEAP);
-    while (take_blocks_locked(heap, class_index, &block, 1) == 0 &&
+    while (take_blocks_locked(heap, class_index, &block, 1, &unsettled) == 0 &&
            add_slab_relocking(heap, class_index)) {
+    }
+    if (block != NULL && heap->owner != HK_OWNER_NONE) {
+        hk_live_set(block);
     }
     hk_lock_release(&heap->lock, HK_RANK_HEAP);
     return block;
@@ -492,7 +504,7 @@ void *hk_heap_take_block(hk_heap_t *heap, unsigned class_index)
 void hk_heap_put_block(hk_heap_t *heap, hk_slab_t *slab, void *block)
 {
     hk_lock_acquire(&heap->lock, HK_RANK_HEAP);
-    put_block_locked(heap, slab, block);
+    put_block_locked(heap, slab, block, hk_live_is_set(block));
     hk_lock_release(&heap->lock, HK_RANK_HEAP);
 }
 

@@ -42,6 +42,7 @@ typedef struct hk_heap {
     uint32_t operations;      /* lock(heap): until the next look at the clock */
     uint32_t acquires;        /* lock(heap): slabs from the pool */
     _Atomic uint32_t threads; /* lock(caches): caches that work out of it */
+    bool shared;              /* lock(caches): has had several threads at once */
     uint64_t epoch_ms;        /* lock(heap): when the epoch began */
     size_t units;             /* lock(heap): in its slabs */
     size_t depot_bytes;       /* lock(heap): in the blocks of all depots */

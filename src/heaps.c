@@ -10,9 +10,11 @@ hk_lock_t hk_heaps_lock;
 static struct {
     _Atomic uint32_t
         count; /* threads' heaps: entries 1 to count of hk_heap_table; written under lock(caches) */
-    uint32_t most;           /* lock(caches): how many there may be; 0 not asked yet */
-    uint32_t owned_count;    /* lock(caches) */
-    hk_heap_t *owned;        /* lock(caches): first-class heaps */
+    uint32_t most;        /* lock(caches): how many there may be; 0 not asked yet */
+    uint32_t owned_count; /* lock(caches) */
+    hk_heap_t *owned;     /* lock(caches): first-class heaps */
+    _Atomic(hk_heap_t *)
+        orphan;              /* atomic: for threads without a cache; set once, under lock(caches) */
     _Atomic uint32_t cursor; /* atomic: a hint for hk_heaps_next_other */
 } heaps;
 
@@ -26,21 +28,24 @@ static uint32_t threads_of(const hk_heap_t *heap)
     return hk_load_relaxed(&heap->threads); /* relaxed: under the lock */
 }
 
-static hk_heap_t *add_heap(void)
+static hk_heap_t *add_heap_locked(void)
 {
     uint32_t owner = hk_load_relaxed(&heaps.count) + 1; /* relaxed: under the lock */
-    if (heaps.most == 0 && owner > 1) {
-        heaps.most = hk_policy_heaps_max(hk_os_cpu_count());
-    }
-    if (owner >= HK_HEAPS_MAX || (heaps.most != 0 && owner > heaps.most)) {
-        return NULL;
-    }
-    hk_heap_t *heap = hk_heap_new((uint16_t)owner, &hk_shared_pool);
+    hk_heap_t *heap = owner < HK_HEAPS_MAX ? hk_heap_new((uint16_t)owner, &hk_shared_pool) : NULL;
     if (heap != NULL) {
         hk_store_release(&hk_heap_table[owner], heap); /* release: pairs with heap_at */
         hk_store_release(&heaps.count, owner);
     }
     return heap;
+}
+
+static bool may_add_heap_locked(void)
+{
+    uint32_t count = hk_load_relaxed(&heaps.count); /* relaxed: under the lock */
+    if (heaps.most == 0 && count > 0) {
+        heaps.most = hk_policy_heaps_max(hk_os_cpu_count());
+    }
+    return heaps.most == 0 || count < heaps.most;
 }
 
 hk_heap_t *hk_heaps_attach_locked(void)
@@ -53,11 +58,12 @@ hk_heap_t *hk_heaps_attach_locked(void)
             best = heap;
         }
     }
-    if (best == NULL || threads_of(best) > 0) {
-        hk_heap_t *added = add_heap();
+    if (best == NULL || (threads_of(best) > 0 && may_add_heap_locked())) {
+        hk_heap_t *added = add_heap_locked();
         best = added != NULL ? added : best;
     }
     if (best != NULL) {
+        best->shared |= threads_of(best) > 0;
         hk_add_relaxed(&best->threads, 1); /* relaxed: under the lock */
     }
     return best;
@@ -68,15 +74,28 @@ void hk_heaps_detach_locked(hk_heap_t *heap)
     hk_sub_relaxed(&heap->threads, 1); /* relaxed: under the lock */
 }
 
-hk_heap_t *hk_heaps_any(void)
+hk_heap_t *hk_heaps_orphan(void)
 {
-    hk_heap_t *heap = heap_at(1);
+    hk_heap_t *heap = hk_load_acquire(&heaps.orphan); /* acquire: pairs with the store below */
     if (heap == NULL) {
         hk_lock_acquire(&hk_heaps_lock, HK_RANK_CACHES);
-        heap = heap_at(1) != NULL ? heap_at(1) : add_heap();
+        heap = hk_load_relaxed(&heaps.orphan); /* relaxed: under the lock */
+        if (heap == NULL && (heap = add_heap_locked()) != NULL) {
+            hk_store_relaxed(&heap->threads, 1); /* never parked; relaxed: under the lock */
+            heap->shared = true;
+            hk_store_release(&heaps.orphan, heap);
+        }
         hk_lock_release(&hk_heaps_lock, HK_RANK_CACHES);
     }
     return heap;
+}
+
+bool hk_heaps_is_shared(const hk_heap_t *heap)
+{
+    hk_lock_acquire(&hk_heaps_lock, HK_RANK_CACHES);
+    bool shared = heap->shared;
+    hk_lock_release(&hk_heaps_lock, HK_RANK_CACHES);
+    return shared;
 }
 
 hk_heap_t *hk_heaps_create(void)
@@ -148,7 +167,8 @@ void hk_heaps_reset(hk_heap_t *mine)
     for (uint32_t owner = 1; owner <= count; owner++) {
         hk_heap_t *heap = heap_at(owner);
         hk_heap_reset(heap);
-        hk_store_relaxed(&heap->threads, heap == mine ? 1u : 0u);
+        bool used = heap == mine || heap == hk_load_relaxed(&heaps.orphan);
+        hk_store_relaxed(&heap->threads, used ? 1u : 0u);
     }
     for (hk_heap_t *heap = heaps.owned; heap != NULL; heap = heap->next) {
         hk_heap_reset(heap);

@@ -17,8 +17,12 @@ hk_heap_t *hk_heaps_attach_locked(void);
 /* A thread leaves its heap; after the last one it is parked.  The lock is held. */
 void hk_heaps_detach_locked(hk_heap_t *heap);
 
-/* A heap for a thread that has none any more: any. */
-hk_heap_t *hk_heaps_any(void);
+/* The heap for threads that have no cache, shared by all of them; NULL if there is no memory for it. */
+hk_heap_t *hk_heaps_orphan(void);
+
+/* Whether the heap has had several threads at once: then a clear live bit proves nothing (see live.h).  Takes the lock: a thread that
+ * has seen another's write of the heap's live bits also sees that it came. */
+bool hk_heaps_is_shared(const hk_heap_t *heap);
 
 /* First-class heaps. */
 hk_heap_t *hk_heaps_create(void);

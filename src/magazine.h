@@ -2,9 +2,8 @@
  * magazine: a small array of pointers to free blocks, the currency between caches, depots and inboxes.
  *
  * Nobody ever reads or writes the blocks themselves.  A magazine belongs to one place at a time: a cache (its thread), a depot or
- * the spare list of a heap (lock(heap)), or an inbox.  `sentinel` and, while the magazine is loaded in a cache, `next` are NULL: so
- * malloc's one comparison of the newest slot with the one below is true for an empty magazine and for a block that was freed twice
- * in a row, and for nothing else.
+ * the spare list of a heap (lock(heap)), or an inbox.  `sentinel` is NULL: the slot below the first one, so that the newest slot of
+ * an empty magazine reads as NULL.
  */
 #ifndef HK_MAGAZINE_H
 #define HK_MAGAZINE_H
@@ -13,19 +12,25 @@
 
 enum { HK_MAGAZINE_MIXED = 0xffff };
 
+/* What the live bits of a magazine's blocks say: see live.h. */
+typedef enum hk_marks {
+    HK_MARKS_CLEAR,
+    HK_MARKS_SET,   /* freed by threads of other heaps, which may not clear them */
+    HK_MARKS_MIXED, /* some may be set */
+} hk_marks_t;
+
 typedef struct hk_magazine {
     uint16_t count;       /* valid unless loaded; then the cache's top pointer tells */
     uint16_t class_index; /* of all its blocks, or HK_MAGAZINE_MIXED */
     uint16_t capacity;
-    uint16_t kind;
+    uint8_t kind;
+    uint8_t marks; /* hk_marks_t; clear while loaded */
     struct hk_magazine *next;
     void *sentinel;
     void *slot[];
 } hk_magazine_t;
 
 static_assert(sizeof(hk_magazine_t) == 3 * sizeof(void *), "the slots follow the sentinel at once");
-static_assert(offsetof(hk_magazine_t, next) + sizeof(void *) == offsetof(hk_magazine_t, sentinel),
-              "next lies below the sentinel");
 
 static inline size_t hk_magazine_bytes(unsigned kind)
 {

@@ -7,6 +7,7 @@
 #include "os.h"
 #include "refuge.h"
 #include "span.h"
+#include "suspect.h"
 
 enum {
     OWNED_PER_MAINTAIN = 64, /* frees in first-class heaps between two looks at the pool */
@@ -43,7 +44,7 @@ static void make_way(size_t size)
 
 static void *allocate_without_cache(unsigned class_index)
 {
-    hk_heap_t *heap = hk_heaps_any();
+    hk_heap_t *heap = hk_heaps_orphan();
     return heap == NULL ? NULL : hk_heap_take_block(heap, class_index);
 }
 
@@ -71,10 +72,6 @@ static void replay(void *block)
 
 void *hk_path_malloc_slow(unsigned class_index)
 {
-    void *newest = *hk_thread_cache->top[class_index];
-    if (newest != NULL) {
-        hk_log_fatal("double free", newest, "the block was freed twice in a row");
-    }
     if (hk_cache_swap_in(hk_thread_cache, class_index)) {
         return hk_cache_pop(hk_thread_cache, class_index);
     }
@@ -99,7 +96,7 @@ void *hk_path_allocate_span(size_t size, size_t alignment, bool *fresh)
         *fresh = true;
         return hk_refuge_allocate(size, alignment);
     }
-    hk_heap_t *heap = cache != NULL ? cache->heap : hk_heaps_any();
+    hk_heap_t *heap = cache != NULL ? cache->heap : hk_heaps_orphan();
     void *block = NULL;
     if (heap != NULL) {
         make_way(size);
@@ -120,8 +117,8 @@ void *hk_path_allocate_span(size_t size, size_t alignment, bool *fresh)
 
 static void free_own(hk_cache_t *cache, unsigned class_index, void *block)
 {
-    if (*cache->top[class_index] == block) {
-        hk_log_fatal("double free", block, "the block is free already");
+    if (!hk_live_clear(block)) {
+        hk_suspect_check(cache, block, NULL);
     }
     if (cache->top[class_index] == cache->limit[class_index]) {
         if (!hk_cache_make_room(cache, class_index)) {
@@ -131,6 +128,14 @@ static void free_own(hk_cache_t *cache, unsigned class_index, void *block)
         hk_cache_help(cache);
     }
     hk_cache_push(cache, class_index, block);
+}
+
+static void free_remote(hk_cache_t *cache, uint16_t owner, unsigned class_index, void *block)
+{
+    if (!hk_live_is_set(block)) {
+        hk_suspect_check(cache, block, NULL);
+    }
+    hk_cache_push_outgoing(cache, owner, class_index, block);
 }
 
 static void free_in_slab(hk_cache_t *cache, hk_slab_t *slab, void *block)
@@ -144,6 +149,9 @@ static void free_in_slab(hk_cache_t *cache, hk_slab_t *slab, void *block)
             hk_cache_help(cache);
         }
     } else if (cache == NULL || slab->heap->owner == HK_OWNER_NONE) {
+        if (slab->heap->owner != HK_OWNER_NONE && !hk_live_is_set(block)) {
+            hk_suspect_check(cache, block, NULL);
+        }
         hk_pool_t *pool = slab->heap->pool;
         hk_heap_put_block(slab->heap, slab, block);
         if (cache != NULL && ++cache->operations % OWNED_PER_MAINTAIN == 0) {
@@ -152,7 +160,7 @@ static void free_in_slab(hk_cache_t *cache, hk_slab_t *slab, void *block)
     } else if (slab->heap == cache->heap) {
         free_own(cache, slab->class_index, block);
     } else {
-        hk_cache_push_outgoing(cache, slab->heap->owner, slab->class_index, block);
+        free_remote(cache, slab->heap->owner, slab->class_index, block);
     }
 }
 
@@ -216,7 +224,7 @@ static HK_NOINLINE void free_through_gate(void *block)
     } else if (owner == cache->heap->owner) {
         free_own(cache, class_index, block);
     } else {
-        hk_cache_push_outgoing(cache, owner, class_index, block);
+        free_remote(cache, owner, class_index, block);
     }
     hk_thread_leave(cache);
 }
@@ -239,21 +247,17 @@ static size_t slab_usable_bytes(const hk_slab_t *slab, const void *block, const 
     if (slab->units == 0) {
         reject_foreign(what, block);
     }
-    bool interior;
-    size_t bytes;
     if (slab->class_index == HK_CLASS_SPAN) {
-        interior = block != hk_slab_base(slab);
-        bytes = hk_load_relaxed(&slab->span_bytes); /* relaxed: the caller holds the block */
-    } else {
-        size_t offset = (size_t)((const char *)block - hk_slab_base(slab));
-        bytes = hk_class_info[slab->class_index].block_bytes;
-        size_t index = hk_class_block_index(slab->class_index, (uint32_t)offset);
-        interior = index * bytes != offset || index >= hk_class_info[slab->class_index].block_count;
+        if (block != hk_slab_base(slab)) {
+            hk_log_fatal(what, block, "an interior pointer: no block starts there");
+        }
+        return hk_load_relaxed(&slab->span_bytes); /* relaxed: the caller holds the block */
     }
-    if (interior) {
-        hk_log_fatal(what, block, "an interior pointer: no block starts there");
+    bool owned = slab->heap->owner == HK_OWNER_NONE; /* then its blocks have no live bits */
+    if (owned ? !hk_slab_starts_block(slab, block) : !hk_live_is_set(block)) {
+        hk_suspect_check(hk_thread_cache, block, what);
     }
-    return bytes;
+    return hk_class_info[slab->class_index].block_bytes;
 }
 
 size_t hk_path_usable_bytes(const void *block, const char *what)

@@ -9,10 +9,10 @@
 
 #include "thread.h"
 
-/* A block of the class; NULL without memory.  The loaded magazine is empty, or its two newest blocks are the same. */
+/* A block of the class; NULL without memory.  The loaded magazine is empty. */
 HK_COLD void *hk_path_malloc_slow(unsigned class_index);
 
-/* Frees a block that the fast path could not: no block, not mine, or no room. */
+/* Frees a block that the fast path could not: no block, not mine, no room, or its live bit is clear. */
 HK_NOINLINE void hk_path_free_slow(void *block);
 
 /* A span, by hk_span_allocate. */
@@ -42,10 +42,11 @@ HK_INLINE void *hk_path_malloc(unsigned class_index)
     hk_cache_t *cache = hk_thread_cache;
     void **top = cache->top[class_index];
     void *block = top[0];
-    if (HK_UNLIKELY(block == top[-1])) { /* empty, or freed twice in a row: see magazine.h */
+    if (HK_UNLIKELY(block == NULL)) { /* empty: see magazine.h */
         return hk_path_malloc_slow(class_index);
     }
     cache->top[class_index] = top - 1;
+    hk_live_set(block);
     return block;
 }
 
@@ -64,6 +65,10 @@ HK_INLINE void hk_path_free(void *block)
     }
     void **top = cache->top[class_index];
     if (HK_UNLIKELY(top == cache->limit[class_index])) {
+        hk_path_free_slow(block);
+        return;
+    }
+    if (HK_UNLIKELY(!hk_live_clear(block))) { /* free already, or no block */
         hk_path_free_slow(block);
         return;
     }

@@ -30,7 +30,7 @@ typedef struct hk_pool {
     uint64_t
         acquires[HK_STAGE_COUNT]; /* lock(pool): by stage; HK_STAGE_OWN is counted by the heaps */
     hk_superslab_t
-        *by_free[HK_SUPERSLAB_UNITS + 1]; /* lock(pool): lists by free units; 0 are the full ones */
+        *by_free[HK_SLAB_UNITS_MAX + 1]; /* lock(pool): lists by free units; 0 are the full ones */
 } hk_pool_t;
 
 extern hk_pool_t hk_shared_pool;

@@ -22,7 +22,7 @@ static int find_run(uint32_t mask, unsigned units)
 /* Finds a run of free units, the fullest superslab first; only among committed ones if warm. */
 static hk_superslab_t *find_superslab(hk_pool_t *pool, unsigned units, bool warm, int *first)
 {
-    for (unsigned list = units; list <= HK_SUPERSLAB_UNITS; list++) {
+    for (unsigned list = units; list <= HK_SLAB_UNITS_MAX; list++) {
         hk_superslab_t *superslab = pool->by_free[list];
         for (int depth = 0; superslab != NULL && depth < SEARCH_DEPTH; depth++) {
             uint32_t mask = superslab->free_units & (warm ? superslab->dirty_units : UINT32_MAX);
@@ -97,7 +97,7 @@ hk_slab_t *hk_pool_acquire(hk_pool_t *pool, struct hk_heap *heap, unsigned units
     hk_pool_link_locked(pool, superslab);
     pool->superslabs++;
     pool->acquires[HK_STAGE_NEW]++;
-    slab = take_units(pool, superslab, 0, units, heap, class_index);
+    slab = take_units(pool, superslab, 1, units, heap, class_index);
     hk_lock_release(&pool->lock, HK_RANK_POOL);
     return slab;
 }

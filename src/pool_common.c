@@ -40,7 +40,7 @@ void hk_pool_set_free_locked(hk_pool_t *pool, hk_superslab_t *superslab, uint32_
 
 void hk_pool_destroy(hk_pool_t *pool)
 {
-    for (unsigned list = 0; list <= HK_SUPERSLAB_UNITS; list++) {
+    for (unsigned list = 0; list <= HK_SLAB_UNITS_MAX; list++) {
         while (pool->by_free[list] != NULL) {
             hk_superslab_t *superslab = pool->by_free[list];
             pool->by_free[list] = superslab->next;

@@ -51,7 +51,7 @@ static void lower_warm_locked(hk_pool_t *pool, uint32_t units)
 static unsigned take_empty_locked(hk_pool_t *pool, uint32_t keep, hk_superslab_t **taken)
 {
     unsigned count = 0;
-    hk_superslab_t *next = pool->by_free[HK_SUPERSLAB_UNITS];
+    hk_superslab_t *next = pool->by_free[HK_SLAB_UNITS_MAX];
     for (uint32_t kept = 0; next != NULL && count < PURGE_BATCH; kept++) {
         hk_superslab_t *superslab = next;
         next = superslab->next;
@@ -89,7 +89,7 @@ static size_t free_empty_superslabs(hk_pool_t *pool, uint32_t keep)
 /* The emptiest superslab that has committed free units. */
 static hk_superslab_t *find_warm_locked(const hk_pool_t *pool)
 {
-    for (unsigned list = HK_SUPERSLAB_UNITS; list > 0; list--) {
+    for (unsigned list = HK_SLAB_UNITS_MAX; list > 0; list--) {
         for (hk_superslab_t *s = pool->by_free[list]; s != NULL; s = s->next) {
             if ((s->free_units & s->dirty_units) != 0) {
                 return s;
@@ -104,8 +104,7 @@ static bool purge_units(hk_superslab_t *superslab, uint32_t mask)
     bool done = true;
     while (mask != 0) { /* run by run */
         unsigned first = (unsigned)__builtin_ctz(mask);
-        unsigned units =
-            mask >> first == UINT32_MAX ? 32 : (unsigned)__builtin_ctz(~(mask >> first));
+        unsigned units = (unsigned)__builtin_ctz(~(mask >> first)); /* unit 0 is in no mask */
         done &= hk_os_purge(superslab->base + ((size_t)first << HK_UNIT_SHIFT),
                             (size_t)units << HK_UNIT_SHIFT);
         mask &= ~hk_pool_mask(first, units);

@@ -61,7 +61,7 @@ static uint64_t slab_bytes(const hk_superslab_t *superslab)
 static void add_pool(hak_stats_t *stats, hk_pool_t *pool)
 {
     hk_lock_acquire(&pool->lock, HK_RANK_POOL);
-    for (unsigned list = 0; list <= HK_SUPERSLAB_UNITS; list++) {
+    for (unsigned list = 0; list <= HK_SLAB_UNITS_MAX; list++) {
         for (const hk_superslab_t *s = pool->by_free[list]; s != NULL; s = s->next) {
             stats->in_use_bytes += slab_bytes(s);
         }

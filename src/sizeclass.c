@@ -13,20 +13,20 @@
     ROW((base) + 5 * (base) / 8), ROW((base) + 6 * (base) / 8), ROW((base) + 7 * (base) / 8), ROW(2 * (base))
 
 const hk_class_info_t hk_class_info[HK_CLASS_COUNT] = {
-    ROW(8), ROW(16), ROW(32), ROW(48), ROW(64), ROW(80), ROW(96), ROW(112), ROW(128),
+    ROW(16), ROW(32), ROW(48), ROW(64), ROW(80), ROW(96), ROW(112), ROW(128),
     DOUBLING(128), DOUBLING(256), DOUBLING(512), DOUBLING(1024), DOUBLING(2048), DOUBLING(4096),
     DOUBLING(8192), DOUBLING(16384), DOUBLING(32768),
 };
 
-/* The class of a size that is a multiple of 8, for the table below. */
+/* The class of a size up to HK_TABLE_MAX, for the table below. */
 #define LOG2(s) ((s) <= 256 ? 7 : (s) <= 512 ? 8 : 9)
 #define CLASS(s) \
-    ((s) <= 8 ? 0 : (s) <= 128 ? ((s) + 15) / 16 : HK_TINY_CLASSES + (LOG2(s) - 7) * 8 + ((((s) - 1) >> (LOG2(s) - 3)) & 7))
-#define C1(i) CLASS((i) * 8)
-#define C8(i) C1(i), C1((i) + 1), C1((i) + 2), C1((i) + 3), C1((i) + 4), C1((i) + 5), C1((i) + 6), C1((i) + 7)
+    ((s) <= 16 ? 0 : (s) <= 128 ? ((s) + 15) / 16 - 1 : HK_TINY_CLASSES + (LOG2(s) - 7) * 8 + ((((s) - 1) >> (LOG2(s) - 3)) & 7))
+#define C8(i) CLASS(i), CLASS((i) + 1), CLASS((i) + 2), CLASS((i) + 3), CLASS((i) + 4), CLASS((i) + 5), CLASS((i) + 6), CLASS((i) + 7)
 #define C64(i) C8(i), C8((i) + 8), C8((i) + 16), C8((i) + 24), C8((i) + 32), C8((i) + 40), C8((i) + 48), C8((i) + 56)
+#define C256(i) C64(i), C64((i) + 64), C64((i) + 128), C64((i) + 192)
 
-const uint8_t hk_class_table[HK_TABLE_MAX / 8 + 1] = {C64(0), C64(64), C1(128)};
+const uint8_t hk_class_table[HK_TABLE_MAX + 1] = {C256(0), C256(256), C256(512), C256(768), CLASS(1024)};
 /* clang-format on */
 
 static_assert(CLASS(128) == HK_TINY_CLASSES - 1, "the tiny classes end at 128 bytes");

@@ -1,9 +1,9 @@
 /*
  * sizeclass: which sizes exist.  Pure arithmetic, no state.
  *
- * 8, 16, 32, 48 ... 128, then eight classes to each doubling, up to 64 KiB: above 128 bytes a request wastes at most 1/9 of its
- * block.  From 16 bytes up every class is a multiple of 16, and slabs start at a multiple of 64 KiB, so a block's alignment is the
- * largest power of two that divides its class.
+ * 16, 32, 48 ... 128, then eight classes to each doubling, up to 64 KiB: above 128 bytes a request wastes at most 1/9 of its
+ * block.  Every class is a multiple of 16, and slabs start at a multiple of 64 KiB, so a block's alignment is the largest power of
+ * two that divides its class.
  */
 #ifndef HK_SIZECLASS_H
 #define HK_SIZECLASS_H
@@ -13,7 +13,7 @@
 enum {
     HK_UNIT_SHIFT = 16,
     HK_UNIT_BYTES = 1 << HK_UNIT_SHIFT, /* a slab is one unit or a few */
-    HK_TINY_CLASSES = 9,                /* 8, 16, 32, 48, 64, 80, 96, 112, 128 */
+    HK_TINY_CLASSES = 8,                /* 16, 32, 48, 64, 80, 96, 112, 128 */
     HK_CLASS_COUNT = HK_TINY_CLASSES + 9 * 8,
     HK_CLASS_SPAN = HK_CLASS_COUNT, /* the class of a slab that is one single block */
     HK_TABLE_MAX = 1024,            /* requests up to here find their class in a table */
@@ -30,7 +30,7 @@ typedef struct hk_class_info {
 } hk_class_info_t;
 
 extern const hk_class_info_t hk_class_info[HK_CLASS_COUNT];
-extern const uint8_t hk_class_table[HK_TABLE_MAX / 8 + 1];
+extern const uint8_t hk_class_table[HK_TABLE_MAX + 1];
 
 /* The class for any size from 129 to HK_SMALL_MAX, by computation. */
 static inline unsigned hk_class_compute(size_t size)
@@ -42,7 +42,7 @@ static inline unsigned hk_class_compute(size_t size)
 /* The class for a size up to HK_SMALL_MAX. */
 static inline unsigned hk_class_of(size_t size)
 {
-    return size <= HK_TABLE_MAX ? hk_class_table[(size + 7) >> 3] : hk_class_compute(size);
+    return size <= HK_TABLE_MAX ? hk_class_table[size] : hk_class_compute(size);
 }
 
 /* The smallest class for size whose blocks are aligned to alignment; HK_CLASS_COUNT if there is none. */

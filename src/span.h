@@ -1,5 +1,5 @@
 /*
- * span: blocks above the slab classes: a run of units in a superslab up to 2 MiB, a direct mapping beyond.
+ * span: blocks above the slab classes: a run of units in a superslab up to 2 MiB less 64 KiB, a direct mapping beyond.
  *
  * A span belongs to a heap as a slab does.  Resizing is for whoever holds the block.
  */
@@ -9,7 +9,7 @@
 #include "heap.h"
 #include "large.h"
 
-enum { HK_SPAN_UNITS_MAX = HK_SUPERSLAB_UNITS };
+enum { HK_SPAN_UNITS_MAX = HK_SLAB_UNITS_MAX };
 
 /* A block of size bytes, above HK_SMALL_MAX or aligned to more than a class can be; *fresh tells whether the system zeroed it and
  * nobody wrote to it since.  NULL if there is no memory. */

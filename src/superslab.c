@@ -5,9 +5,10 @@
 
 #include <string.h>
 
-#include "log.h"
 #include "meta.h"
 #include "os.h"
+
+static_assert((int)HK_LIVE_BYTES <= (int)HK_UNIT_BYTES, "the live bits fit the first unit");
 
 static _Atomic uint64_t superslab_count;
 
@@ -21,7 +22,7 @@ hk_superslab_t *hk_superslab_allocate(struct hk_pool *pool)
     if (base != NULL) {
         memset(superslab, 0, offsetof(hk_superslab_t, bitmaps));
         superslab->region.kind = HK_REGION_SUPERSLAB;
-        superslab->free_units = UINT32_MAX;
+        superslab->free_units = UINT32_MAX - 1; /* the first unit is never free */
         superslab->base = base;
         superslab->pool = pool;
         for (unsigned unit = 0; unit < HK_SUPERSLAB_UNITS; unit++) {
@@ -72,6 +73,10 @@ void hk_slab_start(hk_slab_t *slab, uint16_t owner)
 
 void hk_slab_stop(hk_slab_t *slab, uint16_t owner)
 {
+    if (slab->unsettled != 0) {
+        slab->unsettled = 0;
+        hk_live_clear_units(hk_slab_base(slab), slab->units);
+    }
     for (unsigned unit = 0; owner != HK_OWNER_NONE && unit < slab->units; unit++) {
         uintptr_t address = (uintptr_t)hk_slab_base(slab) + ((uintptr_t)unit << HK_UNIT_SHIFT);
         hk_registry_clear_near(address, slab->class_index, owner);
@@ -109,6 +114,11 @@ static uint32_t index_of(const hk_slab_t *slab, const void *block)
     uint32_t index = hk_class_block_index(slab->class_index, offset);
     const hk_class_info_t *info = &hk_class_info[slab->class_index];
     return index * info->block_bytes == offset && index < info->block_count ? index : UINT32_MAX;
+}
+
+bool hk_slab_starts_block(const hk_slab_t *slab, const void *address)
+{
+    return index_of(slab, address) != UINT32_MAX;
 }
 
 hk_put_result_t hk_slab_probe(const hk_slab_t *slab, const void *block)

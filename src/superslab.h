@@ -1,7 +1,7 @@
 /*
  * superslab: a 2 MiB-aligned mapping cut into 32 units of 64 KiB, and slabs made of them.
  *
- * A slab is one unit or a run of them and holds blocks of one class, or one single block (HK_CLASS_SPAN).  Slab headers and block
+ * The first unit holds the bits of live.h and no blocks.  A slab is one unit or a run of them and holds blocks of one class, or one single block (HK_CLASS_SPAN).  Slab headers and block
  * bitmaps live in the descriptor, apart from the blocks.  hk_superslab_allocate and hk_superslab_free are the only way in and out.
  * A set bit in a slab's bitmap is a block that lies free in the slab; blocks in magazines count as handed out.
  *
@@ -11,10 +11,12 @@
 #ifndef HK_SUPERSLAB_H
 #define HK_SUPERSLAB_H
 
+#include "live.h"
 #include "registry.h"
 
 enum {
     HK_SUPERSLAB_UNITS = HK_SUPERSLAB_BYTES / HK_UNIT_BYTES,
+    HK_SLAB_UNITS_MAX = HK_SUPERSLAB_UNITS - 1, /* all but the first, which holds the live bits */
     HK_BITMAP_WORDS = HK_SLAB_BLOCKS_MAX / 64,
 };
 
@@ -36,6 +38,7 @@ typedef struct hk_slab {
     uint8_t first_unit;        /* const */
     uint8_t bucket;            /* lock(heap): which of the heap's lists */
     uint8_t fresh;             /* const while acquired: never used since the system zeroed it */
+    uint8_t unsettled;         /* lock(heap): free blocks may still have their live bits set */
 } hk_slab_t;
 
 static_assert(sizeof(hk_slab_t) == HK_CACHE_LINE, "one line for a slab header");
@@ -89,7 +92,7 @@ static inline hk_slab_t *hk_slab_find(const void *address)
 /* Makes a slab just acquired ready to hand out blocks of its class: all of them free.  Names its units in the near table. */
 void hk_slab_start(hk_slab_t *slab, uint16_t owner);
 
-/* The reverse, before it goes back to the pool. */
+/* The reverse, before it goes back to the pool.  All its blocks are free. */
 void hk_slab_stop(hk_slab_t *slab, uint16_t owner);
 
 /* Takes up to count free blocks, lowest address first, into blocks; returns how many. */
@@ -101,8 +104,11 @@ typedef enum hk_put_result {
     HK_PUT_DOUBLE,   /* the block is free already */
 } hk_put_result_t;
 
-/* Puts a block back. */
+/* Puts a block back.  Its live bit is the caller's affair. */
 hk_put_result_t hk_slab_put(hk_slab_t *slab, const void *block);
+
+/* Whether a block of the slab starts at the address. */
+bool hk_slab_starts_block(const hk_slab_t *slab, const void *address);
 
 /* What hk_slab_put would say. */
 hk_put_result_t hk_slab_probe(const hk_slab_t *slab, const void *block);

@@ -1,0 +1,89 @@
+/*
+ * live: one bit for each 16 bytes of a superslab, set while a program holds a block that starts there.
+ *
+ * The bits of a superslab are its first 16 KiB, so that a block's bit is found from its address alone.  malloc sets a block's bit
+ * and free clears it, whether the block goes to a magazine or to its slab: a free that finds it clear is a double free or no block
+ * at all, at once.  16 bytes is the smallest class, so no two blocks share a bit.
+ *
+ * Who may write: only the threads of the heap that owns the slab, and lock(heap) holders for slabs in which no block is handed out.
+ * That makes plain loads and stores enough where a heap has one thread.  A thread that frees a block of another heap only reads the
+ * bit; the owner clears it when the block arrives (hk_cache settles a magazine as it loads it).  Threads that share a heap may undo
+ * each other's writes of neighbouring bits; so a clear bit proves nothing there, and hk_path looks for the block before it ends the
+ * process.
+ */
+#ifndef HK_LIVE_H
+#define HK_LIVE_H
+
+#include "atomic.h"
+#include "base.h"
+#include "registry.h"
+
+enum {
+    HK_LIVE_GRANULE_SHIFT = 4,
+    HK_LIVE_WORD_SHIFT = HK_LIVE_GRANULE_SHIFT + 5, /* bytes of blocks to a word of 32 bits */
+    HK_LIVE_BYTES = (HK_SUPERSLAB_BYTES >> HK_LIVE_WORD_SHIFT) * 4,
+};
+
+typedef _Atomic uint32_t hk_live_word_t;
+
+/* The word with the bit of an address, in the superslab that holds block; the two differ by a granule at most. */
+HK_INLINE hk_live_word_t *hk_live_word(const void *block, uint32_t address)
+{
+    char *superslab = (char *)((uintptr_t)block & ~(uintptr_t)(HK_SUPERSLAB_BYTES - 1));
+    return (hk_live_word_t *)(void *)(superslab +
+                                      (address >> (HK_LIVE_WORD_SHIFT - 2) & (HK_LIVE_BYTES - 4)));
+}
+
+/* Sets the bit of a block. */
+HK_INLINE void hk_live_set(const void *block)
+{
+    uint32_t address = (uint32_t)(uintptr_t)block;
+    uint32_t number = address >> HK_LIVE_GRANULE_SHIFT;
+    hk_live_word_t *word = hk_live_word(block, address);
+    uint32_t bits;
+#if defined(__x86_64__)
+    /* A relaxed load and store, as below; written out, the word's address need not be worked out into a register first. */
+    __asm__("movl %1, %0\n\tbtsl %2, %0\n\tmovl %0, %1"
+            : "=&r"(bits), "+m"(*word)
+            : "r"(number)
+            : "cc");
+#else
+    bits = hk_load_relaxed(word); /* relaxed, and the store too: see above */
+    hk_store_relaxed(word, bits | 1u << (number & 31));
+#endif
+}
+
+/* Clears the bit of a block; whether it was set.  An address that is no multiple of 16 is looked up as the next one that is: inside a
+ * block no bit is set. */
+HK_INLINE bool hk_live_clear(const void *block)
+{
+    uint32_t address = (uint32_t)(uintptr_t)block + (1 << HK_LIVE_GRANULE_SHIFT) - 1;
+    uint32_t number = address >> HK_LIVE_GRANULE_SHIFT;
+    hk_live_word_t *word = hk_live_word(block, address);
+    bool was_set;
+#if defined(__x86_64__)
+    uint32_t bits;
+    /* The same; btr tests and clears in one.  Stores nothing new if the bit was clear. */
+    __asm__("movl %2, %0\n\tbtrl %3, %0\n\tmovl %0, %2"
+            : "=&r"(bits), "=@ccc"(was_set), "+m"(*word)
+            : "r"(number));
+#else
+    uint32_t bits = hk_load_relaxed(word); /* relaxed, and the store too: see above */
+    was_set = (bits >> (number & 31) & 1) != 0;
+    hk_store_relaxed(word, bits & ~(1u << (number & 31)));
+#endif
+    return was_set;
+}
+
+/* Whether the bit of a block is set.  Any thread may ask about a block that it holds. */
+HK_INLINE bool hk_live_is_set(const void *block)
+{
+    uint32_t address = (uint32_t)(uintptr_t)block + (1 << HK_LIVE_GRANULE_SHIFT) - 1;
+    uint32_t bits = hk_load_relaxed(hk_live_word(block, address)); /* relaxed: see above */
+    return (bits >> (address >> HK_LIVE_GRANULE_SHIFT & 31) & 1) != 0;
+}
+
+/* Clears the bits of a range of whole units. */
+void hk_live_clear_units(void *first, size_t units);
+
+#endif

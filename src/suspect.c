@@ -1,0 +1,63 @@
+/*
+ * suspect: see suspect.h.
+ */
+#include "suspect.h"
+
+#include "log.h"
+
+/* Magazines of a depot that are looked through: a bit that was lost is no reason to search for long. */
+enum { DEPOT_MAGAZINES = 64 };
+
+static bool is_among(const void *block, void *const *slots, size_t count)
+{
+    size_t i = 0;
+    while (i < count && slots[i] != block) {
+        i++;
+    }
+    return i < count;
+}
+
+static bool is_in_cache(const hk_cache_t *cache, unsigned class_index, const void *block)
+{
+    const hk_magazine_t *loaded = cache->loaded[class_index];
+    const hk_magazine_t *previous = cache->previous[class_index];
+    return (loaded != NULL &&
+            is_among(block, loaded->slot, (size_t)(cache->top[class_index] + 1 - loaded->slot))) ||
+           (previous != NULL && is_among(block, previous->slot, previous->count));
+}
+
+static bool is_outgoing(const hk_cache_t *cache, uint16_t owner, const void *block)
+{
+    unsigned slot = owner % HK_OUTGOING_SLOTS;
+    const hk_magazine_t *magazine = cache->outgoing[slot];
+    return magazine != NULL && cache->outgoing_owner[slot] == owner &&
+           is_among(block, magazine->slot, magazine->count);
+}
+
+static bool is_in_heap(hk_heap_t *heap, const hk_slab_t *slab, const void *block)
+{
+    hk_lock_acquire(&heap->lock, HK_RANK_HEAP);
+    bool found = hk_slab_probe(slab, block) == HK_PUT_DOUBLE;
+    const hk_magazine_t *magazine = heap->classes[slab->class_index].depot.stack;
+    for (int i = 0; !found && magazine != NULL && i < DEPOT_MAGAZINES; i++) {
+        found = is_among(block, magazine->slot, magazine->count);
+        magazine = magazine->next;
+    }
+    hk_lock_release(&heap->lock, HK_RANK_HEAP);
+    return found;
+}
+
+void hk_suspect_check(const hk_cache_t *cache, const void *block, const char *what)
+{
+    const hk_slab_t *slab = hk_slab_find(block);
+    if (slab == NULL || slab->class_index >= HK_CLASS_COUNT || !hk_slab_starts_block(slab, block)) {
+        hk_log_fatal(what != NULL ? what : "invalid free", block,
+                     "an interior pointer: no block starts there");
+    }
+    hk_heap_t *heap = slab->heap;
+    if (!hk_heaps_is_shared(heap) || is_in_heap(heap, slab, block) ||
+        (cache != NULL && (is_in_cache(cache, slab->class_index, block) ||
+                           is_outgoing(cache, heap->owner, block)))) {
+        hk_log_fatal(what != NULL ? what : "double free", block, "the block is free already");
+    }
+}
