@@ -11,6 +11,7 @@
 #include "path.h"
 #include "log.h"
 #include "os.h"
+#include "reclaim.h"
 #include "refuge.h"
 #include "span.h"
 
@@ -264,6 +265,7 @@ static void *allocate_in(hk_heap_t *heap, size_t alignment, size_t size, bool ze
     void *block = class_index < HK_CLASS_COUNT ? hk_heap_take_block(heap, class_index)
                                                : hk_span_allocate(heap, size, alignment, &fresh);
     hk_path_leave();
+    hk_reclaim_if_pressed();
     if (block == NULL) {
         return fail(ENOMEM);
     }

@@ -3,6 +3,7 @@
  */
 #include "large.h"
 
+#include "limit.h"
 #include "lock.h"
 #include "meta.h"
 #include "os.h"
@@ -24,6 +25,7 @@ static struct {
 static void unmap_large(hk_large_t *large)
 {
     hk_os_unmap(large->address, large->bytes);
+    hk_limit_uncharge(large->bytes);
     hk_meta_free(HK_META_LARGE, large);
 }
 
@@ -92,8 +94,13 @@ static hk_large_t *map_large(size_t bytes, size_t alignment)
     if (large == NULL) {
         return NULL;
     }
+    if (!hk_limit_charge(bytes)) {
+        hk_meta_free(HK_META_LARGE, large);
+        return NULL;
+    }
     char *address = hk_os_map(bytes, alignment);
     if (address == NULL) {
+        hk_limit_uncharge(bytes);
         hk_meta_free(HK_META_LARGE, large);
         return NULL;
     }
@@ -127,10 +134,23 @@ static bool fit_mapping(hk_large_t *large, size_t bytes)
     return true;
 }
 
+/* Resizes by way of resize, so that the limit counts it: growth is asked for first, and settled by what it came to. */
+static bool resize_counted(hk_large_t *large, size_t bytes, bool (*resize)(hk_large_t *, size_t))
+{
+    size_t old_bytes = large->bytes;
+    size_t growth = bytes > old_bytes ? bytes - old_bytes : 0;
+    if (!hk_limit_charge(growth)) {
+        return false;
+    }
+    bool done = resize(large, bytes);
+    hk_limit_uncharge(old_bytes + growth - large->bytes);
+    return done;
+}
+
 static hk_large_t *reuse_kept(size_t bytes)
 {
     hk_large_t *large = take_kept(bytes);
-    if (large != NULL && !fit_mapping(large, bytes)) {
+    if (large != NULL && !resize_counted(large, bytes, fit_mapping)) {
         unmap_large(large);
         large = NULL;
     }
@@ -179,9 +199,8 @@ void hk_large_free(hk_large_t *large)
     }
 }
 
-bool hk_large_resize(hk_large_t *large, size_t bytes)
+static bool resize_used(hk_large_t *large, size_t bytes)
 {
-    bytes = hk_align_up(bytes, hk_os_page_bytes());
     size_t old_bytes = large->bytes;
     char *old = large->address;
     if (bytes < old_bytes) {
@@ -211,6 +230,11 @@ bool hk_large_resize(hk_large_t *large, size_t bytes)
     hk_add_relaxed(&cache.used_bytes,
                    bytes - old_bytes); /* relaxed: a statistic; wraps as it should */
     return true;
+}
+
+bool hk_large_resize(hk_large_t *large, size_t bytes)
+{
+    return resize_counted(large, hk_align_up(bytes, hk_os_page_bytes()), resize_used);
 }
 
 size_t hk_large_used_bytes(void)

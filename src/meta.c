@@ -3,6 +3,7 @@
  */
 #include "meta.h"
 
+#include "limit.h"
 #include "lock.h"
 #include "os.h"
 
@@ -28,14 +29,19 @@ static struct {
 static bool add_chunk(size_t bytes)
 {
     if (!meta.started && bytes <= FIRST_CHUNK_BYTES) {
+        hk_limit_charge_always(FIRST_CHUNK_BYTES);
         meta.started = true;
         meta.next = first_chunk;
         meta.left = FIRST_CHUNK_BYTES;
         return true;
     }
     /* A system call under a lock: it is the leaf lock, and one call serves hundreds of objects. */
+    if (!hk_limit_charge(CHUNK_BYTES)) {
+        return false;
+    }
     char *chunk = hk_os_map(CHUNK_BYTES, hk_os_page_bytes());
     if (chunk == NULL) {
+        hk_limit_uncharge(CHUNK_BYTES);
         return false;
     }
     meta.next = chunk;

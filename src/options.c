@@ -12,7 +12,7 @@ static const char prefix[] = "HAKMEM_";
 
 enum { DISTANCE_MAX = 3, NAME_MAX_LENGTH = 32 };
 
-typedef enum option_type { OPTION_number, OPTION_text } option_type_t;
+typedef enum option_type { OPTION_number, OPTION_text, OPTION_amount } option_type_t;
 
 typedef struct option {
     option_type_t type;
@@ -82,8 +82,8 @@ static void report_unknown(const char *name, size_t length)
     hk_log_warning("unknown option", line.text);
 }
 
-/* A whole decimal number with an optional K, M or G behind it. */
-static bool parse_number(const char *text, uint64_t *number)
+/* A whole decimal number with an optional K, M or G behind it; what follows is left in *rest. */
+static bool parse_number(const char *text, uint64_t *number, const char **rest)
 {
     uint64_t value = 0;
     if (*text < '0' || *text > '9') {
@@ -105,27 +105,63 @@ static bool parse_number(const char *text, uint64_t *number)
         text++;
     }
     *number = value;
-    return *text == '\0';
+    *rest = text;
+    return true;
+}
+
+/* A number, or 1% to 100%. */
+static bool parse_amount(const char *text, hk_amount_t *amount)
+{
+    const char *rest;
+    uint64_t number;
+    if (!parse_number(text, &number, &rest)) {
+        return false;
+    }
+    bool share = *rest == '%' && rest[-1] >= '0' && rest[-1] <= '9';
+    *amount = share ? (hk_amount_t){0, number} : (hk_amount_t){number, 0};
+    return rest[share] == '\0' && (!share || (number >= 1 && number <= 100));
+}
+
+/* Sets the option; false if the text is no value for it. */
+static bool parse_value(const option_t *option, const char *text)
+{
+    const char *rest;
+    uint64_t number;
+    hk_amount_t amount;
+    switch (option->type) {
+    case OPTION_text: *(const char **)option->value = text; return true;
+    case OPTION_amount:
+        if (!parse_amount(text, &amount)) {
+            return false;
+        }
+        *(hk_amount_t *)option->value = amount;
+        return true;
+    default:
+        if (!parse_number(text, &number, &rest) || *rest != '\0' || number < option->least ||
+            number > option->most) {
+            return false;
+        }
+        *(uint64_t *)option->value = number;
+        return true;
+    }
 }
 
 static void set_option(const option_t *option, const char *text)
 {
-    if (option->type == OPTION_text) {
-        *(const char **)option->value = text;
-        return;
-    }
-    uint64_t number;
-    if (parse_number(text, &number) && number >= option->least && number <= option->most) {
-        *(uint64_t *)option->value = number;
+    if (parse_value(option, text)) {
         return;
     }
     hk_line_t line = {0};
     hk_line_text(&line, prefix);
     hk_line_text(&line, option->name);
     hk_line_text(&line, ": it takes ");
-    hk_line_number(&line, option->least);
-    hk_line_text(&line, " to ");
-    hk_line_number(&line, option->most);
+    if (option->type == OPTION_amount) {
+        hk_line_text(&line, "bytes (with K, M or G) or 1% to 100%");
+    } else {
+        hk_line_number(&line, option->least);
+        hk_line_text(&line, " to ");
+        hk_line_number(&line, option->most);
+    }
     hk_line_text(&line, "; the default is kept");
     line.text[line.length < HK_LINE_BYTES ? line.length : HK_LINE_BYTES - 1] = '\0';
     hk_log_warning("bad value for", line.text);

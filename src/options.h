@@ -9,18 +9,34 @@
 
 #include "base.h"
 
-/* X(number or text, field, NAME, default, least, most, what it does) */
+/* An amount of memory: bytes, or a share of what there is if percent is not 0. */
+typedef struct hk_amount {
+    uint64_t bytes;
+    uint64_t percent;
+} hk_amount_t;
+
+#define HK_AMOUNT_NONE                                                                             \
+    {                                                                                              \
+        0, 0                                                                                       \
+    }
+
+/* X(number, amount or text, field, NAME, default, least, most, what it does) */
 #define HK_OPTION_TABLE(X)                                                                         \
     X(number, stats, "STATS", 0, 0, 1, "print the report when the program ends")                   \
     X(text, stats_file, "STATS_FILE", NULL, 0, 0,                                                  \
       "where the report goes instead of stderr; %p becomes the process id")                        \
     X(number, stats_json, "STATS_JSON", 0, 0, 1, "print the report as JSON")                       \
+    X(amount, limit, "LIMIT", HK_AMOUNT_NONE, 0, 0,                                                \
+      "what HAKMEM may commit: bytes, or a percentage of the cgroup's memory limit; then ENOMEM")  \
+    X(amount, soft_limit, "SOFT_LIMIT", HK_AMOUNT_NONE, 0, 0,                                      \
+      "the same, but from there on memory is reclaimed and the program's callback called")         \
     X(number, tiny_ss_shared, "TINY_SS_SHARED", 1, 1, 2,                                           \
       "1: a request is always served; 2: strict; accepted, without effect until there are caps")
 
 typedef struct hk_options {
 #define HK_OPTION_TYPE_number uint64_t
 #define HK_OPTION_TYPE_text const char *
+#define HK_OPTION_TYPE_amount hk_amount_t
 #define X(type, field, name, standard, least, most, doc) HK_OPTION_TYPE_##type field;
     HK_OPTION_TABLE(X)
 #undef X

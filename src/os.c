@@ -5,11 +5,13 @@
 #include "os.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/futex.h>
 #include <sched.h>
 #include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
+#include <sys/sysinfo.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -127,6 +129,38 @@ unsigned hk_os_cpu_count(void)
         count += (unsigned)__builtin_popcountl(mask[i]);
     }
     return count > 0 ? count : 1;
+}
+
+size_t hk_os_read_file(const char *path, char *text, size_t text_bytes)
+{
+    int saved = errno;
+    size_t length = 0;
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    while (fd >= 0 && length < text_bytes - 1) {
+        ssize_t got = read(fd, text + length, text_bytes - 1 - length);
+        if (got < 0 && errno == EINTR) {
+            continue;
+        }
+        if (got <= 0) {
+            break;
+        }
+        length += (size_t)got;
+    }
+    if (fd >= 0) {
+        (void)close(fd);
+    }
+    text[length] = '\0';
+    errno = saved;
+    return length;
+}
+
+uint64_t hk_os_physical_bytes(void)
+{
+    int saved = errno;
+    struct sysinfo info;
+    uint64_t bytes = sysinfo(&info) == 0 ? (uint64_t)info.totalram * info.mem_unit : 0;
+    errno = saved;
+    return bytes;
 }
 
 bool hk_os_is_main_thread(void)

@@ -36,6 +36,12 @@ uint64_t hk_os_clock_ms(void);
 /* The number of processors that this process may run on; 1 if the kernel does not say. */
 unsigned hk_os_cpu_count(void);
 
+/* Reads the beginning of a file into text, which it ends with a 0; returns the bytes before that, 0 if there is no such file. */
+size_t hk_os_read_file(const char *path, char *text, size_t text_bytes);
+
+/* The machine's memory in bytes; 0 if the kernel does not say. */
+uint64_t hk_os_physical_bytes(void);
+
 /* Whether the calling thread is the process's first one. */
 bool hk_os_is_main_thread(void);
 

@@ -5,6 +5,7 @@
 
 #include "log.h"
 #include "os.h"
+#include "reclaim.h"
 #include "refuge.h"
 #include "span.h"
 #include "suspect.h"
@@ -15,24 +16,6 @@ enum {
 };
 
 /* ---- malloc ---- */
-
-static void reclaim_visit(hk_heap_t *heap, void *context)
-{
-    const size_t *limit = context;
-    hk_heap_reclaim(heap, *limit);
-}
-
-static size_t reclaim_all(hk_cache_t *cache, size_t keep_bytes)
-{
-    if (cache != NULL) {
-        hk_cache_flush(cache);
-    }
-    size_t limit = SIZE_MAX;
-    hk_heaps_each_shared(reclaim_visit, &limit);
-    size_t bytes = hk_large_decay(UINT64_MAX);
-    return bytes + hk_pool_purge(&hk_shared_pool, (uint32_t)(keep_bytes >> HK_UNIT_SHIFT),
-                                 (uint32_t)(keep_bytes >> HK_SUPERSLAB_SHIFT));
-}
 
 /* Before a mapping larger than all empty slabs together, those go: the process grows by that much less. */
 static void make_way(size_t size)
@@ -54,7 +37,7 @@ static void *allocate_small(hk_cache_t *cache, unsigned class_index)
         return allocate_without_cache(class_index);
     }
     if (!hk_cache_reload(cache, class_index)) {
-        (void)reclaim_all(cache, 0);
+        (void)hk_reclaim_all(cache, 0);
         if (!hk_cache_reload(cache, class_index)) {
             return NULL;
         }
@@ -86,6 +69,7 @@ void *hk_path_malloc_slow(unsigned class_index)
         hk_refuge_replay(replay); /* inside the gate, so that none is noted again */
     }
     hk_thread_leave(cache);
+    hk_reclaim_if_pressed();
     return block;
 }
 
@@ -102,7 +86,7 @@ void *hk_path_allocate_span(size_t size, size_t alignment, bool *fresh)
         make_way(size);
         block = hk_span_allocate(heap, size, alignment, fresh);
         if (block == NULL) {
-            (void)reclaim_all(cache, 0);
+            (void)hk_reclaim_all(cache, 0);
             block = hk_span_allocate(heap, size, alignment, fresh);
         }
     }
@@ -110,6 +94,7 @@ void *hk_path_allocate_span(size_t size, size_t alignment, bool *fresh)
         hk_cache_help(cache);
     }
     hk_thread_leave(cache);
+    hk_reclaim_if_pressed();
     return block;
 }
 
@@ -289,6 +274,10 @@ void *hk_path_resize(void *block, size_t size)
         size_t bytes = ((hk_large_t *)region)->bytes;
         make_way(size > bytes ? size - bytes : 0);
         resized = hk_span_resize_large((hk_large_t *)region, size);
+        if (resized == NULL && size > bytes && !hk_limit_allows(size - bytes)) {
+            (void)hk_reclaim_all(cache, 0); /* a copy would need both sizes at once */
+            resized = hk_span_resize_large((hk_large_t *)region, size);
+        }
     } else if (region->kind == HK_REGION_SUPERSLAB) {
         hk_slab_t *slab = hk_superslab_slab_at((hk_superslab_t *)region, block);
         if (slab->class_index == HK_CLASS_SPAN && hk_span_resize_units(slab, size)) {
@@ -296,6 +285,7 @@ void *hk_path_resize(void *block, size_t size)
         }
     }
     hk_thread_leave(cache);
+    hk_reclaim_if_pressed();
     return resized;
 }
 
@@ -306,7 +296,7 @@ size_t hk_path_trim(size_t keep_bytes)
     hk_cache_t *cache = hk_thread_attach();
     size_t bytes = 0;
     if (hk_thread_enter(cache)) {
-        bytes = reclaim_all(cache, keep_bytes);
+        bytes = hk_reclaim_all(cache, keep_bytes);
         hk_thread_leave(cache);
     }
     return bytes;
@@ -316,9 +306,8 @@ void hk_path_finish(void)
 {
     hk_cache_t *cache = hk_thread_cache;
     if (cache != &hk_cache_empty && hk_gate_enter(&cache->busy)) {
-        size_t limit = FINISH_BLOCKS;
         hk_cache_flush(cache);
-        hk_heaps_each_shared(reclaim_visit, &limit);
+        hk_reclaim_heaps(FINISH_BLOCKS);
         hk_gate_leave(&cache->busy);
     }
 }

@@ -12,7 +12,11 @@ enum {
     DEPOT_BYTES_MIN =
         8 << 20, /* a batch of 100,000 small blocks is freed and allocated again in O(1) each */
     DEPOT_SHARE_SHIFT = 6,
-    WARM_UNITS_MIN = 16,       /* 1 MiB of empty slabs is always at hand */
+    WARM_UNITS_MIN = 16, /* 1 MiB of empty slabs is always at hand */
+    RESERVE_SHIFT = 5,
+    RESERVE_MIN = 256 << 10, /* the largest slab */
+    RESERVE_MAX = 8 << 20,
+    PRESS_SHIFT = 4,           /* a sixteenth of growth pays for reclaiming everything */
     LARGE_KEPT_MIN = 64 << 20, /* used up before the process grows, and given back after a second */
 };
 
@@ -57,4 +61,23 @@ size_t hk_policy_large_kept_bytes(size_t used_bytes)
 uint32_t hk_policy_empty_superslabs(uint64_t superslabs)
 {
     return superslabs / 16 < 1 ? 1 : (uint32_t)(superslabs / 16);
+}
+
+size_t hk_policy_reserve_bytes(size_t hard_bytes)
+{
+    size_t share = hard_bytes >> RESERVE_SHIFT;
+    share = share < RESERVE_MIN ? (size_t)RESERVE_MIN : share;
+    share = share > RESERVE_MAX ? (size_t)RESERVE_MAX : share;
+    return share < hard_bytes / 4 ? share : hard_bytes / 4;
+}
+
+size_t hk_policy_press_above(size_t committed_bytes, size_t soft_bytes)
+{
+    size_t next = committed_bytes + (soft_bytes >> PRESS_SHIFT);
+    return next < soft_bytes ? soft_bytes : next;
+}
+
+bool hk_policy_is_relieved(size_t committed_bytes, size_t soft_bytes)
+{
+    return committed_bytes <= soft_bytes - (soft_bytes >> PRESS_SHIFT);
 }

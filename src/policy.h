@@ -35,4 +35,13 @@ size_t hk_policy_large_kept_bytes(size_t used_bytes);
 /* How many wholly empty superslabs the pool keeps mapped, when it has so many. */
 uint32_t hk_policy_empty_superslabs(uint64_t superslabs);
 
+/* How much of a hard limit is kept back until the program releases it. */
+size_t hk_policy_reserve_bytes(size_t hard_bytes);
+
+/* Beyond a soft limit: how much may be committed before memory is reclaimed again, so that each time pays for itself. */
+size_t hk_policy_press_above(size_t committed_bytes, size_t soft_bytes);
+
+/* Whether so little is committed that the soft limit itself counts again. */
+bool hk_policy_is_relieved(size_t committed_bytes, size_t soft_bytes);
+
 #endif

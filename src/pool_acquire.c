@@ -1,6 +1,7 @@
 /*
  * pool, acquiring: stages 1 to 3.  See pool.h.
  */
+#include "limit.h"
 #include "log.h"
 #include "pool.h"
 
@@ -36,13 +37,17 @@ static hk_superslab_t *find_superslab(hk_pool_t *pool, unsigned units, bool warm
     return NULL;
 }
 
-/* Takes the units out of the superslab, and makes them one slab. */
+/* Takes the units out of the superslab, and makes them one slab; NULL if the limit does not allow what is not committed yet. */
 static hk_slab_t *take_units(hk_pool_t *pool, hk_superslab_t *superslab, unsigned first,
                              unsigned units, struct hk_heap *heap, uint8_t class_index)
 {
     uint32_t mask = hk_pool_mask(first, units);
     hk_slab_t *slab = &superslab->slabs[first];
     hk_assert(2, (superslab->free_units & mask) == mask);
+    if (!hk_limit_charge(HK_UNIT_BYTES *
+                         (size_t)__builtin_popcount(mask & ~superslab->dirty_units))) {
+        return NULL;
+    }
     slab->fresh = (superslab->dirty_units & mask) == 0;
     pool->warm_units -= (uint32_t)__builtin_popcount(superslab->dirty_units & mask);
     if (pool->warm_units < pool->warm_low_water) {
@@ -76,8 +81,9 @@ static hk_slab_t *acquire_locked(hk_pool_t *pool, struct hk_heap *heap, unsigned
     if (superslab == NULL) {
         return NULL;
     }
-    pool->acquires[stage]++;
-    return take_units(pool, superslab, (unsigned)first, units, heap, class_index);
+    hk_slab_t *slab = take_units(pool, superslab, (unsigned)first, units, heap, class_index);
+    pool->acquires[stage] += slab != NULL;
+    return slab;
 }
 
 hk_slab_t *hk_pool_acquire(hk_pool_t *pool, struct hk_heap *heap, unsigned units,
@@ -86,7 +92,7 @@ hk_slab_t *hk_pool_acquire(hk_pool_t *pool, struct hk_heap *heap, unsigned units
     hk_lock_acquire(&pool->lock, HK_RANK_POOL);
     hk_slab_t *slab = acquire_locked(pool, heap, units, class_index);
     hk_lock_release(&pool->lock, HK_RANK_POOL);
-    if (slab != NULL) {
+    if (slab != NULL || !hk_limit_allows((size_t)units << HK_UNIT_SHIFT)) {
         return slab;
     }
     hk_superslab_t *superslab = hk_superslab_allocate(pool);
@@ -113,15 +119,16 @@ bool hk_pool_extend(hk_pool_t *pool, hk_slab_t *slab, unsigned units)
     hk_lock_acquire(&pool->lock, HK_RANK_POOL);
     uint32_t mask = hk_pool_mask(first, more);
     bool possible = (superslab->free_units & mask) == mask;
-    if (possible) {
+    hk_slab_t *tail =
+        possible ? take_units(pool, superslab, first, more, slab->heap, HK_CLASS_SPAN) : NULL;
+    if (tail != NULL) {
         uint8_t whole = slab->first_unit;
-        struct hk_heap *heap = slab->heap;
-        take_units(pool, superslab, first, more, heap, HK_CLASS_SPAN)->units = 0;
+        tail->units = 0;
         for (unsigned unit = first; unit < first + more; unit++) {
             superslab->slab_of[unit] = whole;
         }
         slab->units = (uint8_t)units;
     }
     hk_lock_release(&pool->lock, HK_RANK_POOL);
-    return possible;
+    return tail != NULL;
 }

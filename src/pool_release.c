@@ -1,6 +1,7 @@
 /*
  * pool, releasing: taking slabs back, and giving memory back to the system.  See pool.h.
  */
+#include "limit.h"
 #include "log.h"
 #include "os.h"
 #include "policy.h"
@@ -139,6 +140,7 @@ static size_t purge_one(hk_pool_t *pool, uint32_t keep_units)
         hk_lock_acquire(&pool->lock, HK_RANK_POOL);
         hk_pool_set_free_locked(pool, superslab, superslab->free_units | mask);
         if (done) {
+            hk_limit_uncharge((size_t)units << HK_UNIT_SHIFT);
             superslab->dirty_units &= ~mask;
             pool->purged_units += units;
             bytes = (size_t)units << HK_UNIT_SHIFT;

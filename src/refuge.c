@@ -3,6 +3,7 @@
  */
 #include "refuge.h"
 
+#include "limit.h"
 #include "log.h"
 #include "os.h"
 
@@ -37,8 +38,10 @@ _Atomic(void *) hk_refuge_deferred;
 static void drop(hk_refuge_t *refuge)
 {
     if (hk_sub_acq_rel(&refuge->live, 1) == 1) {
+        size_t bytes = refuge->bytes;
         hk_registry_remove(refuge);
-        hk_os_unmap(refuge, refuge->bytes);
+        hk_os_unmap(refuge, bytes);
+        hk_limit_uncharge(bytes);
     }
 }
 
@@ -51,6 +54,7 @@ static bool add_region(hk_refuge_t *full, size_t bytes)
     if (refuge == NULL) {
         return false;
     }
+    hk_limit_charge_always(whole); /* without it a free would lose its block */
     refuge->region.kind = HK_REGION_REFUGE;
     refuge->bytes = whole;
     refuge->older = full;
@@ -58,6 +62,7 @@ static bool add_region(hk_refuge_t *full, size_t bytes)
     hk_store_relaxed(&refuge->live, 1);
     if (!hk_registry_insert(refuge, &refuge->region)) {
         hk_os_unmap(refuge, whole);
+        hk_limit_uncharge(whole);
         return false;
     }
     if (!hk_cas_acq_rel(&current, &full, refuge)) {

@@ -3,6 +3,7 @@
  */
 #include "registry.h"
 
+#include "limit.h"
 #include "os.h"
 
 enum {
@@ -45,13 +46,18 @@ static leaf_entry_t *find_entry(uintptr_t address)
 static bool add_leaf(uintptr_t address)
 {
     size_t bytes = sizeof(leaf_entry_t) << LEAF_BITS;
+    if (!hk_limit_charge(bytes)) {
+        return false;
+    }
     leaf_entry_t *leaf = hk_os_map(bytes, hk_os_page_bytes());
     if (leaf == NULL) {
+        hk_limit_uncharge(bytes);
         return false;
     }
     leaf_entry_t *none = NULL;
     if (!hk_cas_acq_rel(&root[address >> HK_SUPERSLAB_SHIFT >> LEAF_BITS], &none, leaf)) {
         hk_os_unmap(leaf, bytes);
+        hk_limit_uncharge(bytes);
     }
     return true;
 }

@@ -9,6 +9,7 @@
 #include <pthread.h>
 #include <unistd.h>
 
+#include "control.h"
 #include "path.h"
 #include "log.h"
 #include "options.h"
@@ -17,6 +18,7 @@
 __attribute__((constructor(101))) static void start(void)
 {
     hk_options_read(environ);
+    hk_control_start();
     if (pthread_atfork(hk_thread_fork_prepare, hk_thread_fork_parent, hk_thread_fork_child) != 0) {
         hk_log_warning("no memory for the fork handlers:", "forking with threads is not safe");
     }

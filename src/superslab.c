@@ -5,6 +5,7 @@
 
 #include <string.h>
 
+#include "limit.h"
 #include "meta.h"
 #include "os.h"
 
@@ -46,6 +47,7 @@ void hk_superslab_free(hk_superslab_t *superslab)
 {
     hk_registry_remove(superslab->base);
     hk_os_unmap(superslab->base, HK_SUPERSLAB_BYTES);
+    hk_limit_uncharge(HK_UNIT_BYTES * (size_t)__builtin_popcount(superslab->dirty_units));
     hk_meta_free(HK_META_SUPERSLAB, superslab);
     hk_sub_relaxed(&superslab_count, 1); /* relaxed: a statistic */
 }

@@ -16,6 +16,7 @@
 #include <sched.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -240,6 +241,34 @@ uint64_t hk_os_clock_ms(void)
 {
     atomic_fetch_add(&fake_os.clock_reads, 1);
     return atomic_load(&fake_os.clock_ms);
+}
+
+/* The machine of a test has no files, no control group, and 8 GiB, unless the test says otherwise. */
+typedef struct fake_os_file {
+    const char *path;
+    const char *text;
+} fake_os_file_t;
+
+static const fake_os_file_t *fake_os_files; /* the last has no path */
+static uint64_t fake_os_physical_bytes = UINT64_C(8) << 30;
+
+size_t hk_os_read_file(const char *path, char *text, size_t text_bytes)
+{
+    size_t length = 0;
+    for (const fake_os_file_t *file = fake_os_files; file != NULL && file->path != NULL; file++) {
+        if (strcmp(file->path, path) == 0) {
+            length = strlen(file->text);
+            length = length < text_bytes - 1 ? length : text_bytes - 1;
+            memcpy(text, file->text, length);
+        }
+    }
+    text[length] = '\0';
+    return length;
+}
+
+uint64_t hk_os_physical_bytes(void)
+{
+    return fake_os_physical_bytes;
 }
 
 unsigned hk_os_cpu_count(void)

@@ -44,7 +44,9 @@ static bool is_standard(void)
 {
     return hk_options.stats == standard.stats && hk_options.stats_file == standard.stats_file &&
            hk_options.stats_json == standard.stats_json &&
-           hk_options.tiny_ss_shared == standard.tiny_ss_shared;
+           hk_options.tiny_ss_shared == standard.tiny_ss_shared && hk_options.limit.bytes == 0 &&
+           hk_options.limit.percent == 0 && hk_options.soft_limit.bytes == 0 &&
+           hk_options.soft_limit.percent == 0;
 }
 
 static void check_good(void)
@@ -173,6 +175,53 @@ static void check_bad(void)
     CHECK(is_standard() && hk_options.tiny_ss_shared == 1);
 }
 
+static bool is_limit(uint64_t bytes, uint64_t percent)
+{
+    return hk_options.limit.bytes == bytes && hk_options.limit.percent == percent;
+}
+
+static void check_amounts(void)
+{
+    CHECK_SAID("HAKMEM_LIMIT=0", "");
+    CHECK(is_limit(0, 0));
+    CHECK_SAID("HAKMEM_LIMIT=12345", "");
+    CHECK(is_limit(12345, 0));
+    CHECK_SAID("HAKMEM_LIMIT=3G", "");
+    CHECK(is_limit(UINT64_C(3) << 30, 0));
+    CHECK_SAID("HAKMEM_LIMIT=1%", "");
+    CHECK(is_limit(0, 1));
+    CHECK_SAID("HAKMEM_LIMIT=100%", "");
+    CHECK(is_limit(0, 100));
+    CHECK_SAID("HAKMEM_SOFT_LIMIT=75%", "");
+    CHECK(hk_options.soft_limit.percent == 75 && is_limit(0, 0));
+    static const char *const values[] = {"",
+                                         "-1",
+                                         "-5%",
+                                         "0%",
+                                         "101%",
+                                         "200%",
+                                         "1000%",
+                                         "%",
+                                         "5%%",
+                                         "5.5%",
+                                         "5 %",
+                                         "5K%",
+                                         "5%K",
+                                         "x%",
+                                         "half",
+                                         "1T",
+                                         "1GB",
+                                         "18446744073709551616",
+                                         "99999999999999999999%"};
+    for (size_t i = 0; i < TEST_COUNT(values); i++) {
+        char entry[128] = "HAKMEM_LIMIT=";
+        strcat(entry, values[i]);
+        CHECK_SAID(entry, "hakmem: bad value for HAKMEM_LIMIT: it takes bytes (with K, M or G) or "
+                          "1% to 100%; the default is kept\n");
+        CHECKF(is_standard(), " ('%s')", values[i]);
+    }
+}
+
 int main(void)
 {
     standard = hk_options;
@@ -182,5 +231,6 @@ int main(void)
     check_foreign();
     check_unknown();
     check_bad();
+    check_amounts();
     return 0;
 }

@@ -90,6 +90,43 @@ HAK_API HAK_MALLOC void *hak_heap_aligned_alloc(hak_heap_t *heap, size_t alignme
 HAK_API __attribute__((warn_unused_result)) void *hak_heap_realloc(hak_heap_t *heap, void *block,
                                                                    size_t size);
 
+/* ---- Limits ---- */
+
+/* What HAKMEM may commit, in bytes.  Counted is what it has taken and may be resident: slabs and spans in use or kept warm, direct mappings
+ * in use or kept, its own data; not the program's other memory.  Both can be set by HAKMEM_LIMIT and HAKMEM_SOFT_LIMIT too.
+ * Memory is checked where slabs, spans and mappings are acquired: blocks that lie in free places are served beyond any limit. */
+typedef enum hak_limit {
+    HAK_LIMIT_HARD, /* never exceeded: a request that would is refused with ENOMEM, once reclaiming has not helped */
+    HAK_LIMIT_SOFT, /* exceeded, memory is reclaimed from everywhere, and the callback is called */
+} hak_limit_t;
+
+/* Sets a limit to bytes; 0 is none, the default.  A hard limit sets a reserve aside, 1/32 of it and at most 8 MiB, that is refused
+ * until hak_limit_release_reserve.  A hard limit below what is committed is not an error: nothing more is granted until it is met, and a
+ * line on stderr says so.  Returns 0, or EINVAL if there is no such limit. */
+HAK_API int hak_limit_set(hak_limit_t limit, size_t bytes);
+
+/* The same in percent, 1 to 100, of the memory limit of the process's control group (the lowest of its own and those above, version 2
+ * or 1), as it is now; without one, of the physical memory, and a line on stderr says so.  Returns 0, or EINVAL. */
+HAK_API int hak_limit_set_share(hak_limit_t limit, unsigned percent);
+
+/* The limit in bytes; 0 for none. */
+HAK_API size_t hak_limit_get(hak_limit_t limit);
+
+/* The bytes that count towards the limits now. */
+HAK_API size_t hak_limit_committed(void);
+
+/* What is called when reclaiming has not brought the committed bytes below the soft limit; again only after they have grown by another
+ * sixteenth of it, or have been below.  It runs in a thread that allocates, possibly in several at once, holding no lock of HAKMEM's
+ * but whatever the program holds there; it may allocate and free, which does not call it again. */
+typedef void (*hak_limit_notify_t)(size_t committed_bytes, size_t limit_bytes);
+
+/* Sets the callback; NULL is none, the default.  The last one set counts. */
+HAK_API void hak_limit_notify(hak_limit_notify_t notify);
+
+/* Makes the hard limit's reserve usable, to unwind on; hak_limit_set sets one aside again.  Returns its bytes; 0 if there is none, or it has
+ * been released. */
+HAK_API size_t hak_limit_release_reserve(void);
+
 /* ---- Statistics ---- */
 
 /* Where the bytes are.  A snapshot: each figure is exact for the moment it was read.  All figures in bytes unless the name says otherwise. */

@@ -1,0 +1,114 @@
+/*
+ * control: see control.h.
+ */
+#include "control.h"
+
+#include <errno.h>
+#include <hakmem/hakmem.h>
+
+#include "cgroup.h"
+#include "log.h"
+#include "options.h"
+#include "os.h"
+#include "path.h"
+#include "reclaim.h"
+
+/* Below this a program gets no further than its loader. */
+enum { HARD_LIMIT_MIN = 2 << 20 };
+
+static_assert((int)HAK_LIMIT_HARD == (int)HK_LIMIT_HARD &&
+                  (int)HAK_LIMIT_SOFT == (int)HK_LIMIT_SOFT,
+              "the public names are the internal ones");
+
+/* "hakmem: <what> <before><number><after>" */
+static void warn(const char *what, const char *before, size_t number, const char *after)
+{
+    hk_line_t line = {0};
+    hk_line_text(&line, before);
+    hk_line_number(&line, number);
+    hk_line_text(&line, after);
+    line.text[line.length < HK_LINE_BYTES ? line.length : HK_LINE_BYTES - 1] = '\0';
+    hk_log_warning(what, line.text);
+}
+
+/* A share is of the control group's limit; without one, of the machine's memory. */
+static size_t share_bytes(unsigned percent)
+{
+    uint64_t whole = hk_cgroup_limit_bytes();
+    if (whole == 0) {
+        whole = hk_os_physical_bytes();
+        warn("no cgroup memory limit:", "a share is of the physical memory, ", whole, " bytes");
+    }
+    return (size_t)(whole / 100 * percent);
+}
+
+static void set_limit(hk_limit_kind_t kind, size_t bytes)
+{
+    if (kind == HK_LIMIT_HARD && bytes != 0 && bytes < hk_limit_committed_bytes()) {
+        (void)hk_path_trim(0);
+        if (bytes < hk_limit_committed_bytes()) {
+            warn("the limit is below what is in use:", "nothing more is granted before ",
+                 hk_limit_committed_bytes() - bytes, " bytes are freed");
+        }
+    }
+    hk_limit_set(kind, bytes);
+}
+
+HAK_API int hak_limit_set(hak_limit_t limit, size_t bytes)
+{
+    if (limit != HAK_LIMIT_HARD && limit != HAK_LIMIT_SOFT) {
+        return EINVAL;
+    }
+    set_limit((hk_limit_kind_t)limit, bytes);
+    return 0;
+}
+
+HAK_API int hak_limit_set_share(hak_limit_t limit, unsigned percent)
+{
+    return percent < 1 || percent > 100 ? EINVAL : hak_limit_set(limit, share_bytes(percent));
+}
+
+HAK_API size_t hak_limit_get(hak_limit_t limit)
+{
+    return limit == HAK_LIMIT_HARD || limit == HAK_LIMIT_SOFT ? hk_limit_get((hk_limit_kind_t)limit)
+                                                              : 0;
+}
+
+HAK_API size_t hak_limit_committed(void)
+{
+    return hk_limit_committed_bytes();
+}
+
+HAK_API void hak_limit_notify(hak_limit_notify_t notify)
+{
+    hk_reclaim_set_notify(notify);
+}
+
+HAK_API size_t hak_limit_release_reserve(void)
+{
+    return hk_limit_release_reserve();
+}
+
+static size_t amount_bytes(const hk_amount_t *amount)
+{
+    return amount->percent != 0 ? share_bytes((unsigned)amount->percent) : amount->bytes;
+}
+
+void hk_control_start(void)
+{
+    size_t soft = amount_bytes(&hk_options.soft_limit);
+    size_t hard = amount_bytes(&hk_options.limit);
+    if (hard != 0 && hard < HARD_LIMIT_MIN) {
+        warn("HAKMEM_LIMIT is too low to start with:", "the limit is ", HARD_LIMIT_MIN, " bytes");
+        hard = HARD_LIMIT_MIN;
+    }
+    if (hard != 0 && soft > hard) {
+        hk_log_warning("HAKMEM_SOFT_LIMIT is above HAKMEM_LIMIT:", "it has no effect");
+    }
+    if (soft != 0) {
+        set_limit(HK_LIMIT_SOFT, soft);
+    }
+    if (hard != 0) {
+        set_limit(HK_LIMIT_HARD, hard);
+    }
+}

@@ -1,0 +1,49 @@
+/*
+ * limit: how much memory HAKMEM has committed, and how much it may.
+ *
+ * Counted are the units of superslabs that may be resident, in use or warm, direct mappings in use or kept, and the allocator's own
+ * memory.  Whoever commits charges here first, where slabs, spans and mappings are acquired and nowhere else; whoever gives back
+ * uncharges.  All state is atomics, which order nothing: a charge is one compare-and-swap, so that the hard limit holds exactly.
+ */
+#ifndef HK_LIMIT_H
+#define HK_LIMIT_H
+
+#include "atomic.h"
+#include "base.h"
+
+typedef enum hk_limit_kind { HK_LIMIT_HARD, HK_LIMIT_SOFT, HK_LIMIT_KINDS } hk_limit_kind_t;
+
+/* atomic: a charge went beyond the soft limit, and nobody has looked after it yet. */
+extern _Atomic uint32_t hk_limit_pressed;
+
+/* Counts bytes about to be committed; false, and nothing counted, if the hard limit forbids them. */
+bool hk_limit_charge(size_t bytes);
+
+/* The same for what cannot be refused. */
+void hk_limit_charge_always(size_t bytes);
+
+/* Counts bytes given back. */
+void hk_limit_uncharge(size_t bytes);
+
+/* Whether a charge of bytes would be granted now. */
+bool hk_limit_allows(size_t bytes);
+
+size_t hk_limit_committed_bytes(void);
+
+/* Sets a limit; 0 is none.  The hard one sets a reserve aside: what is refused until it is released. */
+void hk_limit_set(hk_limit_kind_t kind, size_t bytes);
+size_t hk_limit_get(hk_limit_kind_t kind);
+
+/* Opens the reserve; returns its bytes, 0 if it is open or there is none. */
+size_t hk_limit_release_reserve(void);
+
+/* Takes the pressure off, for the caller to look after. */
+bool hk_limit_take_pressure(void);
+
+/* Whether more is committed than the soft limit says. */
+bool hk_limit_is_exceeded(void);
+
+/* When that has been looked after: decides how much more may be committed until the next pressure. */
+void hk_limit_settle(void);
+
+#endif

@@ -1,0 +1,62 @@
+/*
+ * reclaim: see reclaim.h.
+ */
+#include "reclaim.h"
+
+#include <errno.h>
+
+#include "large.h"
+
+static _Atomic(hk_reclaim_notify_t) notify_program; /* atomic: set at any time */
+
+/* owner: this thread is at work for the soft limit already: what the program's callback allocates does not call it again. */
+static HK_TLS bool reclaiming;
+
+static void visit_heap(hk_heap_t *heap, void *context)
+{
+    const size_t *limit = context;
+    hk_heap_reclaim(heap, *limit);
+}
+
+void hk_reclaim_heaps(size_t limit)
+{
+    hk_heaps_each_shared(visit_heap, &limit);
+}
+
+size_t hk_reclaim_all(hk_cache_t *cache, size_t keep_bytes)
+{
+    if (cache != NULL) {
+        hk_cache_flush(cache);
+    }
+    hk_reclaim_heaps(SIZE_MAX);
+    size_t bytes = hk_large_decay(UINT64_MAX);
+    return bytes + hk_pool_purge(&hk_shared_pool, (uint32_t)(keep_bytes >> HK_UNIT_SHIFT),
+                                 (uint32_t)(keep_bytes >> HK_SUPERSLAB_SHIFT));
+}
+
+void hk_reclaim_set_notify(hk_reclaim_notify_t notify)
+{
+    hk_store_release(&notify_program, notify); /* release: pairs with the load below */
+}
+
+/* The program may do anything in its callback, malloc too, and a fork must not wait for it: so it runs outside the gate. */
+void hk_reclaim_under_pressure(void)
+{
+    if (reclaiming || !hk_limit_take_pressure()) {
+        return;
+    }
+    int saved = errno;
+    reclaiming = true;
+    hk_cache_t *cache = hk_thread_attach();
+    if (hk_thread_enter(cache)) {
+        (void)hk_reclaim_all(cache, 0);
+        hk_thread_leave(cache);
+    }
+    hk_reclaim_notify_t notify = hk_load_acquire(&notify_program);
+    if (notify != NULL && hk_limit_is_exceeded()) {
+        notify(hk_limit_committed_bytes(), hk_limit_get(HK_LIMIT_SOFT));
+    }
+    hk_limit_settle();
+    reclaiming = false;
+    errno = saved;
+}

@@ -1,0 +1,36 @@
+/*
+ * reclaim: what is done when memory is short: at the end of it, at a limit, beyond the soft limit, and when the program asks.
+ *
+ * The functions that take a cache are for callers inside the gate who hold no lock; the cache is the caller's own, or NULL.
+ */
+#ifndef HK_RECLAIM_H
+#define HK_RECLAIM_H
+
+#include "limit.h"
+#include "thread.h"
+
+/* What the program wants to hear when the soft limit is exceeded: bytes committed, and the limit. */
+typedef void (*hk_reclaim_notify_t)(size_t committed_bytes, size_t limit_bytes);
+
+/* Puts about limit blocks of each thread's heap back into their slabs. */
+void hk_reclaim_heaps(size_t limit);
+
+/* Frees all that can be freed now, of all threads' heaps and of the cache, and gives it back but for keep_bytes.  Returns the bytes
+ * given back. */
+size_t hk_reclaim_all(hk_cache_t *cache, size_t keep_bytes);
+
+/* Who is called; NULL for nobody. */
+void hk_reclaim_set_notify(hk_reclaim_notify_t notify);
+
+/* Reclaims, and calls the program if that was not enough.  From outside the gate. */
+HK_COLD void hk_reclaim_under_pressure(void);
+
+/* For slow paths that have committed memory, once they have left the gate. */
+static inline void hk_reclaim_if_pressed(void)
+{
+    if (HK_UNLIKELY(hk_load_relaxed(&hk_limit_pressed) != 0)) { /* relaxed: a hint */
+        hk_reclaim_under_pressure();
+    }
+}
+
+#endif

@@ -1,0 +1,185 @@
+/*
+ * The limits as a program sets them while it runs.
+ */
+#include "test.h"
+
+#include <hakmem/hakmem.h>
+
+#include <sys/mman.h>
+
+enum { BLOCKS = 4096 };
+
+static void *blocks[BLOCKS];
+static char said[4096]; /* on stderr, by the last call of listen */
+
+/* Calls set with stderr turned aside. */
+static int listen(int (*set)(hak_limit_t, size_t), hak_limit_t limit, size_t value)
+{
+    int saved = dup(2);
+    int file = memfd_create("stderr", MFD_CLOEXEC);
+    CHECK(saved >= 0 && file >= 0 && dup2(file, 2) == 2);
+    int result = set(limit, value);
+    CHECK(dup2(saved, 2) == 2);
+    ssize_t got = pread(file, said, sizeof said - 1, 0);
+    CHECK(got >= 0);
+    said[got] = '\0';
+    CHECK(close(file) == 0 && close(saved) == 0);
+    return result;
+}
+
+static int set_share(hak_limit_t limit, size_t percent)
+{
+    return hak_limit_set_share(limit, (unsigned)percent);
+}
+
+static size_t fill(size_t size)
+{
+    size_t count = 0;
+    while (count < BLOCKS && (blocks[count] = hak_malloc(size)) != NULL) {
+        test_fill(blocks[count], size, count);
+        count++;
+    }
+    return count;
+}
+
+static void clear(size_t count, size_t size)
+{
+    for (size_t i = 0; i < count; i++) {
+        CHECK_PATTERN(blocks[i], size, size, i);
+        hak_free(blocks[i]);
+    }
+}
+
+static void check_arguments(void)
+{
+    CHECK(hak_limit_get(HAK_LIMIT_HARD) == 0 && hak_limit_get(HAK_LIMIT_SOFT) == 0);
+    CHECK(hak_limit_get((hak_limit_t)2) == 0 && hak_limit_set((hak_limit_t)2, 1) == EINVAL);
+    CHECK(set_share(HAK_LIMIT_HARD, 0) == EINVAL && set_share(HAK_LIMIT_HARD, 101) == EINVAL);
+    CHECK(hak_limit_get(HAK_LIMIT_HARD) == 0);
+    CHECK(listen(set_share, HAK_LIMIT_SOFT, 100) == 0);
+    size_t whole = hak_limit_get(HAK_LIMIT_SOFT);
+    CHECKF(said[0] == '\0' || strncmp(said, "hakmem: no cgroup memory limit: ", 32) == 0, " ('%s')",
+           said);
+    CHECK(listen(set_share, HAK_LIMIT_SOFT, 10) == 0);
+    CHECKF(hak_limit_get(HAK_LIMIT_SOFT) / 10 <= whole / 100 + 1 && whole > 16 * MIB, " (%zu)",
+           whole);
+    CHECK(hak_limit_set(HAK_LIMIT_SOFT, 0) == 0 && hak_limit_get(HAK_LIMIT_SOFT) == 0);
+}
+
+/* Below what is in use: a line, nothing lost, nothing granted, and once enough is freed all is as before. */
+static void check_below(void)
+{
+    static const size_t size = 60000;
+    CHECK(hak_limit_set(HAK_LIMIT_HARD, hak_limit_committed() + 64 * MIB) == 0);
+    size_t count = fill(size);
+    CHECK(count > 500 && count < BLOCKS);
+    CHECK(listen(hak_limit_set, HAK_LIMIT_HARD, 16 * MIB) == 0);
+    CHECKF(strncmp(said,
+                   "hakmem: the limit is below what is in use: nothing more is granted before ",
+                   74) == 0,
+           " ('%s')", said);
+    CHECK(strchr(said, '\n') == said + strlen(said) - 1);
+    for (int i = 0; i < 10; i++) {
+        errno = 0;
+        CHECK(hak_malloc(MIB) == NULL && errno == ENOMEM);
+        errno = 0;
+        CHECK(hak_calloc(3, MIB) == NULL && errno == ENOMEM);
+    }
+    void *same = hak_realloc(blocks[0], size / 2 + 1);
+    CHECK(same != NULL);
+    blocks[0] = same;
+    CHECK_PATTERN(same, size / 2, size, 0);
+    hak_free(same);
+    for (size_t i = 1; i < count; i++) {
+        CHECK_PATTERN(blocks[i], size, size, i);
+        hak_free(blocks[i]);
+    }
+    CHECK(hak_check() == 0);
+    void *block = hak_malloc(8 * MIB);
+    CHECK(block != NULL && hak_limit_committed() <= 16 * MIB);
+    hak_free(block);
+    CHECK(listen(hak_limit_set, HAK_LIMIT_HARD, 16 * MIB) == 0 && said[0] == '\0');
+    CHECK(hak_limit_set(HAK_LIMIT_HARD, 0) == 0);
+}
+
+/* The reserve: refused, released, used; set aside again with the limit. */
+static void check_reserve(void)
+{
+    size_t limit = hak_limit_committed() + 32 * MIB;
+    CHECK(hak_limit_set(HAK_LIMIT_HARD, limit) == 0 && hak_limit_get(HAK_LIMIT_HARD) == limit);
+    size_t count = fill(30000);
+    CHECK(count > 0 && count < BLOCKS && hak_limit_committed() <= limit);
+    size_t reserve = hak_limit_release_reserve();
+    CHECK(reserve > 0 && hak_limit_release_reserve() == 0);
+    CHECK(hak_limit_committed() + reserve <= limit);
+    void *unwind = hak_malloc(reserve / 2);
+    CHECK(unwind != NULL && hak_limit_committed() <= limit);
+    hak_free(unwind);
+    clear(count, 30000);
+    CHECK(hak_limit_set(HAK_LIMIT_HARD, limit) == 0 && hak_limit_release_reserve() == reserve);
+    CHECK(hak_limit_set(HAK_LIMIT_HARD, 0) == 0 && hak_limit_release_reserve() == 0);
+}
+
+/* A first-class heap counts like the others, and gives back what it counted. */
+static void check_heaps(void)
+{
+    size_t before = hak_limit_committed();
+    CHECK(hak_limit_set(HAK_LIMIT_HARD, before + 16 * MIB) == 0);
+    for (int round = 0; round < 4; round++) {
+        hak_heap_t *heap = hak_heap_create();
+        CHECK(heap != NULL);
+        size_t bytes = 0;
+        while (hak_heap_malloc(heap, 10000) != NULL)
+            bytes += 10000;
+        CHECK(errno == ENOMEM && bytes > 12 * MIB && hak_limit_committed() <= before + 16 * MIB);
+        CHECK(hak_check() == 0);
+        hak_heap_destroy(heap);
+    }
+    CHECK(hak_limit_set(HAK_LIMIT_HARD, 0) == 0);
+    CHECKF(hak_limit_committed() <= before + MIB, " (%zu, %zu)", before, hak_limit_committed());
+}
+
+static size_t notified;
+
+static void notify(size_t committed_bytes, size_t limit_bytes)
+{
+    CHECK(committed_bytes > limit_bytes);
+    notified++;
+}
+
+static void check_callback(void)
+{
+    hak_limit_notify(notify);
+    (void)hak_trim(0);
+    CHECK(hak_limit_set(HAK_LIMIT_SOFT, hak_limit_committed() + 16 * MIB) == 0);
+    size_t count = 0;
+    while (count < BLOCKS && notified == 0) {
+        blocks[count] = hak_malloc(20000);
+        CHECK(blocks[count] != NULL);
+        count++;
+    }
+    CHECKF(notified == 1 && count * 20000 >= 10 * MIB && count * 20000 <= 20 * MIB, " (%zu)",
+           count);
+    void *large = hak_malloc(10 * MIB);
+    CHECK(large != NULL && notified == 2);
+    large = hak_realloc(large, 20 * MIB);
+    CHECK(large != NULL && notified == 3);
+    hak_limit_notify(NULL);
+    large = hak_realloc(large, 40 * MIB);
+    CHECK(large != NULL && notified == 3);
+    hak_free(large);
+    while (count > 0)
+        hak_free(blocks[--count]);
+    CHECK(hak_limit_set(HAK_LIMIT_SOFT, 0) == 0);
+}
+
+int main(void)
+{
+    check_arguments();
+    check_below();
+    check_reserve();
+    check_heaps();
+    check_callback();
+    CHECK(hak_check() == 0);
+    return 0;
+}
