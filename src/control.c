@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <hakmem/hakmem.h>
 
+#include "cap.h"
 #include "cgroup.h"
 #include "log.h"
 #include "options.h"
@@ -13,8 +14,10 @@
 #include "path.h"
 #include "reclaim.h"
 
-/* Below this a program gets no further than its loader. */
-enum { HARD_LIMIT_MIN = 2 << 20 };
+enum {
+    HARD_LIMIT_MIN = 2 << 20,     /* below this a program gets no further than its loader */
+    CAP_MIN = 4 << HK_UNIT_SHIFT, /* the largest slab */
+};
 
 static_assert((int)HAK_LIMIT_HARD == (int)HK_LIMIT_HARD &&
                   (int)HAK_LIMIT_SOFT == (int)HK_LIMIT_SOFT,
@@ -94,8 +97,26 @@ static size_t amount_bytes(const hk_amount_t *amount)
     return amount->percent != 0 ? share_bytes((unsigned)amount->percent) : amount->bytes;
 }
 
+/* Strict mode is a promise about something: without a cap or a limit it is the normal mode. */
+static void start_caps(size_t cap, bool limited)
+{
+    uint64_t mode = hk_options.tiny_ss_shared;
+    if (mode == 2 && cap == 0 && !limited) {
+        hk_log_warning("HAKMEM_TINY_SS_SHARED=2 needs HAKMEM_CAP or HAKMEM_LIMIT:",
+                       "a request is always served");
+        mode = 1;
+    }
+    if (cap != 0 && cap < CAP_MIN) {
+        warn("HAKMEM_CAP is too low for one slab of each class:", "the cap is ", CAP_MIN, " bytes");
+        cap = CAP_MIN;
+    }
+    hk_cap_start(mode, cap);
+}
+
 void hk_control_start(void)
 {
+    start_caps(amount_bytes(&hk_options.cap),
+               hk_options.limit.bytes != 0 || hk_options.limit.percent != 0);
     size_t soft = amount_bytes(&hk_options.soft_limit);
     size_t hard = amount_bytes(&hk_options.limit);
     if (hard != 0 && hard < HARD_LIMIT_MIN) {

@@ -342,6 +342,16 @@ void hk_heap_decay(hk_heap_t *heap, uint64_t now_ms)
     hk_lock_release(&heap->lock, HK_RANK_HEAP);
 }
 
+void hk_heap_relieve(hk_heap_t *heap)
+{
+    if (hk_lock_try_acquire(&heap->lock, HK_RANK_HEAP)) {
+        drain_inbox_locked(heap);
+        end_epoch_locked(heap, EPOCH_MAGAZINES);
+        release_empties_locked(heap);
+        hk_lock_release(&heap->lock, HK_RANK_HEAP);
+    }
+}
+
 void hk_heap_reclaim(hk_heap_t *heap, size_t limit)
 {
     hk_lock_acquire(&heap->lock, HK_RANK_HEAP);

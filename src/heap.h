@@ -101,6 +101,9 @@ void hk_heap_reclaim(hk_heap_t *heap, size_t limit);
  * whose lock is held. */
 void hk_heap_decay(hk_heap_t *heap, uint64_t now_ms);
 
+/* What an epoch does, at once: for memory that is short. */
+void hk_heap_relieve(hk_heap_t *heap);
+
 /* Ends the process with a message on a block that hk_slab_put refused. */
 HK_COLD _Noreturn void hk_heap_reject(hk_put_result_t result, const void *block);
 

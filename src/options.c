@@ -63,7 +63,7 @@ static void report_unknown(const char *name, size_t length)
     size_t least = DISTANCE_MAX + 1;
     for (size_t i = 0; i < OPTION_COUNT; i++) {
         size_t steps = distance(name, length, options[i].name);
-        if (steps < least) {
+        if (steps < least && steps < strlen(options[i].name)) {
             least = steps;
             nearest = &options[i];
         }

@@ -31,7 +31,10 @@ typedef struct hk_amount {
     X(amount, soft_limit, "SOFT_LIMIT", HK_AMOUNT_NONE, 0, 0,                                      \
       "the same, but from there on memory is reclaimed and the program's callback called")         \
     X(number, tiny_ss_shared, "TINY_SS_SHARED", 1, 1, 2,                                           \
-      "1: a request is always served; 2: strict; accepted, without effect until there are caps")
+      "1: a size class at its cap reclaims, and then the cap is raised; 2: strict, it gets "       \
+      "ENOMEM")                                                                                    \
+    X(amount, cap, "CAP", HK_AMOUNT_NONE, 0, 0,                                                    \
+      "what the slabs of one size class may hold; in normal mode where reclaiming begins")
 
 typedef struct hk_options {
 #define HK_OPTION_TYPE_number uint64_t

@@ -28,7 +28,21 @@ static void make_way(size_t size)
 static void *allocate_without_cache(unsigned class_index)
 {
     hk_heap_t *heap = hk_heaps_orphan();
-    return heap == NULL ? NULL : hk_heap_take_block(heap, class_index);
+    void *block = NULL;
+    do {
+        block = heap == NULL ? NULL : hk_heap_take_block(heap, class_index);
+    } while (block == NULL && heap != NULL && hk_reclaim_at_cap(heap, class_index));
+    return block;
+}
+
+/* A soft cap in the way gives way. */
+static bool reload(hk_cache_t *cache, unsigned class_index)
+{
+    bool loaded;
+    do {
+        loaded = hk_cache_reload(cache, class_index);
+    } while (!loaded && hk_reclaim_at_cap(cache->heap, class_index));
+    return loaded;
 }
 
 static void *allocate_small(hk_cache_t *cache, unsigned class_index)
@@ -36,9 +50,9 @@ static void *allocate_small(hk_cache_t *cache, unsigned class_index)
     if (cache == NULL) {
         return allocate_without_cache(class_index);
     }
-    if (!hk_cache_reload(cache, class_index)) {
+    if (!reload(cache, class_index)) {
         (void)hk_reclaim_all(cache, 0);
-        if (!hk_cache_reload(cache, class_index)) {
+        if (!reload(cache, class_index)) {
             return NULL;
         }
     }

@@ -12,7 +12,9 @@ enum {
     DEPOT_BYTES_MIN =
         8 << 20, /* a batch of 100,000 small blocks is freed and allocated again in O(1) each */
     DEPOT_SHARE_SHIFT = 6,
-    WARM_UNITS_MIN = 16, /* 1 MiB of empty slabs is always at hand */
+    WARM_UNITS_MIN = 16,    /* 1 MiB of empty slabs is always at hand */
+    CAP_ENOUGH_SHIFT = 3,   /* an eighth of the cap reclaimed is worth having stopped for */
+    CAP_HEADROOM_SHIFT = 1, /* a cap is raised by half, and falls to half above what is used */
     RESERVE_SHIFT = 5,
     RESERVE_MIN = 256 << 10, /* the largest slab */
     RESERVE_MAX = 8 << 20,
@@ -80,4 +82,19 @@ size_t hk_policy_press_above(size_t committed_bytes, size_t soft_bytes)
 bool hk_policy_is_relieved(size_t committed_bytes, size_t soft_bytes)
 {
     return committed_bytes <= soft_bytes - (soft_bytes >> PRESS_SHIFT);
+}
+
+uint64_t hk_policy_cap_raise(uint64_t cap_units, uint64_t used_units)
+{
+    if (used_units + (cap_units >> CAP_ENOUGH_SHIFT) + 1 <= cap_units) {
+        return 0;
+    }
+    uint64_t growth = cap_units >> CAP_HEADROOM_SHIFT;
+    return growth < HK_CAP_UNITS_MIN ? HK_CAP_UNITS_MIN : growth;
+}
+
+uint64_t hk_policy_cap_lower(uint64_t raised_units, uint64_t used_units)
+{
+    uint64_t wanted = used_units + (used_units >> CAP_HEADROOM_SHIFT);
+    return wanted < raised_units ? (raised_units - wanted + 1) / 2 : 0;
 }

@@ -12,6 +12,7 @@ enum {
         128 * 1024,          /* an outgoing magazine is handed over once it holds this much */
     HK_INBOX_MAGAZINES = 64, /* longer inboxes are drained by whoever lengthens them */
     HK_DECAY_MS = 250,       /* the epoch of the working-set estimate */
+    HK_CAP_UNITS_MIN = 16,   /* the least soft cap of a class: 1 MiB */
 };
 
 /* The largest magazine kind worth having for blocks of this size: few blocks of large sizes. */
@@ -43,5 +44,12 @@ size_t hk_policy_press_above(size_t committed_bytes, size_t soft_bytes);
 
 /* Whether so little is committed that the soft limit itself counts again. */
 bool hk_policy_is_relieved(size_t committed_bytes, size_t soft_bytes);
+
+/* How many units to raise a class's soft cap by, when reclaiming at it has left so many in use: none if that brought enough, and else
+ * in proportion, so that each time is paid for by growth. */
+uint64_t hk_policy_cap_raise(uint64_t cap_units, uint64_t used_units);
+
+/* How many units a class gives back, of those that its cap was raised by, when it uses so many. */
+uint64_t hk_policy_cap_lower(uint64_t raised_units, uint64_t used_units);
 
 #endif

@@ -67,6 +67,12 @@ void hk_pool_link_locked(hk_pool_t *pool, hk_superslab_t *superslab);
 void hk_pool_unlink_locked(hk_pool_t *pool, hk_superslab_t *superslab);
 void hk_pool_set_free_locked(hk_pool_t *pool, hk_superslab_t *superslab, uint32_t free_units);
 
+/* Whether the class's cap counts what the pool hands out: heaps of the program's own have none but the process's limit. */
+static inline bool hk_pool_is_capped(const hk_pool_t *pool, uint8_t class_index)
+{
+    return pool == &hk_shared_pool && class_index < HK_CLASS_COUNT;
+}
+
 /* A mask of count bits from the first. */
 static inline uint32_t hk_pool_mask(unsigned first, unsigned count)
 {

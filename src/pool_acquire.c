@@ -1,6 +1,7 @@
 /*
  * pool, acquiring: stages 1 to 3.  See pool.h.
  */
+#include "cap.h"
 #include "limit.h"
 #include "log.h"
 #include "pool.h"
@@ -86,8 +87,8 @@ static hk_slab_t *acquire_locked(hk_pool_t *pool, struct hk_heap *heap, unsigned
     return slab;
 }
 
-hk_slab_t *hk_pool_acquire(hk_pool_t *pool, struct hk_heap *heap, unsigned units,
-                           uint8_t class_index)
+static hk_slab_t *acquire(hk_pool_t *pool, struct hk_heap *heap, unsigned units,
+                          uint8_t class_index)
 {
     hk_lock_acquire(&pool->lock, HK_RANK_POOL);
     hk_slab_t *slab = acquire_locked(pool, heap, units, class_index);
@@ -105,6 +106,20 @@ hk_slab_t *hk_pool_acquire(hk_pool_t *pool, struct hk_heap *heap, unsigned units
     pool->acquires[HK_STAGE_NEW]++;
     slab = take_units(pool, superslab, 1, units, heap, class_index);
     hk_lock_release(&pool->lock, HK_RANK_POOL);
+    return slab;
+}
+
+hk_slab_t *hk_pool_acquire(hk_pool_t *pool, struct hk_heap *heap, unsigned units,
+                           uint8_t class_index)
+{
+    bool capped = hk_pool_is_capped(pool, class_index);
+    if (capped && !hk_cap_charge(class_index, units)) {
+        return NULL;
+    }
+    hk_slab_t *slab = acquire(pool, heap, units, class_index);
+    if (capped && slab == NULL) {
+        hk_cap_uncharge(class_index, units);
+    }
     return slab;
 }
 

@@ -1,6 +1,7 @@
 /*
  * pool, releasing: taking slabs back, and giving memory back to the system.  See pool.h.
  */
+#include "cap.h"
 #include "limit.h"
 #include "log.h"
 #include "os.h"
@@ -26,6 +27,9 @@ static void return_units_locked(hk_pool_t *pool, hk_superslab_t *superslab, unsi
 
 void hk_pool_release(hk_pool_t *pool, hk_slab_t *slab)
 {
+    if (hk_pool_is_capped(pool, slab->class_index)) {
+        hk_cap_uncharge(slab->class_index, slab->units);
+    }
     hk_lock_acquire(&pool->lock, HK_RANK_POOL);
     return_units_locked(pool, slab->superslab, slab->first_unit, slab->units);
     hk_lock_release(&pool->lock, HK_RANK_POOL);

@@ -5,7 +5,11 @@
 
 #include <errno.h>
 
+#include "cap.h"
 #include "large.h"
+
+/* A heap's step takes up to 50 us, and a malloc should not pay for many. */
+enum { OTHERS_AT_CAP = 2 };
 
 static _Atomic(hk_reclaim_notify_t) notify_program; /* atomic: set at any time */
 
@@ -32,6 +36,21 @@ size_t hk_reclaim_all(hk_cache_t *cache, size_t keep_bytes)
     size_t bytes = hk_large_decay(UINT64_MAX);
     return bytes + hk_pool_purge(&hk_shared_pool, (uint32_t)(keep_bytes >> HK_UNIT_SHIFT),
                                  (uint32_t)(keep_bytes >> HK_SUPERSLAB_SHIFT));
+}
+
+bool hk_reclaim_at_cap(hk_heap_t *heap, unsigned class_index)
+{
+    if (!hk_cap_is_reached(class_index)) {
+        return false;
+    }
+    hk_heap_relieve(heap);
+    for (int i = 0; i < OTHERS_AT_CAP; i++) {
+        hk_heap_t *other = hk_heaps_next_other(heap);
+        if (other != NULL) {
+            hk_heap_relieve(other);
+        }
+    }
+    return hk_cap_give_way(class_index);
 }
 
 void hk_reclaim_set_notify(hk_reclaim_notify_t notify)

@@ -19,6 +19,10 @@ void hk_reclaim_heaps(size_t limit);
  * given back. */
 size_t hk_reclaim_all(hk_cache_t *cache, size_t keep_bytes);
 
+/* At a class's soft cap: reclaims a little, from this heap and a few others, raises the cap if that was not enough, and returns true.
+ * False if the class is not at its cap or the cap is strict. */
+bool hk_reclaim_at_cap(hk_heap_t *heap, unsigned class_index);
+
 /* Who is called; NULL for nobody. */
 void hk_reclaim_set_notify(hk_reclaim_notify_t notify);
 

@@ -86,6 +86,38 @@ def check_low():
     assert status != 0 and output == "" and "emory" in error, (status, output, error)
 
 
+CAPPED = """
+held = []
+try:
+    for i in range(60000):
+        held.append(bytearray(1000))
+except MemoryError:
+    count = len(held)
+    held.clear()
+    print("refused after", count, len([bytearray(1000) for i in range(count // 2)]))
+else:
+    print("served", len(held))
+"""
+
+
+def check_caps():
+    """Strict mode keeps the cap of a size class and goes on; normal mode serves; strict mode without a cap is normal, and says so."""
+    status, output, error = run(CAPPED, CAP="1M")
+    assert (status, output, error) == (0, "served 60000", ""), (status, output, error)
+    status, output, error = run(CAPPED, CAP="1M", TINY_SS_SHARED="2")
+    assert status == 0 and output.startswith("refused after ") and error == "", (status, output, error)
+    count, again = map(int, output.split()[2:])
+    assert 500 <= count <= 1 << 10 and again == count // 2, output
+    status, output, error = run(CAPPED, TINY_SS_SHARED="2", LIMIT="32M")
+    assert status == 0 and output.startswith("refused after ") and error == "", (status, output, error)
+    status, output, error = run(CAPPED, TINY_SS_SHARED="2")
+    line = "hakmem: HAKMEM_TINY_SS_SHARED=2 needs HAKMEM_CAP or HAKMEM_LIMIT: a request is always served"
+    assert (status, output, error) == (0, "served 60000", line), (status, output, error)
+    status, output, error = run("print(1)", TINY_SS_SHARED="2", CAP="4K")
+    line = "hakmem: HAKMEM_CAP is too low for one slab of each class: the cap is 262144 bytes"
+    assert (status, output, error) == (0, "1", line), (status, output, error)
+
+
 def main():
     if not os.environ.get("HAKMEM_LIB"):
         print("set HAKMEM_LIB to the path of libhakmem.so")
@@ -94,6 +126,7 @@ def main():
     check_lines()
     check_share()
     check_low()
+    check_caps()
     print("memory limits: ok")
     return 0
 

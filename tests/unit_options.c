@@ -46,7 +46,8 @@ static bool is_standard(void)
            hk_options.stats_json == standard.stats_json &&
            hk_options.tiny_ss_shared == standard.tiny_ss_shared && hk_options.limit.bytes == 0 &&
            hk_options.limit.percent == 0 && hk_options.soft_limit.bytes == 0 &&
-           hk_options.soft_limit.percent == 0;
+           hk_options.soft_limit.percent == 0 && hk_options.cap.bytes == 0 &&
+           hk_options.cap.percent == 0;
 }
 
 static void check_good(void)

@@ -92,11 +92,39 @@ static void check_kept(void)
     }
 }
 
+static void check_caps(void)
+{
+    for (uint64_t cap = HK_CAP_UNITS_MIN; cap < 1 << 20; cap += 1 + cap / 7) {
+        for (uint64_t used = 0; used <= cap; used += 1 + cap / 31) {
+            uint64_t raise = hk_policy_cap_raise(cap, used);
+            /* Either reclaiming brought enough to go on with, or the cap rises in proportion. */
+            CHECKF(raise != 0 ? raise >= cap / 2 && raise >= HK_CAP_UNITS_MIN
+                              : used + cap / 8 < cap,
+                   " (%d of %d: %d)", (int)used, (int)cap, (int)raise);
+        }
+        CHECKF(hk_policy_cap_raise(cap, 0) == 0, " (%d)", (int)cap);
+        /* A share falls to what is used, with headroom, and not below; half-way each time, and all the way in the end. */
+        for (uint64_t used = 0; used <= cap; used += 1 + cap / 31) {
+            uint64_t raised = cap;
+            for (unsigned step = 0; step < 64; step++) {
+                uint64_t lower = hk_policy_cap_lower(raised, used);
+                CHECKF(lower == 0 || raised - lower >= used + used / 2, " (%d, %d)", (int)raised,
+                       (int)used);
+                CHECKF(lower <= raised / 2 + 1, " (%d, %d)", (int)raised, (int)used);
+                raised -= lower;
+            }
+            CHECKF(raised <= used + used / 2 || raised == cap, " (%d of %d)", (int)raised,
+                   (int)cap);
+        }
+    }
+}
+
 int main(void)
 {
     check_magazines();
     check_heaps();
     check_purges();
     check_kept();
+    check_caps();
     return 0;
 }
