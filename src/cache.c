@@ -6,6 +6,7 @@
 #include "large.h"
 #include "log.h"
 #include "os.h"
+#include "run.h"
 
 enum {
     OPERATIONS_PER_MAINTAIN = 16, /* slow paths between two looks at the pool */
@@ -87,6 +88,7 @@ void hk_cache_help(hk_cache_t *cache)
     }
     uint64_t now = hk_os_clock_ms();
     hk_pool_maintain(&hk_shared_pool, now);
+    hk_run_maintain(now);
     if (operations % OPERATIONS_PER_DECAY != 0) {
         return;
     }

@@ -169,6 +169,9 @@ static hk_heap_t *owned_heap_of(const void *block)
     hk_heap_t *heap = NULL;
     if (region->kind == HK_REGION_SUPERSLAB) {
         heap = hk_superslab_slab_at((hk_superslab_t *)region, block)->heap;
+    } else if (region->kind == HK_REGION_RUNS) {
+        const hk_run_t *run = hk_run_find((hk_run_area_t *)region, block);
+        heap = run != NULL ? run->heap : NULL;
     } else if (region->kind == HK_REGION_LARGE) {
         heap = ((hk_large_t *)region)->heap;
     }

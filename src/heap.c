@@ -9,6 +9,7 @@
 #include "log.h"
 #include "meta.h"
 #include "os.h"
+#include "run.h"
 
 enum {
     OPERATIONS_PER_CLOCK = 64, /* loads and unloads between two looks at the clock */
@@ -533,6 +534,11 @@ void hk_heap_delete(hk_heap_t *heap)
         hk_large_t *large = heap->large;
         heap->large = large->next;
         hk_large_free(large);
+    }
+    while (heap->runs != NULL) {
+        hk_run_t *run = heap->runs;
+        heap->runs = run->next;
+        (void)hk_run_free(run);
     }
     for (unsigned kind = 0; kind < HK_MAGAZINE_KINDS; kind++) {
         hk_magazine_t *magazine;

@@ -20,6 +20,7 @@ enum {
 };
 
 struct hk_large;
+struct hk_run;
 
 typedef struct hk_depot {
     hk_magazine_t *stack; /* lock(heap) */
@@ -49,7 +50,8 @@ typedef struct hk_heap {
     uint64_t own_acquires;    /* lock(heap): stage 0.5 */
     uint64_t inbox_magazines; /* lock(heap): received so far */
     hk_pool_t *pool;          /* const: the shared pool, or its own */
-    struct hk_large *large;   /* lock(heap): direct mappings in use */
+    struct hk_large *large;   /* lock(heap): a first-class heap's direct mappings */
+    struct hk_run *runs;      /* lock(heap): a first-class heap's runs of pages */
     struct hk_heap *next;     /* lock(caches): first-class heaps */
     struct hk_heap *prev;     /* lock(caches) */
     hk_magazine_t *spare[HK_MAGAZINE_KINDS]; /* lock(heap): empty ones */

@@ -15,6 +15,7 @@
     X(CACHES, "the list of thread caches, the list of heaps, which heap a new thread gets")        \
     X(HEAP, "a heap: its slabs, depots and large blocks")                                          \
     X(POOL, "a pool: its superslabs and their free units")                                         \
+    X(RUNS, "runs of pages: areas, free runs")                                                     \
     X(LARGE, "the direct mappings kept for reuse")                                                 \
     X(META, "the allocator's own memory")
 

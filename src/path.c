@@ -17,11 +17,16 @@ enum {
 
 /* ---- malloc ---- */
 
-/* Before a mapping larger than all empty slabs together, those go: the process grows by that much less. */
+/* Before a direct mapping, what is free and resident goes if it is much: the process grows by that much less. */
 static void make_way(size_t size)
 {
-    if (size > HK_SUPERSLAB_BYTES && size >= hk_pool_warm_bytes(&hk_shared_pool)) {
+    if (size <= HK_RUN_BYTES_MAX) {
+        return;
+    }
+    size_t warm = hk_pool_warm_bytes(&hk_shared_pool) + hk_run_warm_bytes();
+    if (warm > hk_policy_warm_bytes(hk_limit_committed_bytes())) {
         (void)hk_pool_purge(&hk_shared_pool, 0, 0);
+        (void)hk_run_purge(0);
     }
 }
 
@@ -139,15 +144,7 @@ static void free_remote(hk_cache_t *cache, uint16_t owner, unsigned class_index,
 
 static void free_in_slab(hk_cache_t *cache, hk_slab_t *slab, void *block)
 {
-    if (slab->class_index == HK_CLASS_SPAN) {
-        if (block != hk_slab_base(slab)) {
-            hk_log_fatal("invalid free", block, "an interior pointer: no block starts there");
-        }
-        hk_span_free_units(slab);
-        if (cache != NULL) {
-            hk_cache_help(cache);
-        }
-    } else if (cache == NULL || slab->heap->owner == HK_OWNER_NONE) {
+    if (cache == NULL || slab->heap->owner == HK_OWNER_NONE) {
         if (slab->heap->owner != HK_OWNER_NONE && !hk_live_is_set(block)) {
             hk_suspect_check(cache, block, NULL);
         }
@@ -182,15 +179,19 @@ static void free_by_map(hk_cache_t *cache, void *block)
         free_in_slab(cache, slab, block);
         return;
     }
+    case HK_REGION_RUNS: {
+        hk_run_t *run = hk_run_find((hk_run_area_t *)region, block);
+        if (run == NULL || !hk_span_free_run(run)) {
+            hk_log_fatal("invalid free", block, "free already, or no block starts there");
+        }
+        return;
+    }
     case HK_REGION_LARGE: {
         hk_large_t *large = (hk_large_t *)region;
         if (large->address != block) {
             hk_log_fatal("invalid free", block, "an interior pointer: no block starts there");
         }
         hk_span_free_large(large);
-        if (cache != NULL) {
-            hk_cache_help(cache);
-        }
         return;
     }
     case HK_REGION_REFUGE: hk_refuge_free((hk_refuge_t *)region, block); return;
@@ -220,6 +221,9 @@ static HK_NOINLINE void free_through_gate(void *block)
     }
     if (cache == NULL || !find_near(block, &owner, &class_index)) {
         free_by_map(cache, block);
+        if (cache != NULL) {
+            hk_cache_help(cache);
+        }
     } else if (owner == cache->heap->owner) {
         free_own(cache, class_index, block);
     } else {
@@ -246,12 +250,6 @@ static size_t slab_usable_bytes(const hk_slab_t *slab, const void *block, const 
     if (slab->units == 0) {
         reject_foreign(what, block);
     }
-    if (slab->class_index == HK_CLASS_SPAN) {
-        if (block != hk_slab_base(slab)) {
-            hk_log_fatal(what, block, "an interior pointer: no block starts there");
-        }
-        return hk_load_relaxed(&slab->span_bytes); /* relaxed: the caller holds the block */
-    }
     bool owned = slab->heap->owner == HK_OWNER_NONE; /* then its blocks have no live bits */
     if (owned ? !hk_slab_starts_block(slab, block) : !hk_live_is_set(block)) {
         hk_suspect_check(hk_thread_cache, block, what);
@@ -266,6 +264,13 @@ size_t hk_path_usable_bytes(const void *block, const char *what)
     case HK_REGION_SUPERSLAB:
         return slab_usable_bytes(hk_superslab_slab_at((hk_superslab_t *)region, block), block,
                                  what);
+    case HK_REGION_RUNS: {
+        const hk_run_t *run = hk_run_find((hk_run_area_t *)region, block);
+        if (run == NULL) {
+            hk_log_fatal(what, block, "free already, or no block starts there");
+        }
+        return hk_run_bytes(run);
+    }
     case HK_REGION_LARGE:
         if (((hk_large_t *)region)->address == block) {
             return ((hk_large_t *)region)->bytes;
@@ -292,11 +297,9 @@ void *hk_path_resize(void *block, size_t size)
             (void)hk_reclaim_all(cache, 0); /* a copy would need both sizes at once */
             resized = hk_span_resize_large((hk_large_t *)region, size);
         }
-    } else if (region->kind == HK_REGION_SUPERSLAB) {
-        hk_slab_t *slab = hk_superslab_slab_at((hk_superslab_t *)region, block);
-        if (slab->class_index == HK_CLASS_SPAN && hk_span_resize_units(slab, size)) {
-            resized = block;
-        }
+    } else if (region->kind == HK_REGION_RUNS) {
+        hk_run_t *run = hk_run_find((hk_run_area_t *)region, block);
+        resized = run != NULL && hk_span_resize_run(run, size) ? block : NULL;
     }
     hk_thread_leave(cache);
     hk_reclaim_if_pressed();

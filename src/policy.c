@@ -12,8 +12,13 @@ enum {
     DEPOT_BYTES_MIN =
         8 << 20, /* a batch of 100,000 small blocks is freed and allocated again in O(1) each */
     DEPOT_SHARE_SHIFT = 6,
-    WARM_UNITS_MIN = 16,    /* 1 MiB of empty slabs is always at hand */
-    CAP_ENOUGH_SHIFT = 3,   /* an eighth of the cap reclaimed is worth having stopped for */
+    AREA_BYTES_MIN =
+        4 << 20, /* areas double from here: address space is not free under ulimit -v */
+    AREA_BYTES_MAX = 64 << 20,
+    AREA_BYTES_STEP = 2 << 20,
+    WARM_RUN_BYTES_MIN = 1 << 20, /* of free resident pages are always at hand */
+    WARM_UNITS_MIN = 16,          /* 1 MiB of empty slabs is always at hand */
+    CAP_ENOUGH_SHIFT = 3,         /* an eighth of the cap reclaimed is worth having stopped for */
     CAP_HEADROOM_SHIFT = 1, /* a cap is raised by half, and falls to half above what is used */
     RESERVE_SHIFT = 5,
     RESERVE_MIN = 256 << 10, /* the largest slab */
@@ -49,6 +54,18 @@ uint32_t hk_policy_purge_units(uint32_t low_water)
     return low_water > WARM_UNITS_MIN ? low_water - WARM_UNITS_MIN : 0;
 }
 
+size_t hk_policy_area_bytes(size_t mapped_bytes)
+{
+    size_t bytes = mapped_bytes < AREA_BYTES_MIN ? (size_t)AREA_BYTES_MIN : mapped_bytes;
+    bytes = bytes > AREA_BYTES_MAX ? (size_t)AREA_BYTES_MAX : bytes;
+    return bytes & ~(size_t)(AREA_BYTES_STEP - 1);
+}
+
+size_t hk_policy_purge_run_bytes(size_t low_water)
+{
+    return low_water > WARM_RUN_BYTES_MIN ? low_water - WARM_RUN_BYTES_MIN : 0;
+}
+
 size_t hk_policy_depot_bytes(size_t slab_bytes)
 {
     size_t share = slab_bytes >> DEPOT_SHARE_SHIFT;
@@ -58,6 +75,11 @@ size_t hk_policy_depot_bytes(size_t slab_bytes)
 size_t hk_policy_large_kept_bytes(size_t used_bytes)
 {
     return used_bytes < LARGE_KEPT_MIN ? (size_t)LARGE_KEPT_MIN : used_bytes;
+}
+
+size_t hk_policy_warm_bytes(size_t committed_bytes)
+{
+    return committed_bytes / 8;
 }
 
 uint32_t hk_policy_empty_superslabs(uint64_t superslabs)

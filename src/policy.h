@@ -27,11 +27,20 @@ unsigned hk_policy_heaps_max(unsigned cpu_count);
 /* How many committed empty units the pool gives back at the end of an epoch in which it never had fewer than low_water. */
 uint32_t hk_policy_purge_units(uint32_t low_water);
 
+/* How large the next area for runs of pages is, when so many bytes are in areas; a multiple of 2 MiB. */
+size_t hk_policy_area_bytes(size_t mapped_bytes);
+
+/* How many bytes of free resident pages go back at the end of an epoch in which there were never fewer than low_water. */
+size_t hk_policy_purge_run_bytes(size_t low_water);
+
 /* How many bytes a heap's depots may hold before what comes is dissolved, when its slabs have so many. */
 size_t hk_policy_depot_bytes(size_t slab_bytes);
 
 /* How many bytes of freed direct mappings may be kept for reuse, when so many are in use. */
 size_t hk_policy_large_kept_bytes(size_t used_bytes);
+
+/* How many bytes may be free and resident when a direct mapping makes the process grow that has committed so many. */
+size_t hk_policy_warm_bytes(size_t committed_bytes);
 
 /* How many wholly empty superslabs the pool keeps mapped, when it has so many. */
 uint32_t hk_policy_empty_superslabs(uint64_t superslabs);

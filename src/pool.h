@@ -35,19 +35,12 @@ typedef struct hk_pool {
 
 extern hk_pool_t hk_shared_pool;
 
-/* A slab of units for the heap, by stages 1 to 3; NULL if there is no memory.  Its class and span_bytes are the caller's to set
- * before anyone else sees it. */
+/* A slab of units for the heap, by stages 1 to 3; NULL if there is no memory. */
 hk_slab_t *hk_pool_acquire(hk_pool_t *pool, struct hk_heap *heap, unsigned units,
                            uint8_t class_index);
 
 /* Takes a slab back.  Never calls the system: hk_pool_maintain does. */
 void hk_pool_release(hk_pool_t *pool, hk_slab_t *slab);
-
-/* Extends the slab of a single block by the units behind it, if they are free. */
-bool hk_pool_extend(hk_pool_t *pool, hk_slab_t *slab, unsigned units);
-
-/* Cuts the slab of a single block down to units. */
-void hk_pool_cut(hk_pool_t *pool, hk_slab_t *slab, unsigned units);
 
 /* Gives units beyond keep_units, and empty superslabs beyond keep_superslabs, back to the system.  Call without any lock held;
  * returns the bytes given back. */

@@ -49,7 +49,6 @@ static hk_slab_t *take_units(hk_pool_t *pool, hk_superslab_t *superslab, unsigne
                          (size_t)__builtin_popcount(mask & ~superslab->dirty_units))) {
         return NULL;
     }
-    slab->fresh = (superslab->dirty_units & mask) == 0;
     pool->warm_units -= (uint32_t)__builtin_popcount(superslab->dirty_units & mask);
     if (pool->warm_units < pool->warm_low_water) {
         pool->warm_low_water = pool->warm_units;
@@ -121,29 +120,4 @@ hk_slab_t *hk_pool_acquire(hk_pool_t *pool, struct hk_heap *heap, unsigned units
         hk_cap_uncharge(class_index, units);
     }
     return slab;
-}
-
-bool hk_pool_extend(hk_pool_t *pool, hk_slab_t *slab, unsigned units)
-{
-    hk_superslab_t *superslab = slab->superslab;
-    unsigned first = slab->first_unit + slab->units;
-    unsigned more = units - slab->units;
-    if (slab->first_unit + units > HK_SUPERSLAB_UNITS) {
-        return false;
-    }
-    hk_lock_acquire(&pool->lock, HK_RANK_POOL);
-    uint32_t mask = hk_pool_mask(first, more);
-    bool possible = (superslab->free_units & mask) == mask;
-    hk_slab_t *tail =
-        possible ? take_units(pool, superslab, first, more, slab->heap, HK_CLASS_SPAN) : NULL;
-    if (tail != NULL) {
-        uint8_t whole = slab->first_unit;
-        tail->units = 0;
-        for (unsigned unit = first; unit < first + more; unit++) {
-            superslab->slab_of[unit] = whole;
-        }
-        slab->units = (uint8_t)units;
-    }
-    hk_lock_release(&pool->lock, HK_RANK_POOL);
-    return tail != NULL;
 }

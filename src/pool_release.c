@@ -35,15 +35,6 @@ void hk_pool_release(hk_pool_t *pool, hk_slab_t *slab)
     hk_lock_release(&pool->lock, HK_RANK_POOL);
 }
 
-void hk_pool_cut(hk_pool_t *pool, hk_slab_t *slab, unsigned units)
-{
-    unsigned surplus = slab->units - units;
-    hk_lock_acquire(&pool->lock, HK_RANK_POOL);
-    slab->units = (uint8_t)units;
-    return_units_locked(pool, slab->superslab, slab->first_unit + units, surplus);
-    hk_lock_release(&pool->lock, HK_RANK_POOL);
-}
-
 static void lower_warm_locked(hk_pool_t *pool, uint32_t units)
 {
     pool->warm_units -= units;

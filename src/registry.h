@@ -28,6 +28,7 @@ enum {
 /* What the map points to starts with one of these. */
 typedef enum hk_region_kind {
     HK_REGION_SUPERSLAB = 1,
+    HK_REGION_RUNS,
     HK_REGION_LARGE,
     HK_REGION_REFUGE,
 } hk_region_kind_t;

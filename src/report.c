@@ -9,6 +9,7 @@
 #include "large.h"
 #include "log.h"
 #include "meta.h"
+#include "run.h"
 #include "stats.h"
 
 /* ---- Collecting ---- */
@@ -42,17 +43,15 @@ static void add_heap(hk_heap_t *heap, void *context)
     hk_lock_release(&heap->lock, HK_RANK_HEAP);
 }
 
-/* The usable bytes of all slabs of a superslab: blocks, or the single block. */
+/* The bytes of all blocks of the superslab's slabs. */
 static uint64_t slab_bytes(const hk_superslab_t *superslab)
 {
     uint64_t bytes = 0;
     for (unsigned unit = 0; unit < HK_SUPERSLAB_UNITS; unit++) {
         const hk_slab_t *slab = &superslab->slabs[unit];
-        if (slab->units != 0 && slab->class_index < HK_CLASS_COUNT) {
+        if (slab->units != 0) {
             const hk_class_info_t *info = &hk_class_info[slab->class_index];
             bytes += (uint64_t)info->block_bytes * info->block_count;
-        } else if (slab->units != 0) {
-            bytes += hk_load_relaxed(&slab->span_bytes); /* relaxed: a statistic */
         }
     }
     return bytes;
@@ -94,16 +93,20 @@ static void collect(hak_stats_t *stats)
     add_pool(stats, &hk_shared_pool);
     stats->large_bytes = hk_large_used_bytes();
     stats->large_cached_bytes = hk_large_kept_bytes();
+    stats->run_bytes = hk_run_used_bytes();
+    stats->run_warm_bytes = hk_run_warm_bytes();
+    stats->purged_bytes += hk_run_purged_bytes();
     stats->metadata_bytes = hk_meta_bytes();
     stats->heaps = hk_heaps_count();
     hk_path_leave();
     uint64_t free_bytes = stats->depot_bytes + stats->slab_free_bytes;
     /* The parts were read one after the other: never report a negative rest. */
     stats->in_use_bytes -= free_bytes < stats->in_use_bytes ? free_bytes : stats->in_use_bytes;
-    stats->in_use_bytes += stats->large_bytes;
+    stats->in_use_bytes += stats->large_bytes + stats->run_bytes;
     uint64_t large = stats->large_bytes + stats->large_cached_bytes;
-    stats->mapped_bytes += large + stats->metadata_bytes;
-    stats->committed_bytes += large + stats->metadata_bytes;
+    stats->mapped_bytes += large + hk_run_mapped_bytes() + stats->metadata_bytes;
+    stats->committed_bytes +=
+        large + stats->run_bytes + stats->run_warm_bytes + stats->metadata_bytes;
 }
 
 HAK_API int hak_stats_get(hak_stats_t *stats, size_t stats_bytes)

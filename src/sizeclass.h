@@ -15,10 +15,9 @@ enum {
     HK_UNIT_BYTES = 1 << HK_UNIT_SHIFT, /* a slab is one unit or a few */
     HK_TINY_CLASSES = 8,                /* 16, 32, 48, 64, 80, 96, 112, 128 */
     HK_CLASS_COUNT = HK_TINY_CLASSES + 9 * 8,
-    HK_CLASS_SPAN = HK_CLASS_COUNT, /* the class of a slab that is one single block */
-    HK_TABLE_MAX = 1024,            /* requests up to here find their class in a table */
-    HK_SMALL_MAX = 64 * 1024,       /* the largest class */
-    HK_SLAB_BLOCKS_MAX = 4096,      /* the bits in a unit's bitmap */
+    HK_TABLE_MAX = 1024,       /* requests up to here find their class in a table */
+    HK_SMALL_MAX = 64 * 1024,  /* the largest class */
+    HK_SLAB_BLOCKS_MAX = 4096, /* the bits in a unit's bitmap */
 };
 
 typedef struct hk_class_info {

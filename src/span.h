@@ -1,15 +1,14 @@
 /*
- * span: blocks above the slab classes: a run of units in a superslab up to 2 MiB less 64 KiB, a direct mapping beyond.
+ * span: blocks above the slab classes: a run of pages, or a direct mapping for what is larger or aligned to more than 2 MiB.
  *
- * A span belongs to a heap as a slab does.  Resizing is for whoever holds the block.
+ * Resizing is for whoever holds the block.  The spans of a first-class heap are in a list of it, so that they go with it.
  */
 #ifndef HK_SPAN_H
 #define HK_SPAN_H
 
 #include "heap.h"
 #include "large.h"
-
-enum { HK_SPAN_UNITS_MAX = HK_SLAB_UNITS_MAX };
+#include "run.h"
 
 /* A block of size bytes, above HK_SMALL_MAX or aligned to more than a class can be; *fresh tells whether the system zeroed it and
  * nobody wrote to it since.  NULL if there is no memory. */
@@ -18,12 +17,14 @@ void *hk_span_allocate(hk_heap_t *heap, size_t size, size_t alignment, bool *fre
 /* The bytes that a block of size would have. */
 size_t hk_span_good_size(size_t size);
 
-/* For runs of units. */
-void hk_span_free_units(hk_slab_t *slab);
-bool hk_span_resize_units(hk_slab_t *slab, size_t size);
-
-/* For direct mappings: the block may move; NULL leaves it as it was. */
+/* False, and nothing done, if the block is free already. */
+bool hk_span_free_run(hk_run_t *run);
 void hk_span_free_large(hk_large_t *large);
+
+/* In place; false leaves the block as it was. */
+bool hk_span_resize_run(hk_run_t *run, size_t size);
+
+/* The block may move; NULL leaves it as it was. */
 void *hk_span_resize_large(hk_large_t *large, size_t size);
 
 #endif

@@ -12,9 +12,11 @@
     X(committed_bytes, 1, "of it, possibly resident")                                              \
     X(in_use_bytes, 1, "blocks of the program and of thread caches")                               \
     X(large_bytes, 1, "of them, direct mappings")                                                  \
+    X(run_bytes, 1, "of them, runs of pages")                                                      \
     X(depot_bytes, 1, "free blocks in depots")                                                     \
     X(slab_free_bytes, 1, "free blocks in slabs")                                                  \
     X(pool_warm_bytes, 1, "empty slabs kept in the shared pool")                                   \
+    X(run_warm_bytes, 1, "free runs of pages kept for reuse")                                      \
     X(large_cached_bytes, 1, "direct mappings kept for reuse")                                     \
     X(metadata_bytes, 1, "the allocator's own data")                                               \
     X(purged_bytes, 1, "given back to the system so far")                                          \

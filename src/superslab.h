@@ -1,7 +1,7 @@
 /*
  * superslab: a 2 MiB-aligned mapping cut into 32 units of 64 KiB, and slabs made of them.
  *
- * The first unit holds the bits of live.h and no blocks.  A slab is one unit or a run of them and holds blocks of one class, or one single block (HK_CLASS_SPAN).  Slab headers and block
+ * The first unit holds the bits of live.h and no blocks.  A slab is one unit or a few and holds blocks of one class.  Slab headers and block
  * bitmaps live in the descriptor, apart from the blocks.  hk_superslab_allocate and hk_superslab_free are the only way in and out.
  * A set bit in a slab's bitmap is a block that lies free in the slab; blocks in magazines count as handed out.
  *
@@ -30,18 +30,16 @@ typedef struct hk_slab {
     struct hk_heap *heap;           /* const while acquired */
     struct hk_superslab *superslab; /* const */
     uint64_t *bitmap;               /* const; lock(heap): its content */
-    _Atomic size_t span_bytes; /* atomic: usable bytes of a single block; written by its holder */
-    uint16_t free_blocks;      /* lock(heap): the set bits */
-    uint16_t first_word;       /* lock(heap): no bit is set in the words below */
-    uint8_t class_index;       /* const while acquired */
-    uint8_t units;             /* const while acquired; 0 if free */
-    uint8_t first_unit;        /* const */
-    uint8_t bucket;            /* lock(heap): which of the heap's lists */
-    uint8_t fresh;             /* const while acquired: never used since the system zeroed it */
-    uint8_t unsettled;         /* lock(heap): free blocks may still have their live bits set */
+    uint16_t free_blocks;           /* lock(heap): the set bits */
+    uint16_t first_word;            /* lock(heap): no bit is set in the words below */
+    uint8_t class_index;            /* const while acquired */
+    uint8_t units;                  /* const while acquired; 0 if free */
+    uint8_t first_unit;             /* const */
+    uint8_t bucket;                 /* lock(heap): which of the heap's lists */
+    uint8_t unsettled;              /* lock(heap): free blocks may still have their live bits set */
 } hk_slab_t;
 
-static_assert(sizeof(hk_slab_t) == HK_CACHE_LINE, "one line for a slab header");
+static_assert(sizeof(hk_slab_t) <= HK_CACHE_LINE, "one line for a slab header");
 
 typedef struct hk_superslab {
     hk_region_t region;

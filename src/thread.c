@@ -10,6 +10,7 @@
 #include "meta.h"
 #include "os.h"
 #include "refuge.h"
+#include "run.h"
 
 HK_TLS hk_cache_t *hk_thread_cache = &hk_cache_empty;
 
@@ -177,6 +178,7 @@ void hk_thread_fork_child(void)
     hk_gate_reset();
     hk_meta_reset_lock();
     hk_large_reset_lock();
+    hk_run_reset_lock();
     hk_heaps_reset(mine != NULL ? mine->heap : NULL);
     hk_refuge_reset();
     /* The other threads' caches, and what lay in them, stay behind: their last writes may be missing in the copy. */

@@ -1,0 +1,59 @@
+/*
+ * bitrange: ranges of bits in an array of 64-bit words.  No state; whoever owns the array owns the lock.
+ */
+#ifndef HK_BITRANGE_H
+#define HK_BITRANGE_H
+
+#include "base.h"
+
+/* The bits of one word that belong to the range from first to end; both are bit numbers of the whole array. */
+static inline uint64_t hk_bitrange_word(size_t word, size_t first, size_t end)
+{
+    uint64_t mask = UINT64_MAX;
+    if (first > word * 64) {
+        mask &= UINT64_MAX << first % 64;
+    }
+    if (end < (word + 1) * 64) {
+        mask &= ~(UINT64_MAX << end % 64);
+    }
+    return mask;
+}
+
+static inline void hk_bitrange_set(uint64_t *words, size_t first, size_t count)
+{
+    for (size_t word = first / 64; word * 64 < first + count; word++) {
+        words[word] |= hk_bitrange_word(word, first, first + count);
+    }
+}
+
+static inline void hk_bitrange_clear(uint64_t *words, size_t first, size_t count)
+{
+    for (size_t word = first / 64; word * 64 < first + count; word++) {
+        words[word] &= ~hk_bitrange_word(word, first, first + count);
+    }
+}
+
+static inline size_t hk_bitrange_count(const uint64_t *words, size_t first, size_t count)
+{
+    size_t set = 0;
+    for (size_t word = first / 64; word * 64 < first + count; word++) {
+        uint64_t bits = words[word] & hk_bitrange_word(word, first, first + count);
+        set += (size_t)__builtin_popcountll(bits);
+    }
+    return set;
+}
+
+/* The first bit of the range that is set (or, if flip is all ones, clear); first + count if there is none. */
+static inline size_t hk_bitrange_find(const uint64_t *words, size_t first, size_t count,
+                                      uint64_t flip)
+{
+    for (size_t word = first / 64; word * 64 < first + count; word++) {
+        uint64_t bits = (words[word] ^ flip) & hk_bitrange_word(word, first, first + count);
+        if (bits != 0) {
+            return word * 64 + (size_t)__builtin_ctzll(bits);
+        }
+    }
+    return first + count;
+}
+
+#endif

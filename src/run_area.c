@@ -1,0 +1,250 @@
+/*
+ * run_area: see run_area.h.
+ */
+#include "run_area.h"
+
+#include "bitrange.h"
+#include "limit.h"
+#include "log.h"
+#include "os.h"
+#include "policy.h"
+
+hk_runs_t hk_runs;
+
+enum { SEARCH_DEPTH = 16 }; /* a bin of several sizes is searched this far */
+
+/* ---- Areas ---- */
+
+static size_t descriptor_bytes(size_t pages)
+{
+    size_t bytes = sizeof(hk_run_area_t) + pages * sizeof(hk_run_t);
+    return hk_align_up(bytes, hk_os_page_bytes());
+}
+
+static void unregister(const hk_run_area_t *area, size_t bytes)
+{
+    for (size_t offset = 0; offset < bytes; offset += HK_SUPERSLAB_BYTES) {
+        hk_registry_remove(area->base + offset);
+    }
+}
+
+static bool register_area(hk_run_area_t *area, size_t bytes)
+{
+    for (size_t offset = 0; offset < bytes; offset += HK_SUPERSLAB_BYTES) {
+        if (!hk_registry_insert(area->base + offset, &area->region)) {
+            unregister(area, offset);
+            return false;
+        }
+    }
+    return true;
+}
+
+static hk_run_area_t *map_area(size_t bytes)
+{
+    size_t page_bytes = hk_os_page_bytes();
+    size_t pages = bytes / page_bytes;
+    hk_run_area_t *area = hk_os_map(descriptor_bytes(pages), page_bytes);
+    if (area == NULL) {
+        return NULL;
+    }
+    area->region.kind = HK_REGION_RUNS;
+    area->pages = (uint32_t)pages;
+    area->page_shift = (uint32_t)__builtin_ctzl(page_bytes);
+    area->base = hk_os_map(bytes, HK_SUPERSLAB_BYTES);
+    if (area->base != NULL && register_area(area, bytes)) {
+        return area;
+    }
+    if (area->base != NULL) {
+        hk_os_unmap(area->base, bytes);
+    }
+    hk_os_unmap(area, descriptor_bytes(pages));
+    return NULL;
+}
+
+hk_run_area_t *hk_run_area_map(size_t bytes)
+{
+    size_t least = hk_align_up(bytes, HK_SUPERSLAB_BYTES);
+    hk_lock_acquire(&hk_runs.lock, HK_RANK_RUNS);
+    size_t wanted = hk_policy_area_bytes(hk_runs.mapped_bytes);
+    hk_lock_release(&hk_runs.lock, HK_RANK_RUNS);
+    wanted = wanted < least ? least : wanted;
+    hk_run_area_t *area;
+    while ((area = map_area(wanted)) == NULL && wanted > least) {
+        wanted = hk_align_up(wanted / 2, HK_SUPERSLAB_BYTES);
+        wanted = wanted < least ? least : wanted;
+    }
+    return area;
+}
+
+void hk_run_area_unmap(hk_run_area_t *area)
+{
+    size_t bytes = (size_t)area->pages << area->page_shift;
+    unregister(area, bytes);
+    hk_os_unmap(area->base, bytes);
+    hk_os_unmap(area, descriptor_bytes(area->pages));
+}
+
+void hk_run_area_add_locked(hk_run_area_t *area)
+{
+    area->prev = NULL;
+    area->next = hk_runs.areas;
+    if (area->next != NULL) {
+        area->next->prev = area;
+    }
+    hk_runs.areas = area;
+    hk_runs.area_count++;
+    hk_runs.mapped_bytes += (size_t)area->pages << area->page_shift;
+    hk_run_area_put_locked(area, 0, area->pages, 0);
+}
+
+void hk_run_area_remove_locked(hk_run_area_t *area)
+{
+    hk_assert(2, hk_run_area_pages(area->runs) == area->pages && area->runs->is_free);
+    hk_run_area_take_locked(area->runs);
+    *(area->prev != NULL ? &area->prev->next : &hk_runs.areas) = area->next;
+    if (area->next != NULL) {
+        area->next->prev = area->prev;
+    }
+    hk_runs.area_count--;
+    hk_runs.mapped_bytes -= (size_t)area->pages << area->page_shift;
+}
+
+/* ---- Bins ---- */
+
+static unsigned bin_of(size_t pages)
+{
+    if (pages <= HK_RUN_EXACT_BINS) {
+        return (unsigned)pages - 1;
+    }
+    unsigned log2 = 63u - (unsigned)__builtin_clzl(pages);
+    return HK_RUN_EXACT_BINS + (log2 - 6) * 8 + (unsigned)(pages >> (log2 - 3) & 7);
+}
+
+static void link_run(hk_run_t *run)
+{
+    unsigned bin = bin_of(hk_run_area_pages(run));
+    hk_run_t **list = &hk_runs.bins[run->dirty_pages > 0][bin];
+    run->prev = NULL;
+    run->next = *list;
+    if (*list != NULL) {
+        (*list)->prev = run;
+    }
+    *list = run;
+    hk_runs.filled[run->dirty_pages > 0][bin / 64] |= 1ull << bin % 64;
+}
+
+static void unlink_run(hk_run_t *run)
+{
+    unsigned bin = bin_of(hk_run_area_pages(run));
+    *(run->prev != NULL ? &run->prev->next : &hk_runs.bins[run->dirty_pages > 0][bin]) = run->next;
+    if (run->next != NULL) {
+        run->next->prev = run->prev;
+    }
+    if (hk_runs.bins[run->dirty_pages > 0][bin] == NULL) {
+        hk_runs.filled[run->dirty_pages > 0][bin / 64] &= ~(1ull << bin % 64);
+    }
+}
+
+/* A run in the bin that is large enough, or NULL. */
+static hk_run_t *search_bin(unsigned bin, unsigned dirty, size_t pages)
+{
+    hk_run_t *run = hk_runs.bins[dirty][bin];
+    for (int depth = 0; run != NULL && hk_run_area_pages(run) < pages && depth < SEARCH_DEPTH;
+         depth++) {
+        run = run->next;
+    }
+    return run != NULL && hk_run_area_pages(run) >= pages ? run : NULL;
+}
+
+hk_run_t *hk_run_area_find_locked(size_t pages)
+{
+    hk_assert(2, hk_lock_is_held(&hk_runs.lock));
+    hk_run_t *found = NULL;
+    unsigned bin = bin_of(pages);
+    while (found == NULL && bin < HK_RUN_BINS) {
+        size_t dirty = hk_bitrange_find(hk_runs.filled[1], bin, HK_RUN_BINS - bin, 0);
+        size_t clean = hk_bitrange_find(hk_runs.filled[0], bin, HK_RUN_BINS - bin, 0);
+        bin = (unsigned)(dirty <= clean ? dirty : clean);
+        if (bin < HK_RUN_BINS) {
+            found = search_bin(bin, 1, pages);
+            found = found != NULL ? found : search_bin(bin, 0, pages);
+            bin++;
+        }
+    }
+    return found;
+}
+
+hk_run_t *hk_run_area_find_dirty_locked(void)
+{
+    for (unsigned word = HK_RUN_BIN_WORDS; word-- > 0;) {
+        if (hk_runs.filled[1][word] != 0) {
+            unsigned bit = 63u - (unsigned)__builtin_clzll(hk_runs.filled[1][word]);
+            return hk_runs.bins[1][word * 64 + bit];
+        }
+    }
+    return NULL;
+}
+
+/* ---- Runs ---- */
+
+static hk_run_t *mark(hk_run_area_t *area, size_t first, size_t pages, bool is_free)
+{
+    hk_run_t *run = &area->runs[first];
+    hk_run_t *last = &area->runs[first + pages - 1];
+    run->area = area;
+    last->is_free = run->is_free = is_free;
+    hk_store_relaxed(&run->pages, (uint32_t)pages); /* relaxed: see the field */
+    hk_store_relaxed(&last->pages, (uint32_t)pages);
+    return run;
+}
+
+static void set_start(hk_run_area_t *area, size_t page, bool is_block)
+{
+    uint64_t bit = 1ull << page % 64;
+    uint64_t bits = hk_load_relaxed(&area->starts[page / 64]); /* relaxed: under the lock */
+    hk_store_relaxed(&area->starts[page / 64], is_block ? bits | bit : bits & ~bit);
+}
+
+hk_run_t *hk_run_area_mark_used_locked(hk_run_area_t *area, size_t first, size_t pages,
+                                       bool is_block)
+{
+    set_start(area, first, is_block);
+    return mark(area, first, pages, false);
+}
+
+void hk_run_area_take_locked(hk_run_t *run)
+{
+    unlink_run(run);
+    hk_runs.warm_bytes -= (size_t)run->dirty_pages << run->area->page_shift;
+    if (hk_runs.warm_low_water > hk_runs.warm_bytes) {
+        hk_runs.warm_low_water = hk_runs.warm_bytes;
+    }
+}
+
+hk_run_t *hk_run_area_free_at_locked(hk_run_area_t *area, size_t page)
+{
+    return page < area->pages && area->runs[page].is_free != 0 ? &area->runs[page] : NULL;
+}
+
+void hk_run_area_put_locked(hk_run_area_t *area, size_t first, size_t pages, size_t dirty_pages)
+{
+    hk_assert(2, hk_lock_is_held(&hk_runs.lock));
+    set_start(area, first, false);
+    hk_run_t *behind = hk_run_area_free_at_locked(area, first + pages);
+    if (behind != NULL) {
+        hk_run_area_take_locked(behind);
+        pages += hk_run_area_pages(behind);
+        dirty_pages += behind->dirty_pages;
+    }
+    if (first > 0 && area->runs[first - 1].is_free != 0) {
+        size_t before = hk_run_area_pages(&area->runs[first - 1]);
+        first -= before;
+        pages += before;
+        hk_run_area_take_locked(&area->runs[first]);
+        dirty_pages += area->runs[first].dirty_pages;
+    }
+    hk_run_t *run = mark(area, first, pages, true);
+    run->dirty_pages = (uint32_t)dirty_pages;
+    link_run(run);
+    hk_runs.warm_bytes += dirty_pages << area->page_shift;
+}

@@ -1,0 +1,118 @@
+/*
+ * run_area: areas, and the free runs in them.
+ *
+ * An area is a mapping of some MiB at a multiple of 2 MiB, cut into runs of pages.  Its descriptor lies in a mapping of its own and has
+ * an entry for each page, of which a run uses the first and the last; what lies between is stale.  A free run is merged with its free
+ * neighbours and lies in a bin by its size.
+ *
+ * lock(runs) guards everything but what belongs to the holder of a block.
+ */
+#ifndef HK_RUN_AREA_H
+#define HK_RUN_AREA_H
+
+#include "lock.h"
+#include "registry.h"
+
+struct hk_heap;
+struct hk_run_area;
+
+enum {
+    HK_RUN_BYTES_MAX = 16 << 20,
+    HK_RUN_AREA_BYTES_MAX = 64 << 20,
+    HK_RUN_AREA_WORDS = HK_RUN_AREA_BYTES_MAX / 4096 / 64, /* no page is smaller than 4 KiB */
+};
+
+typedef struct hk_run {
+    struct hk_run
+        *next; /* free: lock(runs), in its bin; used: lock(heap), in a first-class heap's list */
+    struct hk_run *prev;
+    struct hk_run_area *area; /* const while the run is one */
+    struct hk_heap *heap;     /* const while used */
+    _Atomic uint32_t pages;   /* atomic: used: written by its holder; free: lock(runs) */
+    uint32_t dirty_pages;     /* lock(runs): free: those of the pages that may be resident */
+    uint32_t is_free;         /* lock(runs) */
+} hk_run_t;
+
+typedef struct hk_run_area {
+    hk_region_t region;
+    char *base;               /* const */
+    uint32_t pages;           /* const */
+    uint32_t page_shift;      /* const */
+    struct hk_run_area *next; /* lock(runs) */
+    struct hk_run_area *prev; /* lock(runs) */
+    _Atomic uint64_t starts
+        [HK_RUN_AREA_WORDS]; /* atomic: written under lock(runs): a bit for each page at which a block starts */
+    uint64_t dirty[HK_RUN_AREA_WORDS]; /* lock(runs): a bit for each page that may be resident */
+    hk_run_t runs[];
+} hk_run_area_t;
+
+/* Bins: one for each size up to 64 pages, then eight to each doubling. */
+enum {
+    HK_RUN_EXACT_BINS = 64,
+    HK_RUN_BINS = HK_RUN_EXACT_BINS + 9 * 8,
+    HK_RUN_BIN_WORDS = (HK_RUN_BINS + 63) / 64,
+};
+
+typedef struct hk_runs {
+    hk_lock_t lock;
+    hk_run_area_t *areas;                 /* lock(runs) */
+    uint32_t area_count;                  /* lock(runs) */
+    size_t mapped_bytes;                  /* lock(runs): of all areas */
+    uint64_t filled[2][HK_RUN_BIN_WORDS]; /* lock(runs): a bit for each bin with a run */
+    hk_run_t *bins[2][HK_RUN_BINS];       /* lock(runs): [1] the dirty ones */
+    size_t warm_bytes;                    /* lock(runs): free and perhaps resident */
+    size_t warm_low_water;                /* lock(runs): the least of this epoch */
+    uint64_t epoch_ms;                    /* lock(runs): when the epoch began */
+    size_t purged_bytes;                  /* lock(runs): so far */
+    _Atomic size_t used_bytes;            /* atomic: a statistic */
+} hk_runs_t;
+
+extern hk_runs_t hk_runs;
+
+/* Maps an area in which pages fit, smaller than usual if there is no memory for more; NULL if there is none. */
+hk_run_area_t *hk_run_area_map(size_t bytes);
+
+/* Makes it one free run, or takes it, which must be one, out. */
+void hk_run_area_add_locked(hk_run_area_t *area);
+void hk_run_area_remove_locked(hk_run_area_t *area);
+
+void hk_run_area_unmap(hk_run_area_t *area);
+
+/* Makes pages from first on one used run; a block starts there if is_block is set. */
+hk_run_t *hk_run_area_mark_used_locked(hk_run_area_t *area, size_t first, size_t pages,
+                                       bool is_block);
+
+/* Makes pages from first on free, together with free neighbours; no block starts there any more.  dirty_pages of them may be
+ * resident. */
+void hk_run_area_put_locked(hk_run_area_t *area, size_t first, size_t pages, size_t dirty_pages);
+
+/* Takes a free run out of its bin. */
+void hk_run_area_take_locked(hk_run_t *run);
+
+/* The smallest free run of at least pages, a dirty one before a clean one of its bin; NULL if there is none. */
+hk_run_t *hk_run_area_find_locked(size_t pages);
+
+/* The largest dirty free run, roughly; NULL if there is none. */
+hk_run_t *hk_run_area_find_dirty_locked(void);
+
+/* The free run that starts at the page, or NULL. */
+hk_run_t *hk_run_area_free_at_locked(hk_run_area_t *area, size_t page);
+
+/* Whether a block starts at the page. */
+static inline bool hk_run_area_is_block(const hk_run_area_t *area, size_t page)
+{
+    /* relaxed: who holds the block has seen its bit set */
+    return (hk_load_relaxed(&area->starts[page / 64]) >> page % 64 & 1) != 0;
+}
+
+static inline size_t hk_run_area_first(const hk_run_t *run)
+{
+    return (size_t)(run - run->area->runs);
+}
+
+static inline size_t hk_run_area_pages(const hk_run_t *run)
+{
+    return hk_load_relaxed(&run->pages); /* relaxed: the caller holds the lock or the block */
+}
+
+#endif
