@@ -12,7 +12,7 @@
 #include "large.h"
 #include "meta.h"
 
-enum { TINY = 1, MEDIUM = 40, KIND = HK_MAGAZINE_KINDS - 1 };
+enum { TINY = 0, MEDIUM = 39, KIND = HK_MAGAZINE_KINDS - 1 };
 
 static uint32_t bytes_of(unsigned class_index)
 {
@@ -580,7 +580,7 @@ static void put_twice(void)
     hk_heap_t *heap = new_heap();
     void *block = hk_heap_take_block(heap, TINY);
     hk_heap_put_block(heap, hk_slab_find(block), block);
-    hk_heap_put_block(heap, &((hk_superslab_t *)hk_registry_find(block))->slabs[0], block);
+    hk_heap_put_block(heap, &((hk_superslab_t *)hk_registry_find(block))->slabs[1], block);
 }
 
 static void put_inside(void)

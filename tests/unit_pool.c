@@ -8,7 +8,7 @@
 #include "policy.h"
 #include "pool.h"
 
-enum { CLASS = HK_CLASS_SPAN, UNITS = HK_SUPERSLAB_UNITS };
+enum { CLASS = HK_CLASS_SPAN, UNITS = HK_SLAB_UNITS_MAX };
 
 static char somebody; /* the address of the heap that acquires; the pool does not look into it */
 static struct hk_heap *const heap = (struct hk_heap *)(void *)&somebody;
@@ -19,7 +19,7 @@ static hk_slab_t *acquire(hk_pool_t *pool, unsigned units)
     if (slab != NULL) {
         CHECK(slab->units == units && slab->class_index == CLASS && slab->heap == heap);
         CHECK(slab->superslab->pool == pool);
-        CHECK(slab->first_unit + units <= UNITS);
+        CHECK(slab->first_unit >= 1 && slab->first_unit + units <= HK_SUPERSLAB_UNITS);
         for (unsigned unit = 0; unit < units; unit++)
             CHECK(hk_slab_find(hk_slab_base(slab) + (size_t)unit * HK_UNIT_BYTES + 1) == slab);
     }
@@ -45,6 +45,9 @@ static void check_figures(hk_pool_t *pool)
             CHECK((unsigned)__builtin_popcount(s->free_units) == list);
             CHECK(hk_registry_find(s->base) == &s->region);
             CHECK(((uintptr_t)s->base & (HK_SUPERSLAB_BYTES - 1)) == 0);
+            CHECK(((s->free_units | s->dirty_units) & 1) == 0); /* the live bits' */
+            CHECK(hk_slab_find(s->base) == NULL &&
+                  hk_slab_find(s->base + HK_UNIT_BYTES - 1) == NULL);
             superslabs++;
             used += UNITS - list;
             warm += (uint32_t)__builtin_popcount(s->free_units & s->dirty_units);
@@ -62,10 +65,10 @@ static void test_stages(void)
     static hk_pool_t pool;
     hk_slab_t *first = acquire(&pool, 1);
     CHECK_ACQUIRES(&pool, 0, 0, 1);
-    CHECK(first->fresh && first->first_unit == 0);
+    CHECK(first->fresh && first->first_unit == 1);
     hk_slab_t *second = acquire(&pool, 2);
     CHECK_ACQUIRES(&pool, 0, 1, 1);
-    CHECK(second->fresh && second->first_unit == 1);
+    CHECK(second->fresh && second->first_unit == 2);
     CHECK(pool.used_units == 3 && pool.warm_units == 0 && pool.superslabs == 1);
     check_figures(&pool);
 
@@ -82,12 +85,12 @@ static void test_stages(void)
     /* One warm unit is not enough for two. */
     hk_pool_release(&pool, first);
     hk_slab_t *third = acquire(&pool, 2);
-    CHECK(third->first_unit == 3 && third->fresh);
+    CHECK(third->first_unit == 4 && third->fresh);
     CHECK_ACQUIRES(&pool, 1, 2, 1);
 
     /* A run half warm is unused, and not fresh. */
-    hk_slab_t *fourth = acquire(&pool, 1); /* the warm unit 0 */
-    CHECK(fourth->first_unit == 0);
+    hk_slab_t *fourth = acquire(&pool, 1); /* the warm unit 1 */
+    CHECK(fourth->first_unit == 1);
     CHECK_ACQUIRES(&pool, 2, 2, 1);
     hk_slab_t *rest = acquire(&pool, UNITS - 5);
     CHECK(rest->fresh);
@@ -98,7 +101,7 @@ static void test_stages(void)
     CHECK_ACQUIRES(&pool, 2, 3, 2);
     hk_pool_release(&pool, beyond);
     hk_slab_t *mixed = acquire(&pool, 2);
-    CHECK(mixed->first_unit == 0 && !mixed->fresh && mixed->superslab == beyond->superslab);
+    CHECK(mixed->first_unit == 1 && !mixed->fresh && mixed->superslab == beyond->superslab);
     CHECK_ACQUIRES(&pool, 2, 4, 2);
     CHECK(pool.warm_units == 0);
     check_figures(&pool);
@@ -109,7 +112,7 @@ static void test_whole_superslab(void)
 {
     static hk_pool_t pool;
     hk_slab_t *whole = acquire(&pool, UNITS);
-    CHECK(whole->first_unit == 0 && whole->fresh && whole->superslab->free_units == 0);
+    CHECK(whole->first_unit == 1 && whole->fresh && whole->superslab->free_units == 0);
     hk_slab_t *other = acquire(&pool, UNITS);
     CHECK(other->superslab != whole->superslab);
     CHECK_ACQUIRES(&pool, 0, 0, 2);
@@ -189,15 +192,15 @@ static void test_fragments(void)
     CHECK(pool.superslabs == 1);
     for (unsigned i = 0; i < UNITS; i += 2)
         hk_pool_release(&pool, slabs[i]);
-    CHECK(pool.warm_units == UNITS / 2);
+    CHECK(pool.warm_units == (UNITS + 1) / 2);
     hk_slab_t *pair = acquire(&pool, 2);
     CHECK(pair->superslab != slabs[0]->superslab);
-    hk_pool_release(&pool, slabs[1]); /* makes a run of three: 0, 1, 2 */
+    hk_pool_release(&pool, slabs[1]); /* makes a run of three: units 1, 2, 3 */
     hk_slab_t *three = acquire(&pool, 3);
-    CHECK(three->superslab == slabs[0]->superslab && three->first_unit == 0);
-    hk_pool_release(&pool, slabs[31]); /* the last two */
-    hk_slab_t *last = acquire(&pool, 2);
-    CHECK(last->superslab == slabs[0]->superslab && last->first_unit == 30);
+    CHECK(three->superslab == slabs[0]->superslab && three->first_unit == 1);
+    hk_pool_release(&pool, slabs[UNITS - 2]); /* makes the last three a run: 29, 30, 31 */
+    hk_slab_t *last = acquire(&pool, 3);
+    CHECK(last->superslab == slabs[0]->superslab && last->first_unit == 29);
     check_figures(&pool);
     hk_pool_destroy(&pool);
 }
@@ -209,14 +212,14 @@ static void test_extend_and_cut(void)
     hk_superslab_t *superslab = slab->superslab;
     CHECK(hk_pool_extend(&pool, slab, 5));
     CHECK(slab->units == 5 && pool.used_units == 5 && slab->class_index == CLASS);
-    CHECK(superslab->free_units == UINT32_MAX << 5);
-    for (unsigned unit = 0; unit < 5; unit++)
+    CHECK(superslab->free_units == UINT32_MAX << 6);
+    for (unsigned unit = 1; unit < 6; unit++)
         CHECK(hk_slab_find(superslab->base + (size_t)unit * HK_UNIT_BYTES) == slab);
-    CHECK(hk_slab_find(superslab->base + 5 * HK_UNIT_BYTES) == NULL);
+    CHECK(hk_slab_find(superslab->base + 6 * HK_UNIT_BYTES) == NULL);
     check_figures(&pool);
 
     hk_slab_t *neighbour = acquire(&pool, 1);
-    CHECK(neighbour->first_unit == 5);
+    CHECK(neighbour->first_unit == 6);
     CHECK(!hk_pool_extend(&pool, slab, 6)); /* taken */
     CHECK(!hk_pool_extend(&pool, slab, 9)); /* partly */
     CHECK(slab->units == 5 && pool.used_units == 6);
@@ -229,8 +232,8 @@ static void test_extend_and_cut(void)
     hk_pool_cut(&pool, neighbour, 1);
     CHECK(pool.warm_units == UNITS - 6 && pool.used_units == 6);
     CHECK(neighbour->units == 1);
-    CHECK(hk_slab_find(superslab->base + 5 * HK_UNIT_BYTES) == neighbour);
-    for (unsigned unit = 6; unit < UNITS; unit++)
+    CHECK(hk_slab_find(superslab->base + 6 * HK_UNIT_BYTES) == neighbour);
+    for (unsigned unit = 7; unit < HK_SUPERSLAB_UNITS; unit++)
         CHECK(hk_slab_find(superslab->base + (size_t)unit * HK_UNIT_BYTES) == NULL);
     check_figures(&pool);
     hk_pool_cut(&pool, slab, 2);
@@ -238,15 +241,15 @@ static void test_extend_and_cut(void)
     CHECK(hk_pool_extend(&pool, slab, 4)); /* over warm units */
     CHECK(pool.warm_units == UNITS - 6 + 1 && pool.used_units == 5);
     hk_slab_t *between = acquire(&pool, 1);
-    CHECK(between->first_unit == 4 && !between->fresh);
+    CHECK(between->first_unit == 5 && !between->fresh);
     CHECK_ACQUIRES(&pool, 1, 1, 1); /* extending is no acquire */
     check_figures(&pool);
 
     hk_pool_release(&pool, slab);
     hk_pool_release(&pool, neighbour);
     hk_pool_release(&pool, between);
-    CHECK(superslab->free_units == UINT32_MAX && pool.used_units == 0);
-    for (unsigned unit = 0; unit < UNITS; unit++)
+    CHECK(superslab->free_units == UINT32_MAX - 1 && pool.used_units == 0);
+    for (unsigned unit = 0; unit < HK_SUPERSLAB_UNITS; unit++)
         CHECK(hk_slab_find(superslab->base + (size_t)unit * HK_UNIT_BYTES) == NULL);
     check_figures(&pool);
     hk_pool_destroy(&pool);
@@ -256,21 +259,22 @@ static void test_purge(void)
 {
     static hk_pool_t pool;
     hk_slab_t *keeps[3];
-    for (int i = 0; i < 3; i++) { /* 31, 25 and 12 warm units */
+    for (int i = 0; i < 3; i++) { /* 30, 24 and 11 warm units */
         static const unsigned left[3] = {1, 7, 20};
         keeps[i] = acquire(&pool, UNITS);
-        memset(hk_slab_base(keeps[i]), 0xee, HK_SUPERSLAB_BYTES);
+        memset(hk_slab_base(keeps[i]), 0xee, UNITS * HK_UNIT_BYTES);
+        memset(keeps[i]->superslab->base, 0xdd, HK_UNIT_BYTES); /* the live bits' */
         hk_pool_cut(&pool, keeps[i], left[i]);
     }
-    CHECK(pool.warm_units == 68 && pool.superslabs == 3);
+    CHECK(pool.warm_units == 65 && pool.superslabs == 3);
 
     size_t mapped = fake_os.mapped_bytes, purged = fake_os.purged_bytes;
-    CHECK(hk_pool_purge(&pool, 68, 0) == 0);                  /* nothing beyond what is to stay */
-    CHECK(hk_pool_purge(&pool, 37, 0) == 31 * HK_UNIT_BYTES); /* exactly what is beyond */
-    CHECK(pool.warm_units == 37 && pool.purged_units == 31);  /* the emptiest first */
+    CHECK(hk_pool_purge(&pool, 65, 0) == 0);                  /* nothing beyond what is to stay */
+    CHECK(hk_pool_purge(&pool, 35, 0) == 30 * HK_UNIT_BYTES); /* exactly what is beyond */
+    CHECK(pool.warm_units == 35 && pool.purged_units == 30);  /* the emptiest first */
     CHECK((keeps[0]->superslab->dirty_units & keeps[0]->superslab->free_units) == 0);
     CHECK((keeps[1]->superslab->dirty_units & keeps[1]->superslab->free_units) != 0);
-    CHECK(fake_os.purged_bytes - purged == 31 * HK_UNIT_BYTES);
+    CHECK(fake_os.purged_bytes - purged == 30 * HK_UNIT_BYTES);
     CHECK(fake_os.mapped_bytes == mapped);
     for (size_t i = 0; i < HK_UNIT_BYTES; i += 512) {
         CHECK(hk_slab_base(keeps[0])[i] == (char)0xee); /* what is in use stays */
@@ -282,20 +286,22 @@ static void test_purge(void)
     fake_os_fail_after(0);
     CHECK(hk_pool_purge(&pool, 0, 0) == 0);
     fake_os_heal();
-    CHECK(pool.warm_units == 37 && pool.purged_units == 31);
+    CHECK(pool.warm_units == 35 && pool.purged_units == 30);
     check_figures(&pool);
-    hk_slab_t *dirty = acquire(&pool, 12);
+    hk_slab_t *dirty = acquire(&pool, 11);
     CHECK(!dirty->fresh && dirty->superslab == keeps[2]->superslab);
     hk_pool_release(&pool, dirty);
 
-    CHECK(hk_pool_purge(&pool, 0, 0) == 37 * HK_UNIT_BYTES);
-    CHECK(pool.warm_units == 0 && pool.purged_units == 68 && pool.superslabs == 3);
+    CHECK(hk_pool_purge(&pool, 0, 0) == 35 * HK_UNIT_BYTES);
+    CHECK(pool.warm_units == 0 && pool.purged_units == 65 && pool.superslabs == 3);
     check_figures(&pool);
-    hk_slab_t *clean = acquire(&pool, 12);
+    hk_slab_t *clean = acquire(&pool, 11);
     CHECK(clean->fresh && clean->superslab == keeps[2]->superslab);
-    for (size_t i = 0; i < 12 * HK_UNIT_BYTES; i += 512)
+    for (size_t i = 0; i < 11 * HK_UNIT_BYTES; i += 512)
         CHECK(hk_slab_base(clean)[i] == 0);
     hk_pool_release(&pool, clean);
+    for (int i = 0; i < 3; i++) /* no purge touches the live bits */
+        CHECK(test_is_filled_with(keeps[i]->superslab->base, 0xdd, HK_UNIT_BYTES));
 
     /* Empty superslabs go whole, but for those to keep. */
     for (int i = 0; i < 3; i++)
@@ -327,7 +333,7 @@ static void test_purge_many(void)
     size_t mapped = fake_os.mapped_bytes;
     for (int i = 0; i < MANY; i++)
         hk_pool_release(&pool, slabs[i]);
-    CHECK(hk_pool_purge(&pool, UINT32_MAX, 5) == (MANY - 5) * (size_t)HK_SUPERSLAB_BYTES);
+    CHECK(hk_pool_purge(&pool, UINT32_MAX, 5) == (MANY - 5) * (size_t)UNITS * HK_UNIT_BYTES);
     CHECK(pool.superslabs == 5 && pool.warm_units == 5 * UNITS);
     CHECK(mapped - fake_os.mapped_bytes == (MANY - 5) * (size_t)HK_SUPERSLAB_BYTES);
     check_figures(&pool);
@@ -343,22 +349,22 @@ static void test_maintain(void)
     hk_slab_t *large = acquire(&pool, UNITS);
     hk_pool_cut(&pool, keep, 1);
     hk_pool_cut(&pool, large, 1);
-    CHECK(pool.warm_units == 62);
+    CHECK(pool.warm_units == 60);
     hk_pool_maintain(&pool, now); /* an epoch ends in which there were none for a while */
-    CHECK(pool.warm_units == 62);
+    CHECK(pool.warm_units == 60);
     hk_pool_maintain(&pool, now + HK_DECAY_MS - 1); /* too early */
-    CHECK(pool.warm_units == 62);
+    CHECK(pool.warm_units == 60);
 
     /* The working set needs 20 of them in this epoch: those stay, and something at hand. */
     hk_slab_t *needed = acquire(&pool, 20);
     CHECK(!needed->fresh);
     hk_pool_release(&pool, needed);
-    CHECK(pool.warm_low_water == 42);
+    CHECK(pool.warm_low_water == 40);
     uint64_t purged = pool.purged_units;
     now += HK_DECAY_MS;
     hk_pool_maintain(&pool, now);
     CHECK(pool.purged_units > purged);
-    CHECK(pool.warm_units <= 62 - hk_policy_purge_units(42));
+    CHECK(pool.warm_units <= 60 - hk_policy_purge_units(40));
     check_figures(&pool);
 
     /* Left alone it comes down to what the policy keeps, and no further. */

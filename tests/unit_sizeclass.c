@@ -16,7 +16,7 @@ static void check_classes(void)
         const hk_class_info_t *info = &hk_class_info[c];
         size_t slab_bytes = (size_t)info->units << HK_UNIT_SHIFT;
         CHECKF(c == 0 || info->block_bytes > bytes_of(c - 1), " (class %u)", c);
-        CHECKF(info->block_bytes % (c == 0 ? 8 : 16) == 0, " (class %u)", c);
+        CHECKF(info->block_bytes % 16 == 0, " (class %u)", c);
         CHECKF(info->units >= 1 && info->block_count >= 1, " (class %u)", c);
         CHECKF(info->block_count <= HK_SLAB_BLOCKS_MAX, " (class %u)", c);
         size_t used = (size_t)info->block_count * info->block_bytes;
@@ -25,7 +25,7 @@ static void check_classes(void)
         CHECKF(info->block_count == HK_SLAB_BLOCKS_MAX || slab_bytes - used < info->block_bytes,
                " (class %u)", c);
     }
-    CHECK(bytes_of(0) == 8);
+    CHECK(bytes_of(0) == 16); /* a live bit's granule */
     CHECK(bytes_of(HK_TINY_CLASSES - 1) == 128);
     CHECK(bytes_of(HK_CLASS_COUNT - 1) == HK_SMALL_MAX);
 }
@@ -41,8 +41,7 @@ static void check_sizes(void)
         CHECKF(found == expected, " (size %zu: class %u, not %u)", size, found, expected);
         size_t waste = bytes_of(found) - size;
         CHECKF(size <= 128 || waste * 8 <= size, " (size %zu wastes %zu)", size, waste);
-        CHECKF(size > 128 || waste < 16, " (size %zu wastes %zu)", size, waste);
-        CHECKF(size < 16 || bytes_of(found) % 16 == 0, " (size %zu)", size);
+        CHECKF(size > 128 || waste < 16 || size == 0, " (size %zu wastes %zu)", size, waste);
         if (size > 128) {
             CHECKF(hk_class_compute(size) == found, " (size %zu)", size);
         }
