@@ -26,20 +26,26 @@ enum {
 
 typedef _Atomic uint32_t hk_live_word_t;
 
-/* The word with the bit of an address, in the superslab that holds block; the two differ by a granule at most. */
-HK_INLINE hk_live_word_t *hk_live_word(const void *block, uint32_t address)
+/* The word with the bit of a block. */
+HK_INLINE hk_live_word_t *hk_live_word(const void *block)
 {
+    uint32_t address = (uint32_t)(uintptr_t)block; /* 32 bits: shorter instructions */
     char *superslab = (char *)((uintptr_t)block & ~(uintptr_t)(HK_SUPERSLAB_BYTES - 1));
     return (hk_live_word_t *)(void *)(superslab +
                                       (address >> (HK_LIVE_WORD_SHIFT - 2) & (HK_LIVE_BYTES - 4)));
 }
 
+/* An address that is no multiple of 16 has no bit: neither the one below nor the one above it may answer for it. */
+HK_INLINE bool hk_live_is_misaligned(const void *block)
+{
+    return ((uintptr_t)block & ((1 << HK_LIVE_GRANULE_SHIFT) - 1)) != 0;
+}
+
 /* Sets the bit of a block. */
 HK_INLINE void hk_live_set(const void *block)
 {
-    uint32_t address = (uint32_t)(uintptr_t)block;
-    uint32_t number = address >> HK_LIVE_GRANULE_SHIFT;
-    hk_live_word_t *word = hk_live_word(block, address);
+    uint32_t number = (uint32_t)(uintptr_t)block >> HK_LIVE_GRANULE_SHIFT;
+    hk_live_word_t *word = hk_live_word(block);
     uint32_t bits;
 #if defined(__x86_64__)
     /* A relaxed load and store, as below; written out, the word's address need not be worked out into a register first. */
@@ -53,13 +59,14 @@ HK_INLINE void hk_live_set(const void *block)
 #endif
 }
 
-/* Clears the bit of a block; whether it was set.  An address that is no multiple of 16 is looked up as the next one that is: inside a
- * block no bit is set. */
+/* Clears the bit of a block; whether it was set.  False for any address inside a block. */
 HK_INLINE bool hk_live_clear(const void *block)
 {
-    uint32_t address = (uint32_t)(uintptr_t)block + (1 << HK_LIVE_GRANULE_SHIFT) - 1;
-    uint32_t number = address >> HK_LIVE_GRANULE_SHIFT;
-    hk_live_word_t *word = hk_live_word(block, address);
+    if (HK_UNLIKELY(hk_live_is_misaligned(block))) {
+        return false;
+    }
+    uint32_t number = (uint32_t)(uintptr_t)block >> HK_LIVE_GRANULE_SHIFT;
+    hk_live_word_t *word = hk_live_word(block);
     bool was_set;
 #if defined(__x86_64__)
     uint32_t bits;
@@ -78,9 +85,9 @@ HK_INLINE bool hk_live_clear(const void *block)
 /* Whether the bit of a block is set.  Any thread may ask about a block that it holds. */
 HK_INLINE bool hk_live_is_set(const void *block)
 {
-    uint32_t address = (uint32_t)(uintptr_t)block + (1 << HK_LIVE_GRANULE_SHIFT) - 1;
-    uint32_t bits = hk_load_relaxed(hk_live_word(block, address)); /* relaxed: see above */
-    return (bits >> (address >> HK_LIVE_GRANULE_SHIFT & 31) & 1) != 0;
+    uint32_t number = (uint32_t)(uintptr_t)block >> HK_LIVE_GRANULE_SHIFT;
+    uint32_t bits = hk_load_relaxed(hk_live_word(block)); /* relaxed: see above */
+    return !hk_live_is_misaligned(block) && (bits >> (number & 31) & 1) != 0;
 }
 
 /* Clears the bits of a range of whole units. */
