@@ -59,12 +59,9 @@ HK_INLINE void hk_live_set(const void *block)
 #endif
 }
 
-/* Clears the bit of a block; whether it was set.  False for any address inside a block. */
+/* Clears the bit of an address that is not misaligned; whether it was set. */
 HK_INLINE bool hk_live_clear(const void *block)
 {
-    if (HK_UNLIKELY(hk_live_is_misaligned(block))) {
-        return false;
-    }
     uint32_t number = (uint32_t)(uintptr_t)block >> HK_LIVE_GRANULE_SHIFT;
     hk_live_word_t *word = hk_live_word(block);
     bool was_set;

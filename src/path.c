@@ -121,7 +121,7 @@ void *hk_path_allocate_span(size_t size, size_t alignment, bool *fresh)
 
 static void free_own(hk_cache_t *cache, unsigned class_index, void *block)
 {
-    if (!hk_live_clear(block)) {
+    if (hk_live_is_misaligned(block) || !hk_live_clear(block)) {
         hk_suspect_check(cache, block, NULL);
     }
     if (cache->top[class_index] == cache->limit[class_index]) {
