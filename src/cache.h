@@ -21,10 +21,10 @@ typedef struct hk_cache {
     void **limit[HK_CLASS_COUNT];
     uint64_t tag; /* the heap's owner, where the near table has it */
     hk_heap_t *heap;
-    hk_magazine_t *loaded[HK_CLASS_COUNT];      /* NULL: none yet */
-    hk_magazine_t *previous[HK_CLASS_COUNT];    /* NULL: none yet; its count is valid */
-    uint8_t kind[HK_CLASS_COUNT];               /* the magazine size to ask for next */
-    uint32_t operations;                        /* slow paths taken */
+    hk_magazine_t *loaded[HK_CLASS_COUNT];   /* NULL: none yet */
+    hk_magazine_t *previous[HK_CLASS_COUNT]; /* NULL: none yet; its count is valid */
+    uint8_t uses[HK_CLASS_COUNT];            /* slow paths so far, up to what makes a difference */
+    uint32_t operations;                     /* slow paths taken */
     hk_magazine_t *outgoing[HK_OUTGOING_SLOTS]; /* blocks of other heaps, by owner */
     uint16_t outgoing_owner[HK_OUTGOING_SLOTS];
     struct hk_cache *next; /* lock(caches) */
@@ -33,6 +33,10 @@ typedef struct hk_cache {
 } hk_cache_t;
 
 extern hk_cache_t hk_cache_empty;
+
+/* Whether the class has hardly been used: then its blocks go one by one between the program and the heap, so that a thread that needed a
+ * block once keeps nothing.  Counts this use. */
+bool hk_cache_is_cold(hk_cache_t *cache, unsigned class_index);
 
 /* Loads the previous magazine if it has a block; false if not.  Touches nothing but the cache. */
 bool hk_cache_swap_in(hk_cache_t *cache, unsigned class_index);

@@ -497,12 +497,28 @@ void hk_heap_hand_over(hk_heap_t *heap, hk_magazine_t *magazine)
     }
 }
 
+/* The newest block of the depot, or NULL. */
+static void *take_stocked_locked(hk_heap_t *heap, unsigned class_index)
+{
+    hk_magazine_t *magazine = heap->classes[class_index].depot.stack;
+    if (magazine == NULL) {
+        return NULL;
+    }
+    void *block = magazine->slot[--magazine->count];
+    heap->depot_bytes -= hk_class_info[class_index].block_bytes;
+    if (magazine->count == 0) {
+        keep_spare(heap, pop_depot(heap, class_index));
+    }
+    return block;
+}
+
 void *hk_heap_take_block(hk_heap_t *heap, unsigned class_index)
 {
-    void *block = NULL;
-    bool unsettled = false;
+    bool unsettled = false; /* no matter: the bit is set in any case */
     hk_lock_acquire(&heap->lock, HK_RANK_HEAP);
-    while (take_blocks_locked(heap, class_index, &block, 1, &unsettled) == 0 &&
+    drain_inbox_locked(heap);
+    void *block = take_stocked_locked(heap, class_index);
+    while (block == NULL && take_blocks_locked(heap, class_index, &block, 1, &unsettled) == 0 &&
            add_slab_relocking(heap, class_index)) {
     }
     if (block != NULL && heap->owner != HK_OWNER_NONE) {

@@ -16,7 +16,7 @@
 enum {
     HK_SLAB_BUCKETS = 4,    /* partial slabs by fullness, the fullest first */
     HK_HEAPS_MAX = 4096,    /* threads' heaps */
-    HK_EMPTY_UNITS_MAX = 8, /* in empty slabs that a heap keeps */
+    HK_EMPTY_UNITS_MAX = 2, /* in empty slabs that a heap keeps; the pool's serve every class */
 };
 
 struct hk_large;
@@ -89,7 +89,8 @@ void hk_heap_dissolve(hk_heap_t *heap, hk_magazine_t *magazine);
 /* Hands a magazine with blocks of this heap over, from any thread: one atomic operation. */
 void hk_heap_hand_over(hk_heap_t *heap, hk_magazine_t *magazine);
 
-/* One block, past all magazines: for first-class heaps and for threads without a cache. */
+/* One block, past all of a cache's magazines: for first-class heaps, for threads without a cache, and for classes that a thread hardly
+ * uses.  The live bit is set. */
 void *hk_heap_take_block(hk_heap_t *heap, unsigned class_index);
 void hk_heap_put_block(hk_heap_t *heap, hk_slab_t *slab, void *block);
 

@@ -55,13 +55,18 @@ static void *allocate_small(hk_cache_t *cache, unsigned class_index)
     if (cache == NULL) {
         return allocate_without_cache(class_index);
     }
+    void *block =
+        hk_cache_is_cold(cache, class_index) ? hk_heap_take_block(cache->heap, class_index) : NULL;
+    if (block != NULL) {
+        return block;
+    }
     if (!reload(cache, class_index)) {
         (void)hk_reclaim_all(cache, 0);
         if (!reload(cache, class_index)) {
             return NULL;
         }
     }
-    void *block = hk_cache_pop(cache, class_index);
+    block = hk_cache_pop(cache, class_index);
     hk_cache_help(cache);
     return block;
 }
@@ -123,6 +128,10 @@ static void free_own(hk_cache_t *cache, unsigned class_index, void *block)
 {
     if (hk_live_is_misaligned(block) || !hk_live_clear(block)) {
         hk_suspect_check(cache, block, NULL);
+    }
+    if (hk_cache_is_cold(cache, class_index)) {
+        hk_heap_put_any(block);
+        return;
     }
     if (cache->top[class_index] == cache->limit[class_index]) {
         if (!hk_cache_make_room(cache, class_index)) {
