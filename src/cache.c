@@ -11,7 +11,6 @@
 enum {
     OPERATIONS_PER_MAINTAIN = 16, /* slow paths between two looks at the pool */
     OPERATIONS_PER_DECAY = 256,   /* slow paths between two helping hands for another heap */
-    COLD_USES = 4,                /* slow paths of a class before it gets a magazine */
     LARGE_KEEP_MS = 1000,         /* how long a freed direct mapping is kept */
 };
 
@@ -56,15 +55,17 @@ static hk_magazine_t *take_loaded(hk_cache_t *cache, unsigned class_index)
 static unsigned next_kind(hk_cache_t *cache, unsigned class_index)
 {
     unsigned most = hk_policy_magazine_kind(hk_class_info[class_index].block_bytes);
-    unsigned kind = cache->uses[class_index] < COLD_USES ? 0 : cache->uses[class_index] - COLD_USES;
+    unsigned cold = hk_policy_cold_uses(hk_class_info[class_index].block_bytes);
+    unsigned kind = cache->uses[class_index] < cold ? 0 : cache->uses[class_index] - cold;
     kind = kind < most ? kind : most;
-    cache->uses[class_index] = (uint8_t)(COLD_USES + kind + 1);
+    cache->uses[class_index] = (uint8_t)(cold + kind + 1);
     return kind;
 }
 
 bool hk_cache_is_cold(hk_cache_t *cache, unsigned class_index)
 {
-    if (cache->uses[class_index] >= COLD_USES || cache->loaded[class_index] != NULL) {
+    unsigned cold = hk_policy_cold_uses(hk_class_info[class_index].block_bytes);
+    if (cache->uses[class_index] >= cold || cache->loaded[class_index] != NULL) {
         return false;
     }
     cache->uses[class_index]++;

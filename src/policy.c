@@ -9,6 +9,8 @@
 enum { MAGAZINE_BYTES = 16 * 1024, MAGAZINE_BLOCKS_MIN = 2 };
 
 enum {
+    COLD_USES_MIN = 4,
+    COLD_USE_BYTES = 1024, /* what is used seldom and large had better serve other classes */
     DEPOT_BYTES_MIN =
         8 << 20, /* a batch of 100,000 small blocks is freed and allocated again in O(1) each */
     DEPOT_SHARE_SHIFT = 6,
@@ -42,6 +44,11 @@ unsigned hk_policy_magazine_kind(uint32_t block_bytes)
         kind++;
     }
     return kind;
+}
+
+unsigned hk_policy_cold_uses(uint32_t block_bytes)
+{
+    return COLD_USES_MIN + block_bytes / COLD_USE_BYTES;
 }
 
 unsigned hk_policy_heaps_max(unsigned cpu_count)

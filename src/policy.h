@@ -21,6 +21,9 @@ unsigned hk_policy_magazine_kind(uint32_t block_bytes);
 /* The most blocks to keep in one magazine for blocks of this size. */
 unsigned hk_policy_magazine_blocks(uint32_t block_bytes);
 
+/* How many slow paths a thread takes for blocks of this size before it gets a magazine for them: at most 128. */
+unsigned hk_policy_cold_uses(uint32_t block_bytes);
+
 /* How many heaps threads get for themselves before they share. */
 unsigned hk_policy_heaps_max(unsigned cpu_count);
 
