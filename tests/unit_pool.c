@@ -8,7 +8,7 @@
 #include "policy.h"
 #include "pool.h"
 
-enum { CLASS = HK_CLASS_SPAN, UNITS = HK_SLAB_UNITS_MAX };
+enum { CLASS = HK_CLASS_COUNT - 1, UNITS = HK_SLAB_UNITS_MAX };
 
 static char somebody; /* the address of the heap that acquires; the pool does not look into it */
 static struct hk_heap *const heap = (struct hk_heap *)(void *)&somebody;
@@ -23,6 +23,16 @@ static hk_slab_t *acquire(hk_pool_t *pool, unsigned units)
         for (unsigned unit = 0; unit < units; unit++)
             CHECK(hk_slab_find(hk_slab_base(slab) + (size_t)unit * HK_UNIT_BYTES + 1) == slab);
     }
+    return slab;
+}
+
+/* Two slabs that fill a superslab, a new one if all others are full: the first, of units, is returned; the rest is for the caller to
+ * release, so that it is warm. */
+static hk_slab_t *acquire_two(hk_pool_t *pool, unsigned units, hk_slab_t **rest)
+{
+    hk_slab_t *slab = acquire(pool, units);
+    *rest = acquire(pool, UNITS - units);
+    CHECK((*rest)->superslab == slab->superslab);
     return slab;
 }
 
@@ -65,10 +75,10 @@ static void test_stages(void)
     static hk_pool_t pool;
     hk_slab_t *first = acquire(&pool, 1);
     CHECK_ACQUIRES(&pool, 0, 0, 1);
-    CHECK(first->fresh && first->first_unit == 1);
+    CHECK(first->first_unit == 1);
     hk_slab_t *second = acquire(&pool, 2);
     CHECK_ACQUIRES(&pool, 0, 1, 1);
-    CHECK(second->fresh && second->first_unit == 2);
+    CHECK(second->first_unit == 2);
     CHECK(pool.used_units == 3 && pool.warm_units == 0 && pool.superslabs == 1);
     check_figures(&pool);
 
@@ -79,21 +89,19 @@ static void test_stages(void)
     CHECK(hk_slab_find(hk_slab_base(first)) == NULL);
     check_figures(&pool);
     CHECK(acquire(&pool, 1) == first);
-    CHECK(!first->fresh);
     CHECK_ACQUIRES(&pool, 1, 1, 1);
 
     /* One warm unit is not enough for two. */
     hk_pool_release(&pool, first);
     hk_slab_t *third = acquire(&pool, 2);
-    CHECK(third->first_unit == 4 && third->fresh);
+    CHECK(third->first_unit == 4);
     CHECK_ACQUIRES(&pool, 1, 2, 1);
 
-    /* A run half warm is unused, and not fresh. */
+    /* A run half warm counts as unused. */
     hk_slab_t *fourth = acquire(&pool, 1); /* the warm unit 1 */
     CHECK(fourth->first_unit == 1);
     CHECK_ACQUIRES(&pool, 2, 2, 1);
     hk_slab_t *rest = acquire(&pool, UNITS - 5);
-    CHECK(rest->fresh);
     CHECK_ACQUIRES(&pool, 2, 3, 1);
     CHECK(pool.by_free[0] == rest->superslab);
     hk_slab_t *beyond = acquire(&pool, 1);
@@ -101,7 +109,7 @@ static void test_stages(void)
     CHECK_ACQUIRES(&pool, 2, 3, 2);
     hk_pool_release(&pool, beyond);
     hk_slab_t *mixed = acquire(&pool, 2);
-    CHECK(mixed->first_unit == 1 && !mixed->fresh && mixed->superslab == beyond->superslab);
+    CHECK(mixed->first_unit == 1 && mixed->superslab == beyond->superslab);
     CHECK_ACQUIRES(&pool, 2, 4, 2);
     CHECK(pool.warm_units == 0);
     check_figures(&pool);
@@ -112,13 +120,13 @@ static void test_whole_superslab(void)
 {
     static hk_pool_t pool;
     hk_slab_t *whole = acquire(&pool, UNITS);
-    CHECK(whole->first_unit == 1 && whole->fresh && whole->superslab->free_units == 0);
+    CHECK(whole->first_unit == 1 && whole->superslab->free_units == 0);
     hk_slab_t *other = acquire(&pool, UNITS);
     CHECK(other->superslab != whole->superslab);
     CHECK_ACQUIRES(&pool, 0, 0, 2);
     hk_pool_release(&pool, whole);
     CHECK(pool.warm_units == UNITS);
-    CHECK(acquire(&pool, UNITS) == whole && !whole->fresh);
+    CHECK(acquire(&pool, UNITS) == whole);
     CHECK_ACQUIRES(&pool, 1, 0, 2);
     check_figures(&pool);
     hk_pool_destroy(&pool);
@@ -128,13 +136,11 @@ static void test_whole_superslab(void)
 static void make_three(hk_pool_t *pool, hk_superslab_t *made[3], const unsigned free_units[3],
                        bool warm)
 {
-    hk_slab_t *used[3];
-    for (int i = 0; i < 3; i++) {
-        used[i] = acquire(pool, UNITS);
-        made[i] = used[i]->superslab;
-    }
+    hk_slab_t *rest[3];
     for (int i = 0; i < 3; i++)
-        hk_pool_cut(pool, used[i], UNITS - free_units[i]);
+        made[i] = acquire_two(pool, UNITS - free_units[i], &rest[i])->superslab;
+    for (int i = 0; i < 3; i++)
+        hk_pool_release(pool, rest[i]);
     if (!warm)
         CHECK(hk_pool_purge(pool, 0, 8) > 0);
     CHECK(pool->superslabs == 3);
@@ -150,14 +156,15 @@ static void test_fullest_first(void)
         hk_superslab_t *made[3];
         make_three(pool, made, free_units, warm);
         CHECK(pool->warm_units == (warm ? 33u : 0u));
+        hk_stage_t stage = warm ? HK_STAGE_WARM : HK_STAGE_UNUSED;
+        uint64_t before = pool->acquires[stage];
         CHECK(acquire(pool, 1)->superslab == made[1]);
         CHECK(acquire(pool, 2)->superslab == made[1]); /* now it is full */
         CHECK(acquire(pool, 1)->superslab == made[0]);
         CHECK(acquire(pool, 15)->superslab == made[2]); /* the first that has room for it */
         CHECK(acquire(pool, 5)->superslab == made[2]);  /* 5 left there, 9 in the other */
         CHECK(acquire(pool, 9)->superslab == made[0]);
-        uint64_t stage = pool->acquires[warm ? HK_STAGE_WARM : HK_STAGE_UNUSED];
-        CHECK(stage == 6 && pool->acquires[HK_STAGE_NEW] == 3);
+        CHECK(pool->acquires[stage] - before == 6 && pool->acquires[HK_STAGE_NEW] == 3);
         CHECK(pool->used_units == 3 * UNITS);
         check_figures(pool);
         hk_pool_destroy(pool);
@@ -169,15 +176,17 @@ static void test_warm_before_full(void)
 {
     static hk_pool_t pool;
     hk_slab_t *full = acquire(&pool, UNITS - 1); /* one unit never used */
-    hk_slab_t *other = acquire(&pool, 20);
+    hk_slab_t *other = acquire(&pool, 10);
     CHECK(other->superslab != full->superslab);
-    hk_pool_cut(&pool, other, 10);
+    hk_slab_t *behind = acquire(&pool, 10);
+    CHECK(behind->superslab == other->superslab);
+    hk_pool_release(&pool, behind);
     CHECK(acquire(&pool, 1)->superslab == other->superslab);
-    CHECK_ACQUIRES(&pool, 1, 0, 2);
+    CHECK_ACQUIRES(&pool, 1, 1, 2);
     CHECK(acquire(&pool, 9)->superslab == other->superslab);
-    CHECK_ACQUIRES(&pool, 2, 0, 2);
-    CHECK(acquire(&pool, 1)->superslab == full->superslab); /* no warm ones left */
     CHECK_ACQUIRES(&pool, 2, 1, 2);
+    CHECK(acquire(&pool, 1)->superslab == full->superslab); /* no warm ones left */
+    CHECK_ACQUIRES(&pool, 2, 2, 2);
     check_figures(&pool);
     hk_pool_destroy(&pool);
 }
@@ -205,67 +214,41 @@ static void test_fragments(void)
     hk_pool_destroy(&pool);
 }
 
-static void test_extend_and_cut(void)
+/* Which units a slab has, from when it is acquired until it goes back. */
+static void test_units(void)
 {
     static hk_pool_t pool;
-    hk_slab_t *slab = acquire(&pool, 2);
-    hk_superslab_t *superslab = slab->superslab;
-    CHECK(hk_pool_extend(&pool, slab, 5));
-    CHECK(slab->units == 5 && pool.used_units == 5 && slab->class_index == CLASS);
-    CHECK(superslab->free_units == UINT32_MAX << 6);
-    for (unsigned unit = 1; unit < 6; unit++)
-        CHECK(hk_slab_find(superslab->base + (size_t)unit * HK_UNIT_BYTES) == slab);
-    CHECK(hk_slab_find(superslab->base + 6 * HK_UNIT_BYTES) == NULL);
-    check_figures(&pool);
-
-    hk_slab_t *neighbour = acquire(&pool, 1);
-    CHECK(neighbour->first_unit == 6);
-    CHECK(!hk_pool_extend(&pool, slab, 6)); /* taken */
-    CHECK(!hk_pool_extend(&pool, slab, 9)); /* partly */
-    CHECK(slab->units == 5 && pool.used_units == 6);
-    CHECK(!hk_pool_extend(&pool, neighbour, UNITS)); /* beyond the end */
-    CHECK(hk_pool_extend(&pool, neighbour, UNITS - 5));
-    CHECK(superslab->free_units == 0 && pool.by_free[0] == superslab);
-    CHECK(neighbour->units == UNITS - 5);
-    check_figures(&pool);
-
-    hk_pool_cut(&pool, neighbour, 1);
-    CHECK(pool.warm_units == UNITS - 6 && pool.used_units == 6);
-    CHECK(neighbour->units == 1);
-    CHECK(hk_slab_find(superslab->base + 6 * HK_UNIT_BYTES) == neighbour);
-    for (unsigned unit = 7; unit < HK_SUPERSLAB_UNITS; unit++)
-        CHECK(hk_slab_find(superslab->base + (size_t)unit * HK_UNIT_BYTES) == NULL);
-    check_figures(&pool);
-    hk_pool_cut(&pool, slab, 2);
-    check_figures(&pool);
-    CHECK(hk_pool_extend(&pool, slab, 4)); /* over warm units */
-    CHECK(pool.warm_units == UNITS - 6 + 1 && pool.used_units == 5);
-    hk_slab_t *between = acquire(&pool, 1);
-    CHECK(between->first_unit == 5 && !between->fresh);
-    CHECK_ACQUIRES(&pool, 1, 1, 1); /* extending is no acquire */
-    check_figures(&pool);
-
-    hk_pool_release(&pool, slab);
-    hk_pool_release(&pool, neighbour);
-    hk_pool_release(&pool, between);
-    CHECK(superslab->free_units == UINT32_MAX - 1 && pool.used_units == 0);
-    for (unsigned unit = 0; unit < HK_SUPERSLAB_UNITS; unit++)
-        CHECK(hk_slab_find(superslab->base + (size_t)unit * HK_UNIT_BYTES) == NULL);
-    check_figures(&pool);
+    for (unsigned units = 1; units <= UNITS; units++) {
+        hk_slab_t *slab = acquire(&pool, units);
+        hk_superslab_t *superslab = slab->superslab;
+        CHECK(superslab->free_units == (UINT32_MAX - 1) - hk_pool_mask(1, units));
+        for (unsigned unit = 0; unit < HK_SUPERSLAB_UNITS; unit++) {
+            hk_slab_t *found = hk_slab_find(superslab->base + (size_t)unit * HK_UNIT_BYTES);
+            CHECK(found == (unit >= 1 && unit <= units ? slab : NULL));
+        }
+        CHECK(pool.used_units == units && pool.superslabs == 1);
+        check_figures(&pool);
+        hk_pool_release(&pool, slab);
+        for (unsigned unit = 0; unit < HK_SUPERSLAB_UNITS; unit++)
+            CHECK(hk_slab_find(superslab->base + (size_t)unit * HK_UNIT_BYTES) == NULL);
+        CHECK(pool.used_units == 0 && pool.warm_units == units);
+        check_figures(&pool);
+    }
     hk_pool_destroy(&pool);
 }
 
 static void test_purge(void)
 {
     static hk_pool_t pool;
-    hk_slab_t *keeps[3];
+    hk_slab_t *keeps[3], *rest[3];
     for (int i = 0; i < 3; i++) { /* 30, 24 and 11 warm units */
         static const unsigned left[3] = {1, 7, 20};
-        keeps[i] = acquire(&pool, UNITS);
+        keeps[i] = acquire_two(&pool, left[i], &rest[i]);
         memset(hk_slab_base(keeps[i]), 0xee, UNITS * HK_UNIT_BYTES);
         memset(keeps[i]->superslab->base, 0xdd, HK_UNIT_BYTES); /* the live bits' */
-        hk_pool_cut(&pool, keeps[i], left[i]);
     }
+    for (int i = 0; i < 3; i++)
+        hk_pool_release(&pool, rest[i]);
     CHECK(pool.warm_units == 65 && pool.superslabs == 3);
 
     size_t mapped = fake_os.mapped_bytes, purged = fake_os.purged_bytes;
@@ -282,21 +265,21 @@ static void test_purge(void)
     }
     check_figures(&pool);
 
-    /* The kernel refuses: all stays warm, and nobody takes it for fresh. */
+    /* The kernel refuses: all stays warm. */
     fake_os_fail_after(0);
     CHECK(hk_pool_purge(&pool, 0, 0) == 0);
     fake_os_heal();
     CHECK(pool.warm_units == 35 && pool.purged_units == 30);
     check_figures(&pool);
     hk_slab_t *dirty = acquire(&pool, 11);
-    CHECK(!dirty->fresh && dirty->superslab == keeps[2]->superslab);
+    CHECK(dirty->superslab == keeps[2]->superslab);
     hk_pool_release(&pool, dirty);
 
     CHECK(hk_pool_purge(&pool, 0, 0) == 35 * HK_UNIT_BYTES);
     CHECK(pool.warm_units == 0 && pool.purged_units == 65 && pool.superslabs == 3);
     check_figures(&pool);
     hk_slab_t *clean = acquire(&pool, 11);
-    CHECK(clean->fresh && clean->superslab == keeps[2]->superslab);
+    CHECK(clean->superslab == keeps[2]->superslab);
     for (size_t i = 0; i < 11 * HK_UNIT_BYTES; i += 512)
         CHECK(hk_slab_base(clean)[i] == 0);
     hk_pool_release(&pool, clean);
@@ -345,10 +328,11 @@ static void test_maintain(void)
 {
     static hk_pool_t pool;
     uint64_t now = FAKE_OS_CLOCK_START;
-    hk_slab_t *keep = acquire(&pool, UNITS);
-    hk_slab_t *large = acquire(&pool, UNITS);
-    hk_pool_cut(&pool, keep, 1);
-    hk_pool_cut(&pool, large, 1);
+    hk_slab_t *rest[2];
+    hk_slab_t *keep = acquire_two(&pool, 1, &rest[0]);
+    hk_slab_t *other = acquire_two(&pool, 1, &rest[1]);
+    hk_pool_release(&pool, rest[0]);
+    hk_pool_release(&pool, rest[1]);
     CHECK(pool.warm_units == 60);
     hk_pool_maintain(&pool, now); /* an epoch ends in which there were none for a while */
     CHECK(pool.warm_units == 60);
@@ -357,7 +341,6 @@ static void test_maintain(void)
 
     /* The working set needs 20 of them in this epoch: those stay, and something at hand. */
     hk_slab_t *needed = acquire(&pool, 20);
-    CHECK(!needed->fresh);
     hk_pool_release(&pool, needed);
     CHECK(pool.warm_low_water == 40);
     uint64_t purged = pool.purged_units;
@@ -377,7 +360,7 @@ static void test_maintain(void)
     CHECKF(pool.warm_units > 0, " (%u warm, low water %u)", pool.warm_units, pool.warm_low_water);
     CHECK(pool.superslabs == 2); /* they are in use */
     hk_pool_release(&pool, keep);
-    hk_pool_release(&pool, large);
+    hk_pool_release(&pool, other);
     uint64_t calls = fake_os.calls;
     hk_pool_maintain(&pool, now); /* the same moment: no system call */
     CHECK(fake_os.calls == calls);
@@ -390,17 +373,19 @@ static void test_destroy(void)
     static hk_pool_t pool;
     enum { COUNT = 5 };
     char *bases[COUNT];
+    hk_slab_t *rest[COUNT];
     size_t mapped = fake_os.mapped_bytes;
     uint64_t superslabs = hk_superslab_count();
     for (unsigned i = 0; i < COUNT; i++) { /* full ones, partial ones, an empty one */
-        hk_slab_t *slab = acquire(&pool, UNITS);
+        hk_slab_t *slab = acquire_two(&pool, i + 1, &rest[i]);
         bases[i] = slab->superslab->base;
-        if (i > 0)
-            hk_pool_cut(&pool, slab, i);
+        CHECK(hk_registry_find(bases[i]) == &slab->superslab->region);
         if (i == 4)
             hk_pool_release(&pool, slab);
-        CHECK(hk_registry_find(bases[i]) == &slab->superslab->region);
     }
+    for (unsigned i = 1; i < COUNT; i++)
+        hk_pool_release(&pool, rest[i]);
+    check_figures(&pool);
     hk_pool_destroy(&pool);
     for (unsigned i = 0; i < COUNT; i++)
         CHECK(hk_registry_find(bases[i]) == NULL);
@@ -462,7 +447,7 @@ static void test_no_leaf(void)
     hk_pool_destroy(&pool);
 }
 
-/* Random acquires, releases, extensions, cuts and purges; every figure counted again each time. */
+/* Random acquires, releases and purges; every figure counted again each time. */
 static void test_random(void)
 {
     enum { SLOTS = 200, STEPS = 20000 };
@@ -477,10 +462,8 @@ static void test_random(void)
             slabs[i] = acquire(&pool, (unsigned)units[i]);
             CHECK(slabs[i] != NULL);
             char *base = hk_slab_base(slabs[i]);
-            for (size_t unit = 0; unit < units[i]; unit++) {
-                CHECK(!slabs[i]->fresh || base[unit * HK_UNIT_BYTES] == 0);
+            for (size_t unit = 0; unit < units[i]; unit++)
                 base[unit * HK_UNIT_BYTES] = (char)(i + 1);
-            }
             continue;
         }
         CHECK(slabs[i]->units == units[i]);
@@ -489,21 +472,8 @@ static void test_random(void)
             CHECK(base[unit * HK_UNIT_BYTES] == (char)(i + 1));
             CHECK(hk_slab_find(base + unit * HK_UNIT_BYTES) == slabs[i]);
         }
-        size_t what = test_below(&rng, 16);
-        if (what < 3 && units[i] < UNITS) {
-            size_t more = units[i] + 1 + test_below(&rng, UNITS - units[i]);
-            if (hk_pool_extend(&pool, slabs[i], (unsigned)more)) {
-                for (size_t unit = units[i]; unit < more; unit++)
-                    base[unit * HK_UNIT_BYTES] = (char)(i + 1);
-                units[i] = more;
-            }
-        } else if (what < 6 && units[i] > 1) {
-            units[i] = 1 + test_below(&rng, units[i] - 1);
-            hk_pool_cut(&pool, slabs[i], (unsigned)units[i]);
-        } else {
-            hk_pool_release(&pool, slabs[i]);
-            slabs[i] = NULL;
-        }
+        hk_pool_release(&pool, slabs[i]);
+        slabs[i] = NULL;
         if (step % 64 == 0) {
             (void)hk_pool_purge(&pool, (uint32_t)test_below(&rng, 100),
                                 (uint32_t)test_below(&rng, 3));
@@ -527,7 +497,7 @@ int main(void)
     test_fullest_first();
     test_warm_before_full();
     test_fragments();
-    test_extend_and_cut();
+    test_units();
     test_purge();
     test_purge_many();
     test_destroy();
