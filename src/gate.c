@@ -22,6 +22,9 @@ static bool is_open(void)
 bool hk_gate_enter(hk_busy_t *busy)
 {
     uint32_t depth = hk_load_relaxed(&busy->depth); /* relaxed: only this thread writes it */
+    if (HK_UNLIKELY(depth == 0 && !is_open())) {
+        return false; /* without a moment of being busy, which the forking thread might see: see gate.h */
+    }
     (void)hk_exchange_seq_cst(&busy->depth, depth + 1);
     if (HK_LIKELY(depth > 0 || is_open())) {
         return true;
@@ -49,6 +52,9 @@ bool hk_gate_is_stranger(void)
 
 bool hk_gate_enter_stranger(void)
 {
+    if (HK_UNLIKELY(stranger_depth == 0 && !is_open())) {
+        return false; /* as above */
+    }
     hk_gate_force_stranger();
     if (stranger_depth > 1 || is_open()) {
         return true;

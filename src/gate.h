@@ -8,6 +8,9 @@
  *
  * Correctness: a thread sets its busy word, then reads `closed`; the forking thread sets `closed`, then reads the busy words; all
  * seq_cst.  So either the one sees the gate closed or the other sees it busy (Dekker).
+ *
+ * Progress: a thread looks at `closed` before it sets its word too, so that once the gate is closed each thread sets its word once more
+ * at most.  Else many threads that keep trying, one of them always busy for a moment, would hold the fork up for ever.
  */
 #ifndef HK_GATE_H
 #define HK_GATE_H
