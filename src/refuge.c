@@ -100,6 +100,7 @@ void *hk_refuge_allocate(size_t size, size_t alignment)
     }
     void *block = NULL;
     bool possible = true;
+    hk_os_yield(); /* the fork may wait for a thread that waits for this processor, and the refuge only grows */
     hk_add_seq_cst(&users, 1); /* pairs with hk_refuge_close */
     while (block == NULL && possible) {
         hk_refuge_t *refuge = hk_load_seq_cst(&current);
