@@ -11,7 +11,6 @@
 enum {
     OPERATIONS_PER_MAINTAIN = 16, /* slow paths between two looks at the pool */
     OPERATIONS_PER_DECAY = 256,   /* slow paths between two helping hands for another heap */
-    LARGE_KEEP_MS = 1000,         /* how long a freed direct mapping is kept */
 };
 
 /* A magazine without slots: `sentinel` is NULL. */
@@ -107,8 +106,8 @@ void hk_cache_help(hk_cache_t *cache)
     if (other != NULL) {
         hk_heap_decay(other, now);
     }
-    if (now > LARGE_KEEP_MS) {
-        (void)hk_large_decay(now - LARGE_KEEP_MS);
+    if (now > HK_LARGE_KEEP_MS) {
+        (void)hk_large_decay(now - HK_LARGE_KEEP_MS);
     }
     hand_over_all(cache);
 }

@@ -8,6 +8,7 @@
 
 #include "cap.h"
 #include "cgroup.h"
+#include "housekeeper.h"
 #include "log.h"
 #include "options.h"
 #include "os.h"
@@ -92,6 +93,16 @@ HAK_API size_t hak_limit_release_reserve(void)
     return hk_limit_release_reserve();
 }
 
+HAK_API int hak_housekeeper_start(void)
+{
+    return hk_housekeeper_start();
+}
+
+HAK_API void hak_housekeeper_stop(void)
+{
+    hk_housekeeper_stop();
+}
+
 static size_t amount_bytes(const hk_amount_t *amount)
 {
     return amount->percent != 0 ? share_bytes((unsigned)amount->percent) : amount->bytes;
@@ -117,6 +128,9 @@ void hk_control_start(void)
 {
     start_caps(amount_bytes(&hk_options.cap),
                hk_options.limit.bytes != 0 || hk_options.limit.percent != 0);
+    if (hk_options.housekeeper != 0) {
+        hk_housekeeper_want();
+    }
     size_t soft = amount_bytes(&hk_options.soft_limit);
     size_t hard = amount_bytes(&hk_options.limit);
     if (hard != 0 && hard < HARD_LIMIT_MIN) {

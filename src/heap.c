@@ -287,18 +287,32 @@ static void drain_inbox_locked(hk_heap_t *heap)
 
 /* ---- Epochs ---- */
 
-/* Dissolves up to limit magazines that the working set has not needed since the epoch began, and begins the next.  Starts with another
- * class each time, so that the limit starves none. */
-static void end_epoch_locked(hk_heap_t *heap, unsigned limit)
+/* Dissolves up to limit magazines that the working set has not needed since the epoch began.  Starts with another class each time, so
+ * that the limit starves none; false if it was too low for all. */
+static bool dissolve_surplus_locked(hk_heap_t *heap, unsigned limit)
 {
     for (unsigned step = 0; step < HK_CLASS_COUNT; step++) {
         unsigned class_index = (heap->epoch_class + step) % HK_CLASS_COUNT;
         hk_depot_t *depot = &heap->classes[class_index].depot;
-        for (uint32_t surplus = depot->low_water; surplus > 0 && limit > 0; surplus--, limit--) {
+        for (; depot->low_water > 0; limit--) {
+            if (limit == 0) {
+                return false;
+            }
+            depot->low_water--;
             hk_magazine_t *magazine = pop_depot(heap, class_index);
             dissolve_locked(heap, magazine);
             keep_spare(heap, magazine);
         }
+    }
+    return true;
+}
+
+/* Does so, and begins the next epoch. */
+static void end_epoch_locked(hk_heap_t *heap, unsigned limit)
+{
+    (void)dissolve_surplus_locked(heap, limit);
+    for (unsigned class_index = 0; class_index < HK_CLASS_COUNT; class_index++) {
+        hk_depot_t *depot = &heap->classes[class_index].depot;
         depot->low_water = depot->count;
     }
     heap->epoch_class = (uint16_t)((heap->epoch_class + 1) % HK_CLASS_COUNT);
@@ -341,6 +355,21 @@ void hk_heap_decay(hk_heap_t *heap, uint64_t now_ms)
         release_empties_locked(heap);
     }
     hk_lock_release(&heap->lock, HK_RANK_HEAP);
+}
+
+bool hk_heap_decay_step(hk_heap_t *heap, uint64_t now_ms)
+{
+    hk_lock_acquire(&heap->lock, HK_RANK_HEAP);
+    bool due = now_ms - heap->epoch_ms >= HK_DECAY_MS;
+    bool more = due && !dissolve_surplus_locked(heap, EPOCH_MAGAZINES);
+    if (due && !more) {
+        heap->epoch_ms = now_ms;
+        drain_inbox_locked(heap);
+        end_epoch_locked(heap, 0);
+        release_empties_locked(heap);
+    }
+    hk_lock_release(&heap->lock, HK_RANK_HEAP);
+    return more;
 }
 
 void hk_heap_relieve(hk_heap_t *heap)

@@ -104,6 +104,9 @@ void hk_heap_reclaim(hk_heap_t *heap, size_t limit);
  * whose lock is held. */
 void hk_heap_decay(hk_heap_t *heap, uint64_t now_ms);
 
+/* The same a step at a time, without a bound on the whole: true while more of the epoch's surplus is to be dissolved. */
+bool hk_heap_decay_step(hk_heap_t *heap, uint64_t now_ms);
+
 /* What an epoch does, at once: for memory that is short. */
 void hk_heap_relieve(hk_heap_t *heap);
 

@@ -30,6 +30,8 @@ typedef struct hk_amount {
       "what HAKMEM may commit: bytes, or a percentage of the cgroup's memory limit; then ENOMEM")  \
     X(amount, soft_limit, "SOFT_LIMIT", HK_AMOUNT_NONE, 0, 0,                                      \
       "the same, but from there on memory is reclaimed and the program's callback called")         \
+    X(number, housekeeper, "HOUSEKEEPER", 0, 0, 1,                                                 \
+      "a thread in the background gives memory back while the program is idle")                    \
     X(number, tiny_ss_shared, "TINY_SS_SHARED", 1, 1, 2,                                           \
       "1: a size class at its cap reclaims, and then the cap is raised; 2: strict, it gets "       \
       "ENOMEM")                                                                                    \

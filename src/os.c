@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <linux/futex.h>
 #include <sched.h>
+#include <string.h>
 #include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
@@ -178,6 +179,29 @@ void hk_os_wait(_Atomic uint32_t *word, uint32_t value)
     int saved = errno;
     (void)syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, value, NULL, NULL, 0);
     errno = saved;
+}
+
+void hk_os_wait_ms(_Atomic uint32_t *word, uint32_t value, uint64_t ms)
+{
+    int saved = errno;
+    struct timespec wait = {.tv_sec = (time_t)(ms / 1000), .tv_nsec = (long)(ms % 1000 * 1000000)};
+    (void)syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, value, &wait, NULL, 0);
+    errno = saved;
+}
+
+bool hk_os_is_last_thread(void)
+{
+    /* "pid (name) state ..." of the first thread, a zombie once it has ended; the 18th word after the state is the number of threads. */
+    char text[512];
+    (void)hk_os_read_file("/proc/self/stat", text, sizeof text);
+    const char *word = strrchr(text, ')');
+    if (word == NULL || word[1] != ' ' || word[2] != 'Z') {
+        return false;
+    }
+    for (int i = 0; i < 18 && word != NULL; i++) {
+        word = strchr(word + 1, ' ');
+    }
+    return word != NULL && strncmp(word, " 2 ", 3) == 0;
 }
 
 void hk_os_wake(_Atomic uint32_t *word)

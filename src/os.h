@@ -51,6 +51,12 @@ void hk_os_yield(void);
 /* Sleeps while *word is value, until a wake; may return early. */
 void hk_os_wait(_Atomic uint32_t *word, uint32_t value);
 
+/* The same, and returns after so many milliseconds at the latest. */
+void hk_os_wait_ms(_Atomic uint32_t *word, uint32_t value, uint64_t ms);
+
+/* Whether the process's first thread has ended, and all others but this one; false if the system does not say. */
+bool hk_os_is_last_thread(void);
+
 /* Wakes one sleeper. */
 void hk_os_wake(_Atomic uint32_t *word);
 

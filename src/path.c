@@ -3,6 +3,7 @@
  */
 #include "path.h"
 
+#include "housekeeper.h"
 #include "log.h"
 #include "os.h"
 #include "reclaim.h"
@@ -94,6 +95,7 @@ void *hk_path_malloc_slow(unsigned class_index)
     }
     hk_thread_leave(cache);
     hk_reclaim_if_pressed();
+    hk_housekeeper_look();
     return block;
 }
 
@@ -119,6 +121,7 @@ void *hk_path_allocate_span(size_t size, size_t alignment, bool *fresh)
     }
     hk_thread_leave(cache);
     hk_reclaim_if_pressed();
+    hk_housekeeper_look();
     return block;
 }
 

@@ -20,6 +20,8 @@ enum {
     AREA_BYTES_STEP = 2 << 20,
     WARM_RUN_BYTES_MIN = 1 << 20, /* of free resident pages are always at hand */
     WARM_UNITS_MIN = 16,          /* 1 MiB of empty slabs is always at hand */
+    HOUSE_MS_MIN = 2 * HK_DECAY_MS,
+    HOUSE_MS_MAX = 4000, /* a process that has just gone idle waits so long for its first round */
     CAP_ENOUGH_SHIFT = 3,         /* an eighth of the cap reclaimed is worth having stopped for */
     CAP_HEADROOM_SHIFT = 1, /* a cap is raised by half, and falls to half above what is used */
     RESERVE_SHIFT = 5,
@@ -126,4 +128,12 @@ uint64_t hk_policy_cap_lower(uint64_t raised_units, uint64_t used_units)
 {
     uint64_t wanted = used_units + (used_units >> CAP_HEADROOM_SHIFT);
     return wanted < raised_units ? (raised_units - wanted + 1) / 2 : 0;
+}
+
+uint64_t hk_policy_house_ms(uint64_t period_ms, unsigned changed)
+{
+    if (changed != 0 || period_ms < HOUSE_MS_MIN) {
+        return HOUSE_MS_MIN;
+    }
+    return 2 * period_ms < HOUSE_MS_MAX ? 2 * period_ms : HOUSE_MS_MAX;
 }

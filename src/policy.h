@@ -12,6 +12,7 @@ enum {
         128 * 1024,          /* an outgoing magazine is handed over once it holds this much */
     HK_INBOX_MAGAZINES = 64, /* longer inboxes are drained by whoever lengthens them */
     HK_DECAY_MS = 250,       /* the epoch of the working-set estimate */
+    HK_LARGE_KEEP_MS = 1000, /* how long a freed direct mapping is kept */
     HK_CAP_UNITS_MIN = 16,   /* the least soft cap of a class: 1 MiB */
 };
 
@@ -63,5 +64,8 @@ uint64_t hk_policy_cap_raise(uint64_t cap_units, uint64_t used_units);
 
 /* How many units a class gives back, of those that its cap was raised by, when it uses so many. */
 uint64_t hk_policy_cap_lower(uint64_t raised_units, uint64_t used_units);
+
+/* How long the housekeeper sleeps after a round, when it slept so long before, and memory has come or gone (changed) or not. */
+uint64_t hk_policy_house_ms(uint64_t period_ms, unsigned changed);
 
 #endif

@@ -10,16 +10,23 @@
 #include <unistd.h>
 
 #include "control.h"
+#include "housekeeper.h"
 #include "path.h"
 #include "log.h"
 #include "options.h"
+
+static void fork_child(void)
+{
+    hk_thread_fork_child();
+    hk_housekeeper_forget();
+}
 
 /* Registered early, so that prepare runs after the program's own handlers and the others before them. */
 __attribute__((constructor(101))) static void start(void)
 {
     hk_options_read(environ);
     hk_control_start();
-    if (pthread_atfork(hk_thread_fork_prepare, hk_thread_fork_parent, hk_thread_fork_child) != 0) {
+    if (pthread_atfork(hk_thread_fork_prepare, hk_thread_fork_parent, fork_child) != 0) {
         hk_log_warning("no memory for the fork handlers:", "forking with threads is not safe");
     }
 }

@@ -19,6 +19,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "os.h"
@@ -291,6 +292,19 @@ void hk_os_wait(_Atomic uint32_t *word, uint32_t value)
     int saved = errno;
     (void)syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, value, NULL, NULL, 0);
     errno = saved;
+}
+
+void hk_os_wait_ms(_Atomic uint32_t *word, uint32_t value, uint64_t ms)
+{
+    int saved = errno;
+    struct timespec wait = {.tv_sec = (time_t)(ms / 1000), .tv_nsec = (long)(ms % 1000 * 1000000)};
+    (void)syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, value, &wait, NULL, 0);
+    errno = saved;
+}
+
+bool hk_os_is_last_thread(void)
+{
+    return false;
 }
 
 void hk_os_wake(_Atomic uint32_t *word)

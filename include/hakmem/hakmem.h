@@ -127,6 +127,17 @@ HAK_API void hak_limit_notify(hak_limit_notify_t notify);
  * been released. */
 HAK_API size_t hak_limit_release_reserve(void);
 
+/* ---- The housekeeper ---- */
+
+/* Starts a thread, named "hakmem", that gives memory back while the program is idle; without it, that is done on the way by threads
+ * that allocate and free.  It blocks all signals, sleeps between half a second and four seconds, and does not keep the process from ending.
+ * After fork the child has none, and starts one after a few allocations.  HAKMEM_HOUSEKEEPER=1 does the same.  Returns 0, also if
+ * it is running, or an errno value. */
+HAK_API int hak_housekeeper_start(void);
+
+/* Ends that thread, soon; none is started any more.  Does nothing if there is none. */
+HAK_API void hak_housekeeper_stop(void);
+
 /* ---- Statistics ---- */
 
 /* Where the bytes are.  A snapshot: each figure is exact for the moment it was read.  All figures in bytes unless the name says otherwise. */

@@ -1,0 +1,141 @@
+/*
+ * housekeeper: see housekeeper.h.
+ */
+#define _GNU_SOURCE
+#include "housekeeper.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+
+#include "gate.h"
+#include "heaps.h"
+#include "large.h"
+#include "limit.h"
+#include "log.h"
+#include "os.h"
+#include "policy.h"
+
+enum {
+    SLOW_PATHS_BEFORE = 16, /* a program that only starts another one does not get that far */
+    STACK_BYTES = 256 * 1024,
+};
+
+_Atomic uint32_t hk_housekeeper_countdown;
+
+static _Atomic uint32_t running; /* atomic: 1 while there is a thread */
+
+/* atomic: another number tells the thread that had the one before to end; it sleeps on this word. */
+static _Atomic uint32_t generation;
+
+/* ---- Its work ---- */
+
+/* One heap, a step at a time, and out of the gate between: a fork need not wait for long. */
+static void keep_heap(hk_heap_t *heap, void *context)
+{
+    const uint64_t *now_ms = context;
+    bool more = true;
+    while (more && hk_gate_enter_stranger()) {
+        more = hk_heap_decay_step(heap, *now_ms);
+        hk_gate_leave_stranger();
+    }
+}
+
+static void keep_house(void)
+{
+    uint64_t now = hk_os_clock_ms();
+    hk_heaps_each_shared(keep_heap, &now);
+    if (hk_gate_enter_stranger()) {
+        hk_pool_maintain(&hk_shared_pool, now);
+        if (now > HK_LARGE_KEEP_MS) {
+            (void)hk_large_decay(now - HK_LARGE_KEEP_MS);
+        }
+        hk_gate_leave_stranger();
+    }
+}
+
+/* Soon again while memory comes and goes, seldom while nothing changes.  Ends when told to, and when there is no other thread left that
+ * could: the process then ends as it would without this one. */
+static void *run(void *argument)
+{
+    uint32_t mine = (uint32_t)(uintptr_t)argument;
+    uint64_t period_ms = 0;
+    size_t committed = 0;
+    (void)pthread_setname_np(pthread_self(), "hakmem");
+    while (hk_load_acquire(&generation) == mine && !hk_os_is_last_thread()) {
+        keep_house();
+        size_t now_committed = hk_limit_committed_bytes();
+        period_ms = hk_policy_house_ms(period_ms, now_committed != committed);
+        committed = now_committed;
+        hk_os_wait_ms(&generation, mine, period_ms);
+    }
+    return NULL;
+}
+
+/* ---- Its life ---- */
+
+/* All signals are blocked while it is made, so that it never has one open. */
+static int create_thread(void)
+{
+    sigset_t all, before;
+    pthread_t thread;
+    pthread_attr_t attributes;
+    void *number = (void *)(uintptr_t)hk_load_relaxed(&generation); /* relaxed: ours to change */
+    (void)sigfillset(&all);
+    (void)pthread_sigmask(SIG_SETMASK, &all, &before);
+    (void)pthread_attr_init(&attributes);
+    (void)pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+    (void)pthread_attr_setstacksize(&attributes, STACK_BYTES);
+    int error = pthread_create(&thread, &attributes, run, number);
+    (void)pthread_attr_destroy(&attributes);
+    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return error;
+}
+
+int hk_housekeeper_start(void)
+{
+    uint32_t none = 0;
+    hk_store_relaxed(&hk_housekeeper_countdown, 0);
+    if (!hk_cas_acq_rel(&running, &none, 1)) {
+        return 0;
+    }
+    int saved = errno;
+    int error = create_thread();
+    if (error != 0) {
+        hk_store_release(&running, 0);
+    }
+    errno = saved;
+    return error;
+}
+
+void hk_housekeeper_stop(void)
+{
+    hk_store_relaxed(&hk_housekeeper_countdown, 0);
+    hk_add_acq_rel(&generation, 1);
+    hk_store_release(&running, 0);
+    hk_os_wake(&generation);
+}
+
+void hk_housekeeper_want(void)
+{
+    hk_store_relaxed(&hk_housekeeper_countdown, SLOW_PATHS_BEFORE);
+}
+
+void hk_housekeeper_forget(void)
+{
+    if (hk_load_relaxed(&running) != 0) { /* relaxed: the child has one thread */
+        hk_store_relaxed(&running, 0);
+        hk_housekeeper_want();
+    }
+}
+
+void hk_housekeeper_count_down(void)
+{
+    uint32_t left = hk_load_relaxed(&hk_housekeeper_countdown);
+    while (left > 0 && !hk_cas_acq_rel(&hk_housekeeper_countdown, &left, left - 1)) {
+    }
+    if (left == 1 && hk_housekeeper_start() != 0) {
+        hk_log_warning("the housekeeper thread could not be started:",
+                       "memory goes back as without it");
+    }
+}
