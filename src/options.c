@@ -71,7 +71,8 @@ static void report_unknown(const char *name, size_t length)
     hk_line_t line = {0};
     hk_line_text(&line, prefix);
     for (size_t i = 0; i < length && line.length < HK_LINE_BYTES / 2; i++) {
-        line.text[line.length++] = name[i];
+        bool printable = name[i] >= ' ' && name[i] <= '~';
+        line.text[line.length++] = printable ? name[i] : '?';
     }
     if (nearest != NULL) {
         hk_line_text(&line, "; did you mean HAKMEM_");

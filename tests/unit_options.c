@@ -109,6 +109,9 @@ static void check_unknown(void)
                                            "mean HAKMEM_TINY_SS_SHARED?\n");
     CHECK_SAID("HAKMEM_QUITE_ANOTHER_NAME=1", "hakmem: unknown option HAKMEM_QUITE_ANOTHER_NAME\n");
     CHECK_SAID("HAKMEM_=1", "hakmem: unknown option HAKMEM_\n");
+    /* A name cannot bring lines or colours of its own. */
+    CHECK_SAID("HAKMEM_A\nhakmem: B\033[1m\177\303\244=1",
+               "hakmem: unknown option HAKMEM_A?hakmem: B?[1m???\n");
     CHECK(is_standard());
 
     /* One line whatever the length. */
