@@ -125,7 +125,6 @@ static bool fit_mapping(hk_large_t *large, size_t bytes)
             return false;
         }
         if (!hk_os_move_to(large->address, large->bytes, target, bytes)) {
-            hk_os_unmap(target, bytes);
             return false;
         }
         large->address = target;
@@ -206,8 +205,8 @@ static bool resize_used(hk_large_t *large, size_t bytes)
     if (bytes < old_bytes) {
         hk_os_unmap(old + bytes, old_bytes - bytes);
     } else if (bytes > old_bytes && !hk_os_resize(old, old_bytes, bytes)) {
-        /* The registry must know the new place before the pages leave the old one: there is no way back.  The place is reserved by a
-         * mapping of its own, which the move replaces. */
+        /* The registry must have a leaf for the new place before the pages leave the old one: there is no way back.  The place is reserved
+         * by a mapping of its own, which the move replaces. */
         char *target = hk_os_reserve(bytes, HK_SUPERSLAB_BYTES);
         if (target == NULL) {
             return false;
@@ -216,12 +215,12 @@ static bool resize_used(hk_large_t *large, size_t bytes)
             hk_os_unmap(target, bytes);
             return false;
         }
-        hk_registry_remove(
-            old); /* before the move: afterwards the place may be another mapping's */
-        if (!hk_os_move_to(old, old_bytes, target, bytes)) {
-            (void)hk_registry_insert(old, &large->region); /* cannot fail: the leaf is there */
-            hk_registry_remove(target);
-            hk_os_unmap(target, bytes);
+        /* Neither place is in the registry during the move: the old one after it, or the new one if it fails, may be another mapping's. */
+        hk_registry_remove(target);
+        hk_registry_remove(old);
+        bool moved = hk_os_move_to(old, old_bytes, target, bytes);
+        (void)hk_registry_insert(moved ? target : old, &large->region); /* both leaves are there */
+        if (!moved) {
             return false;
         }
         large->address = target;

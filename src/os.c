@@ -35,15 +35,14 @@ static void unmap_range(uintptr_t start, uintptr_t end)
     }
 }
 
-/* Maps alignment bytes too many and cuts the ends off.  Only the aligned part is ever writable: a surplus that is not charged
- * cannot fail under strict overcommit. */
+/* Maps alignment bytes too many and cuts the ends off. */
 static void *map_aligned(size_t bytes, size_t alignment, int protection)
 {
     size_t surplus = bytes + alignment - hk_os_page_bytes();
     if (surplus < bytes) {
         return NULL;
     }
-    void *whole = map_anywhere(surplus, PROT_NONE);
+    void *whole = map_anywhere(surplus, protection);
     if (whole == NULL) {
         return NULL;
     }
@@ -51,11 +50,19 @@ static void *map_aligned(size_t bytes, size_t alignment, int protection)
     uintptr_t aligned = hk_align_up(start, alignment);
     unmap_range(start, aligned);
     unmap_range(aligned + bytes, start + surplus);
-    if (protection != PROT_NONE && mprotect((void *)aligned, bytes, protection) != 0) {
-        unmap_range(aligned, aligned + bytes);
-        return NULL;
-    }
     return (void *)aligned;
+}
+
+/* Only the aligned part is ever writable: a surplus that is not charged cannot fail under strict overcommit.  Where a sandbox does not
+ * allow mprotect the surplus has to be. */
+static void *map_writable_aligned(size_t bytes, size_t alignment)
+{
+    void *address = map_aligned(bytes, alignment, PROT_NONE);
+    if (address != NULL && mprotect(address, bytes, PROT_READ | PROT_WRITE) != 0) {
+        hk_os_unmap(address, bytes);
+        address = map_aligned(bytes, alignment, PROT_READ | PROT_WRITE);
+    }
+    return address;
 }
 
 void *hk_os_map(size_t bytes, size_t alignment)
@@ -64,7 +71,7 @@ void *hk_os_map(size_t bytes, size_t alignment)
     void *address = map_anywhere(bytes, PROT_READ | PROT_WRITE);
     if (((uintptr_t)address & (alignment - 1)) != 0) {
         hk_os_unmap(address, bytes);
-        address = map_aligned(bytes, alignment, PROT_READ | PROT_WRITE);
+        address = map_writable_aligned(bytes, alignment);
     }
     errno = saved;
     return address;
@@ -108,6 +115,11 @@ bool hk_os_move_to(void *address, size_t old_bytes, void *target, size_t new_byt
     int saved = errno;
     bool done =
         mremap(address, old_bytes, new_bytes, MREMAP_MAYMOVE | MREMAP_FIXED, target) == target;
+    /* The kernel unmaps the target before it looks whether limits allow the move, and another thread may have mapped something there
+     * since.  Only a call that a sandbox refused has certainly not come so far. */
+    if (!done && (errno == EPERM || errno == ENOSYS)) {
+        hk_os_unmap(target, new_bytes);
+    }
     errno = saved;
     return done;
 }

@@ -27,7 +27,8 @@ bool hk_os_resize(void *address, size_t old_bytes, size_t new_bytes);
 /* Address space of bytes at a multiple of alignment, without access and without charge; NULL if there is none. */
 void *hk_os_reserve(size_t bytes, size_t alignment);
 
-/* Moves the mapping, without copying, into reserved address space of new_bytes, which it replaces; false leaves both as they were. */
+/* Moves the mapping, without copying, into reserved address space of new_bytes, which it replaces.  False: the mapping is as it was, and
+ * the reserved address space is no longer the caller's. */
 bool hk_os_move_to(void *address, size_t old_bytes, void *target, size_t new_bytes);
 
 /* Milliseconds on a coarse monotonic clock. */

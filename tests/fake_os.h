@@ -225,6 +225,7 @@ bool hk_os_move_to(void *address, size_t old_bytes, void *target, size_t new_byt
     fake_os_require(fake_os_is_range(address, old_bytes), "move: source");
     fake_os_require(fake_os_is_range(target, new_bytes), "move: target");
     if (fake_os_must_fail()) {
+        hk_os_unmap(target, new_bytes); /* given up, as the interface says */
         return false;
     }
     int saved = errno;
