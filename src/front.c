@@ -325,7 +325,25 @@ HAK_API int hak_version(void)
 #define HK_ALIAS(target) HAK_API __attribute__((alias(#target), copy(target), used))
 #endif
 
-/* Further arguments of a delete, a size, an alignment or a tag, lie in registers that hak_free does not read. */
+/* The C++ operators are functions of their own: memcheck tells by the address whether what was allocated by the one is freed by the
+ * other. */
+#if defined(__clang__)
+#define HK_OWN_ADDRESS
+#else
+#define HK_OWN_ADDRESS __attribute__((no_icf))
+#endif
+
+HK_OWN_ADDRESS static void delete_object(void *block)
+{
+    hk_path_free(block);
+}
+
+HK_OWN_ADDRESS static void delete_array(void *block)
+{
+    hk_path_free(block);
+}
+
+/* Further arguments of a delete, a size, an alignment or a tag, lie in registers that these do not read. */
 #define HK_ALIAS_TABLE(X)                                                                          \
     X(void *, malloc, (size_t size), hak_malloc)                                                   \
     X(void *, calloc, (size_t count, size_t size), hak_calloc)                                     \
@@ -338,18 +356,18 @@ HAK_API int hak_version(void)
     X(void, free_aligned_sized, (void *block, size_t alignment, size_t size),                      \
       hak_free_aligned_sized)                                                                      \
     X(int, malloc_trim, (size_t keep_bytes), hak_trim)                                             \
-    X(void, _ZdlPv, (void *block), hak_free)                                                       \
-    X(void, _ZdaPv, (void *block), hak_free)                                                       \
-    X(void, _ZdlPvm, (void *block), hak_free)                                                      \
-    X(void, _ZdaPvm, (void *block), hak_free)                                                      \
-    X(void, _ZdlPvRKSt9nothrow_t, (void *block), hak_free)                                         \
-    X(void, _ZdaPvRKSt9nothrow_t, (void *block), hak_free)                                         \
-    X(void, _ZdlPvSt11align_val_t, (void *block), hak_free)                                        \
-    X(void, _ZdaPvSt11align_val_t, (void *block), hak_free)                                        \
-    X(void, _ZdlPvmSt11align_val_t, (void *block), hak_free)                                       \
-    X(void, _ZdaPvmSt11align_val_t, (void *block), hak_free)                                       \
-    X(void, _ZdlPvSt11align_val_tRKSt9nothrow_t, (void *block), hak_free)                          \
-    X(void, _ZdaPvSt11align_val_tRKSt9nothrow_t, (void *block), hak_free)
+    X(void, _ZdlPv, (void *block), delete_object)                                                  \
+    X(void, _ZdaPv, (void *block), delete_array)                                                   \
+    X(void, _ZdlPvm, (void *block), delete_object)                                                 \
+    X(void, _ZdaPvm, (void *block), delete_array)                                                  \
+    X(void, _ZdlPvRKSt9nothrow_t, (void *block), delete_object)                                    \
+    X(void, _ZdaPvRKSt9nothrow_t, (void *block), delete_array)                                     \
+    X(void, _ZdlPvSt11align_val_t, (void *block), delete_object)                                   \
+    X(void, _ZdaPvSt11align_val_t, (void *block), delete_array)                                    \
+    X(void, _ZdlPvmSt11align_val_t, (void *block), delete_object)                                  \
+    X(void, _ZdaPvmSt11align_val_t, (void *block), delete_array)                                   \
+    X(void, _ZdlPvSt11align_val_tRKSt9nothrow_t, (void *block), delete_object)                     \
+    X(void, _ZdaPvSt11align_val_tRKSt9nothrow_t, (void *block), delete_array)
 
 #define X(type, name, parameters, target) HK_ALIAS(target) type name parameters;
 HK_ALIAS_TABLE(X)
