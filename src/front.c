@@ -11,6 +11,7 @@
 #include "path.h"
 #include "log.h"
 #include "os.h"
+#include "poison.h"
 #include "reclaim.h"
 #include "refuge.h"
 #include "span.h"
@@ -21,6 +22,24 @@ static HK_COLD void *fail(int error)
     return NULL;
 }
 
+/* ---- What crosses into the program's hands and back ---- */
+
+HK_INLINE void *hand_out(void *block)
+{
+    if (HK_POISONS && block != NULL) {
+        hk_poison_clear(block, hk_path_usable_bytes(block, "handed out"));
+    }
+    return block;
+}
+
+HK_INLINE void take_back(void *block)
+{
+    if (HK_POISONS && block != NULL) {
+        hk_poison_set(block, hk_path_usable_bytes(block, "invalid free"));
+    }
+    hk_path_free(block);
+}
+
 /* ---- Allocating ---- */
 
 static HK_NOINLINE void *allocate_span(size_t size, size_t alignment, bool zeroed)
@@ -29,7 +48,7 @@ static HK_NOINLINE void *allocate_span(size_t size, size_t alignment, bool zeroe
     if (size > PTRDIFF_MAX) {
         return fail(ENOMEM);
     }
-    void *block = hk_path_allocate_span(size, alignment, &fresh);
+    void *block = hand_out(hk_path_allocate_span(size, alignment, &fresh));
     if (block == NULL) {
         return fail(ENOMEM);
     }
@@ -39,7 +58,7 @@ static HK_NOINLINE void *allocate_span(size_t size, size_t alignment, bool zeroe
 /* Takes the size again, so that the fast path need not keep the class for it. */
 static HK_COLD void *malloc_slow(size_t size)
 {
-    void *block = hk_path_malloc_slow(hk_class_of(size));
+    void *block = hand_out(hk_path_malloc_slow(hk_class_of(size)));
     return block != NULL ? block : fail(ENOMEM);
 }
 
@@ -48,7 +67,7 @@ static HK_NOINLINE void *malloc_beyond_table(size_t size)
     if (size > HK_SMALL_MAX) {
         return allocate_span(size, 1, false);
     }
-    void *block = hk_path_malloc(hk_class_compute(size));
+    void *block = hand_out(hk_path_malloc(hk_class_compute(size)));
     return block != NULL ? block : fail(ENOMEM);
 }
 
@@ -70,7 +89,7 @@ HAK_API void *hak_malloc(size_t size)
     HK_OPAQUE(class_index); /* else two instructions do what one on memory does */
     cache->top[class_index]--;
     hk_live_set(block);
-    return block;
+    return hand_out(block);
 }
 
 HAK_API void *hak_calloc(size_t count, size_t size)
@@ -92,7 +111,7 @@ static void *allocate_aligned(size_t alignment, size_t size)
     if (class_index == HK_CLASS_COUNT) {
         return allocate_span(size, alignment, false);
     }
-    void *block = hk_path_malloc(class_index);
+    void *block = hand_out(hk_path_malloc(class_index));
     return block != NULL ? block : fail(ENOMEM);
 }
 
@@ -111,7 +130,7 @@ HAK_API void *hak_aligned_alloc(size_t alignment, size_t size)
 
 HAK_API void hak_free(void *block)
 {
-    hk_path_free(block);
+    take_back(block);
 }
 
 HAK_API size_t hak_usable_size(const void *block)
@@ -139,7 +158,7 @@ HAK_API void hak_free_sized(void *block, size_t size)
 {
     if (block != NULL) {
         check_size(block, 1, size);
-        hk_path_free(block);
+        take_back(block);
     }
 }
 
@@ -147,7 +166,7 @@ HAK_API void hak_free_aligned_sized(void *block, size_t alignment, size_t size)
 {
     if (block != NULL) {
         check_size(block, hk_is_power_of_two(alignment) ? alignment : 1, size);
-        hk_path_free(block);
+        take_back(block);
     }
 }
 
@@ -190,7 +209,7 @@ static void *resize(hk_heap_t *heap, void *block, size_t size)
     if (usable > HK_SMALL_MAX) {
         void *resized = hk_path_resize(block, size);
         if (resized != NULL) {
-            return resized;
+            return hand_out(resized);
         }
     }
     heap = heap != NULL ? heap : owned_heap_of(block);
@@ -200,7 +219,7 @@ static void *resize(hk_heap_t *heap, void *block, size_t size)
         return size <= usable ? block : NULL;
     }
     memcpy(moved, block, size < usable ? size : usable);
-    hk_path_free(block);
+    take_back(block);
     return moved;
 }
 
@@ -210,7 +229,7 @@ HAK_API void *hak_realloc(void *block, size_t size)
         return hak_malloc(size);
     }
     if (size == 0) {
-        hk_path_free(block);
+        take_back(block);
         return NULL;
     }
     return resize(NULL, block, size);
@@ -260,7 +279,7 @@ HAK_API void hak_heap_destroy(hak_heap_t *heap)
 static void *allocate_in(hk_heap_t *heap, size_t alignment, size_t size, bool zeroed)
 {
     if (!hk_path_enter()) { /* a fork is under way: the refuge serves all heaps */
-        void *refuge = hk_refuge_allocate(size, alignment);
+        void *refuge = hand_out(hk_refuge_allocate(size, alignment));
         return refuge != NULL ? refuge : fail(ENOMEM);
     }
     unsigned class_index = hk_class_of_aligned(size, alignment);
@@ -269,7 +288,7 @@ static void *allocate_in(hk_heap_t *heap, size_t alignment, size_t size, bool ze
                                                : hk_span_allocate(heap, size, alignment, &fresh);
     hk_path_leave();
     hk_reclaim_if_pressed();
-    if (block == NULL) {
+    if (hand_out(block) == NULL) {
         return fail(ENOMEM);
     }
     return zeroed && !fresh ? memset(block, 0, size) : block;
@@ -305,7 +324,7 @@ HAK_API void *hak_heap_realloc(hak_heap_t *heap, void *block, size_t size)
         return hak_heap_malloc(heap, size);
     }
     if (size == 0) {
-        hk_path_free(block);
+        take_back(block);
         return NULL;
     }
     return resize(heap, block, size);
@@ -335,12 +354,12 @@ HAK_API int hak_version(void)
 
 HK_OWN_ADDRESS static void delete_object(void *block)
 {
-    hk_path_free(block);
+    take_back(block);
 }
 
 HK_OWN_ADDRESS static void delete_array(void *block)
 {
-    hk_path_free(block);
+    take_back(block);
 }
 
 /* Further arguments of a delete, a size, an alignment or a tag, lie in registers that these do not read. */

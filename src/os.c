@@ -16,6 +16,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "poison.h"
+
 size_t hk_os_page_bytes(void)
 {
     /* The auxiliary vector is in place before the first constructor, and reading it is no system call. */
@@ -80,6 +82,7 @@ void *hk_os_map(size_t bytes, size_t alignment)
 void hk_os_unmap(void *address, size_t bytes)
 {
     int saved = errno;
+    hk_poison_clear(address, bytes);
     if (munmap(address, bytes) != 0) {
         (void)madvise(address, bytes, MADV_DONTNEED);
     }
@@ -113,6 +116,7 @@ void *hk_os_reserve(size_t bytes, size_t alignment)
 bool hk_os_move_to(void *address, size_t old_bytes, void *target, size_t new_bytes)
 {
     int saved = errno;
+    hk_poison_clear(address, old_bytes);
     bool done =
         mremap(address, old_bytes, new_bytes, MREMAP_MAYMOVE | MREMAP_FIXED, target) == target;
     /* The kernel unmaps the target before it looks whether limits allow the move, and another thread may have mapped something there

@@ -23,6 +23,7 @@
 #include <unistd.h>
 
 #include "os.h"
+#include "poison.h"
 
 enum { FAKE_OS_CLOCK_START = 1000000 };
 
@@ -167,6 +168,7 @@ void hk_os_unmap(void *address, size_t bytes)
 {
     fake_os_require(fake_os_is_range(address, bytes), "unmap: range");
     fake_os_require(atomic_load(&fake_os.mapped_bytes) >= bytes, "unmap: more than was mapped");
+    hk_poison_clear(address, bytes);
     int saved = errno;
     fake_os_require(munmap(address, bytes) == 0, "unmap: refused by the kernel");
     errno = saved;
@@ -224,6 +226,7 @@ bool hk_os_move_to(void *address, size_t old_bytes, void *target, size_t new_byt
 {
     fake_os_require(fake_os_is_range(address, old_bytes), "move: source");
     fake_os_require(fake_os_is_range(target, new_bytes), "move: target");
+    hk_poison_clear(address, old_bytes);
     if (fake_os_must_fail()) {
         hk_os_unmap(target, new_bytes); /* given up, as the interface says */
         return false;

@@ -1,0 +1,38 @@
+/*
+ * poison: tells AddressSanitizer which bytes are in nobody's hands, so that it reports their use.  In builds without it nothing.
+ *
+ * Blocks are poisoned where the program frees them and cleared where it gets them (front); address space is cleared before it goes back to
+ * the system (os).  Stateless.
+ */
+#ifndef HK_POISON_H
+#define HK_POISON_H
+
+#include "base.h"
+
+#if defined(__SANITIZE_ADDRESS__)
+#define HK_POISONS 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define HK_POISONS 1
+#endif
+#endif
+
+#ifdef HK_POISONS
+#include <sanitizer/asan_interface.h>
+#else
+#define HK_POISONS 0
+#define __asan_poison_memory_region(address, bytes) ((void)(address), (void)(bytes))
+#define __asan_unpoison_memory_region(address, bytes) ((void)(address), (void)(bytes))
+#endif
+
+static inline void hk_poison_set(const void *address, size_t bytes)
+{
+    __asan_poison_memory_region(address, bytes);
+}
+
+static inline void hk_poison_clear(const void *address, size_t bytes)
+{
+    __asan_unpoison_memory_region(address, bytes);
+}
+
+#endif
