@@ -3,14 +3,13 @@
  */
 #include "cache.h"
 
-#include "large.h"
+#include "decay.h"
 #include "log.h"
 #include "os.h"
-#include "run.h"
 
 enum {
-    OPERATIONS_PER_MAINTAIN = 16, /* slow paths between two looks at the pool */
-    OPERATIONS_PER_DECAY = 256,   /* slow paths between two helping hands for another heap */
+    STEP_MS = 8, /* between two steps of one thread */
+    LINGER_USES = 64,
 };
 
 /* A magazine without slots: `sentinel` is NULL. */
@@ -64,7 +63,13 @@ static unsigned next_kind(hk_cache_t *cache, unsigned class_index)
 bool hk_cache_is_cold(hk_cache_t *cache, unsigned class_index)
 {
     unsigned cold = hk_policy_cold_uses(hk_class_info[class_index].block_bytes);
-    if (cache->uses[class_index] >= cold || cache->loaded[class_index] != NULL) {
+    if (cache->loaded[class_index] != NULL) {
+        return false;
+    }
+    if (cache->linger_uses > 0) {
+        return true;
+    }
+    if (cache->uses[class_index] >= cold) {
         return false;
     }
     cache->uses[class_index]++;
@@ -90,26 +95,35 @@ static void hand_over_all(hk_cache_t *cache)
     }
 }
 
+/* A thread that allocates seldom, and then out of its magazines, might not come this way for a long time.  As long as there is much to give
+ * back it has no magazines, so that each of its calls comes this way.  A busy thread uses up its LINGER_USES between two steps and goes
+ * on with magazines. */
+static void linger(hk_cache_t *cache, size_t excess, uint64_t now_ms)
+{
+    bool lingers = cache->linger_uses > 0;
+    if (excess < (lingers ? (size_t)HK_LINGER_BYTES_MIN : (size_t)HK_LINGER_BYTES)) {
+        cache->linger_uses = 0;
+        return;
+    }
+    if (!lingers && now_ms - cache->linger_ms >= HK_DECAY_MS) {
+        cache->linger_ms = now_ms;
+        hk_cache_flush(cache);
+    }
+    cache->linger_uses = LINGER_USES;
+}
+
 void hk_cache_help(hk_cache_t *cache)
 {
-    uint32_t operations = ++cache->operations;
-    if (operations % OPERATIONS_PER_MAINTAIN != 0) {
-        return;
-    }
     uint64_t now = hk_os_clock_ms();
-    hk_pool_maintain(&hk_shared_pool, now);
-    hk_run_maintain(now);
-    if (operations % OPERATIONS_PER_DECAY != 0) {
-        return;
+    bool due = now - cache->step_ms >= STEP_MS;
+    if (cache->linger_uses > 0) {
+        cache->linger_uses--;
     }
-    hk_heap_t *other = hk_heaps_next_other(cache->heap);
-    if (other != NULL) {
-        hk_heap_decay(other, now);
+    if (due || (now != cache->step_ms && cache->linger_uses > 0)) {
+        cache->step_ms = now;
+        hand_over_all(cache);
+        linger(cache, hk_decay_step(cache->heap, now), now);
     }
-    if (now > HK_LARGE_KEEP_MS) {
-        (void)hk_large_decay(now - HK_LARGE_KEEP_MS);
-    }
-    hand_over_all(cache);
 }
 
 /* The live bit stays set: clearing it is for the heap's own threads. */

@@ -25,6 +25,9 @@ typedef struct hk_cache {
     hk_magazine_t *previous[HK_CLASS_COUNT]; /* NULL: none yet; its count is valid */
     uint8_t uses[HK_CLASS_COUNT];            /* slow paths so far, up to what makes a difference */
     uint32_t operations;                     /* slow paths taken */
+    uint32_t linger_uses;                    /* slow paths still to be taken by all calls */
+    uint64_t step_ms;                        /* when this thread last helped to give back */
+    uint64_t linger_ms;                      /* when it last began to linger */
     hk_magazine_t *outgoing[HK_OUTGOING_SLOTS]; /* blocks of other heaps, by owner */
     uint16_t outgoing_owner[HK_OUTGOING_SLOTS];
     struct hk_cache *next; /* lock(caches) */
@@ -34,8 +37,8 @@ typedef struct hk_cache {
 
 extern hk_cache_t hk_cache_empty;
 
-/* Whether the class has hardly been used: then its blocks go one by one between the program and the heap, so that a thread that needed a
- * block once keeps nothing.  Counts this use. */
+/* Whether the class has hardly been used, or the thread lingers on its slow paths to give memory back: then blocks go one by one between the
+ * program and the heap, so that a thread that needed a block once keeps nothing.  Counts this use. */
 bool hk_cache_is_cold(hk_cache_t *cache, unsigned class_index);
 
 /* Loads the previous magazine if it has a block; false if not.  Touches nothing but the cache. */
@@ -54,7 +57,7 @@ bool hk_cache_try_outgoing(hk_cache_t *cache, uint16_t owner, unsigned class_ind
 /* Frees a block of another thread's heap: it leaves with up to 60 others by one atomic operation. */
 void hk_cache_push_outgoing(hk_cache_t *cache, uint16_t owner, unsigned class_index, void *block);
 
-/* What slow paths do beside their work, now and then; holds no lock. */
+/* What slow paths do beside their work, now and then; holds no lock.  May empty the cache: what it is asked for must be done. */
 void hk_cache_help(hk_cache_t *cache);
 
 /* Puts all blocks back into slabs and hands the outgoing ones over. */

@@ -200,12 +200,18 @@ static size_t magazine_bytes(const hk_magazine_t *magazine, unsigned class_index
     return (size_t)magazine->count * hk_class_info[class_index].block_bytes;
 }
 
+/* Wraps as it should for what is taken away. */
+static void count_depot_bytes(hk_heap_t *heap, size_t bytes)
+{
+    hk_store_relaxed(&heap->depot_bytes, hk_heap_depot_bytes(heap) + bytes);
+}
+
 static void push_depot(hk_heap_t *heap, unsigned class_index, hk_magazine_t *magazine)
 {
     hk_depot_t *depot = &heap->classes[class_index].depot;
     hk_magazine_push_list(&depot->stack, magazine);
     depot->count++;
-    heap->depot_bytes += magazine_bytes(magazine, class_index);
+    count_depot_bytes(heap, magazine_bytes(magazine, class_index));
 }
 
 static hk_magazine_t *pop_depot(hk_heap_t *heap, unsigned class_index)
@@ -213,7 +219,7 @@ static hk_magazine_t *pop_depot(hk_heap_t *heap, unsigned class_index)
     hk_depot_t *depot = &heap->classes[class_index].depot;
     hk_magazine_t *magazine = hk_magazine_pop_list(&depot->stack);
     if (magazine != NULL) {
-        heap->depot_bytes -= magazine_bytes(magazine, class_index);
+        count_depot_bytes(heap, -magazine_bytes(magazine, class_index));
         if (--depot->count < depot->low_water) {
             depot->low_water = depot->count;
         }
@@ -237,7 +243,7 @@ static bool stock_block(hk_heap_t *heap, unsigned class_index, void *block, uint
         push_depot(heap, class_index, magazine);
     }
     magazine->slot[magazine->count++] = block;
-    heap->depot_bytes += block_bytes;
+    count_depot_bytes(heap, block_bytes);
     return true;
 }
 
@@ -251,9 +257,10 @@ static void sort_magazine(hk_heap_t *heap, hk_magazine_t *magazine)
         uint64_t class_index =
             (hk_registry_near(address) ^ address ^ (uint64_t)heap->owner << HK_OWNER_SHIFT) >>
             HK_UNIT_SHIFT;
-        bool stocked = class_index < HK_CLASS_COUNT &&
-                       heap->depot_bytes < hk_policy_depot_bytes(heap->units * HK_UNIT_BYTES) &&
-                       stock_block(heap, (unsigned)class_index, magazine->slot[i], magazine->marks);
+        bool stocked =
+            class_index < HK_CLASS_COUNT &&
+            hk_heap_depot_bytes(heap) < hk_policy_depot_bytes(heap->units * HK_UNIT_BYTES) &&
+            stock_block(heap, (unsigned)class_index, magazine->slot[i], magazine->marks);
         if (!stocked) {
             magazine->slot[left++] = magazine->slot[i];
         }
@@ -343,23 +350,11 @@ static void tick_locked(hk_heap_t *heap)
     }
 }
 
-void hk_heap_decay(hk_heap_t *heap, uint64_t now_ms)
+bool hk_heap_decay(hk_heap_t *heap, uint64_t now_ms)
 {
     if (!hk_lock_try_acquire(&heap->lock, HK_RANK_HEAP)) {
-        return;
+        return false;
     }
-    if (now_ms - heap->epoch_ms >= HK_DECAY_MS) {
-        heap->epoch_ms = now_ms;
-        drain_inbox_locked(heap);
-        end_epoch_locked(heap, EPOCH_MAGAZINES);
-        release_empties_locked(heap);
-    }
-    hk_lock_release(&heap->lock, HK_RANK_HEAP);
-}
-
-bool hk_heap_decay_step(hk_heap_t *heap, uint64_t now_ms)
-{
-    hk_lock_acquire(&heap->lock, HK_RANK_HEAP);
     bool due = now_ms - heap->epoch_ms >= HK_DECAY_MS;
     bool more = due && !dissolve_surplus_locked(heap, EPOCH_MAGAZINES);
     if (due && !more) {
@@ -478,7 +473,7 @@ hk_magazine_t *hk_heap_unload(hk_heap_t *heap, unsigned class_index, hk_magazine
     hk_lock_acquire(&heap->lock, HK_RANK_HEAP);
     tick_locked(heap);
     hk_magazine_t *empty = NULL;
-    if (heap->depot_bytes < hk_policy_depot_bytes(heap->units * HK_UNIT_BYTES)) {
+    if (hk_heap_depot_bytes(heap) < hk_policy_depot_bytes(heap->units * HK_UNIT_BYTES)) {
         empty = take_spare(heap, kind);
     }
     if (empty == NULL) {
@@ -534,7 +529,7 @@ static void *take_stocked_locked(hk_heap_t *heap, unsigned class_index)
         return NULL;
     }
     void *block = magazine->slot[--magazine->count];
-    heap->depot_bytes -= hk_class_info[class_index].block_bytes;
+    count_depot_bytes(heap, -(size_t)hk_class_info[class_index].block_bytes);
     if (magazine->count == 0) {
         keep_spare(heap, pop_depot(heap, class_index));
     }

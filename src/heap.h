@@ -37,23 +37,23 @@ typedef struct hk_heap_class {
 
 typedef struct hk_heap {
     hk_lock_t lock;
-    uint16_t owner;           /* const: in the near table; HK_OWNER_NONE for first-class heaps */
-    uint16_t empty_units;     /* lock(heap): in the kept empty slabs */
-    uint16_t epoch_class;     /* lock(heap): where the next epoch's end starts */
-    uint32_t operations;      /* lock(heap): until the next look at the clock */
-    uint32_t acquires;        /* lock(heap): slabs from the pool */
-    _Atomic uint32_t threads; /* lock(caches): caches that work out of it */
-    bool shared;              /* lock(caches): has had several threads at once */
-    uint64_t epoch_ms;        /* lock(heap): when the epoch began */
-    size_t units;             /* lock(heap): in its slabs */
-    size_t depot_bytes;       /* lock(heap): in the blocks of all depots */
-    uint64_t own_acquires;    /* lock(heap): stage 0.5 */
-    uint64_t inbox_magazines; /* lock(heap): received so far */
-    hk_pool_t *pool;          /* const: the shared pool, or its own */
-    struct hk_large *large;   /* lock(heap): a first-class heap's direct mappings */
-    struct hk_run *runs;      /* lock(heap): a first-class heap's runs of pages */
-    struct hk_heap *next;     /* lock(caches): first-class heaps */
-    struct hk_heap *prev;     /* lock(caches) */
+    uint16_t owner;             /* const: in the near table; HK_OWNER_NONE for first-class heaps */
+    uint16_t empty_units;       /* lock(heap): in the kept empty slabs */
+    uint16_t epoch_class;       /* lock(heap): where the next epoch's end starts */
+    uint32_t operations;        /* lock(heap): until the next look at the clock */
+    uint32_t acquires;          /* lock(heap): slabs from the pool */
+    _Atomic uint32_t threads;   /* lock(caches): caches that work out of it */
+    bool shared;                /* lock(caches): has had several threads at once */
+    uint64_t epoch_ms;          /* lock(heap): when the epoch began */
+    size_t units;               /* lock(heap): in its slabs */
+    _Atomic size_t depot_bytes; /* atomic: written under lock(heap): in the blocks of all depots */
+    uint64_t own_acquires;      /* lock(heap): stage 0.5 */
+    uint64_t inbox_magazines;   /* lock(heap): received so far */
+    hk_pool_t *pool;            /* const: the shared pool, or its own */
+    struct hk_large *large;     /* lock(heap): a first-class heap's direct mappings */
+    struct hk_run *runs;        /* lock(heap): a first-class heap's runs of pages */
+    struct hk_heap *next;       /* lock(caches): first-class heaps */
+    struct hk_heap *prev;       /* lock(caches) */
     hk_magazine_t *spare[HK_MAGAZINE_KINDS]; /* lock(heap): empty ones */
     uint16_t spare_count[HK_MAGAZINE_KINDS]; /* lock(heap) */
     hk_heap_class_t classes[HK_CLASS_COUNT];
@@ -100,18 +100,20 @@ void hk_heap_put_any(void *block);
 /* Drains the inbox and dissolves the depots, about limit blocks of them.  Slabs that this empties go to the pool. */
 void hk_heap_reclaim(hk_heap_t *heap, size_t limit);
 
-/* What an epoch does, if one has passed: drains the inbox and dissolves what the working set does not need.  Passes by a heap
- * whose lock is held. */
-void hk_heap_decay(hk_heap_t *heap, uint64_t now_ms);
-
-/* The same a step at a time, without a bound on the whole: true while more of the epoch's surplus is to be dissolved. */
-bool hk_heap_decay_step(hk_heap_t *heap, uint64_t now_ms);
+/* What an epoch does, if one has passed, a step at a time: dissolves what the working set did not need in it, then drains the inbox and
+ * begins the next.  True while more is to be dissolved.  Passes by a heap whose lock is held. */
+bool hk_heap_decay(hk_heap_t *heap, uint64_t now_ms);
 
 /* What an epoch does, at once: for memory that is short. */
 void hk_heap_relieve(hk_heap_t *heap);
 
 /* Ends the process with a message on a block that hk_slab_put refused. */
 HK_COLD _Noreturn void hk_heap_reject(hk_put_result_t result, const void *block);
+
+static inline size_t hk_heap_depot_bytes(const hk_heap_t *heap)
+{
+    return hk_load_relaxed(&heap->depot_bytes); /* relaxed: exact under the lock, else a hint */
+}
 
 /* In a forked child: opens the lock.  Hand-overs pass the gate, so the inbox is whole. */
 void hk_heap_reset(hk_heap_t *heap);

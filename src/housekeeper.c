@@ -8,9 +8,9 @@
 #include <pthread.h>
 #include <signal.h>
 
+#include "decay.h"
 #include "gate.h"
 #include "heaps.h"
-#include "large.h"
 #include "limit.h"
 #include "log.h"
 #include "os.h"
@@ -36,7 +36,7 @@ static void keep_heap(hk_heap_t *heap, void *context)
     const uint64_t *now_ms = context;
     bool more = true;
     while (more && hk_gate_enter_stranger()) {
-        more = hk_heap_decay_step(heap, *now_ms);
+        more = hk_heap_decay(heap, *now_ms);
         hk_gate_leave_stranger();
     }
 }
@@ -45,13 +45,14 @@ static void keep_house(void)
 {
     uint64_t now = hk_os_clock_ms();
     hk_heaps_each_shared(keep_heap, &now);
-    if (hk_gate_enter_stranger()) {
-        hk_pool_maintain(&hk_shared_pool, now);
-        if (now > HK_LARGE_KEEP_MS) {
-            (void)hk_large_decay(now - HK_LARGE_KEEP_MS);
+    size_t committed;
+    do {
+        committed = hk_limit_committed_bytes();
+        if (hk_gate_enter_stranger()) {
+            (void)hk_decay_step(NULL, now);
+            hk_gate_leave_stranger();
         }
-        hk_gate_leave_stranger();
-    }
+    } while (hk_limit_committed_bytes() < committed);
 }
 
 /* Soon again while memory comes and goes, seldom while nothing changes.  Ends when told to, and when there is no other thread left that

@@ -59,6 +59,7 @@ static void *allocate_small(hk_cache_t *cache, unsigned class_index)
     void *block =
         hk_cache_is_cold(cache, class_index) ? hk_heap_take_block(cache->heap, class_index) : NULL;
     if (block != NULL) {
+        hk_cache_help(cache);
         return block;
     }
     if (!reload(cache, class_index)) {
@@ -134,16 +135,18 @@ static void free_own(hk_cache_t *cache, unsigned class_index, void *block)
     }
     if (hk_cache_is_cold(cache, class_index)) {
         hk_heap_put_any(block);
+        hk_cache_help(cache);
         return;
     }
-    if (cache->top[class_index] == cache->limit[class_index]) {
-        if (!hk_cache_make_room(cache, class_index)) {
-            hk_heap_put_any(block);
-            return;
-        }
-        hk_cache_help(cache);
+    bool full = cache->top[class_index] == cache->limit[class_index];
+    if (full && !hk_cache_make_room(cache, class_index)) {
+        hk_heap_put_any(block);
+        return;
     }
     hk_cache_push(cache, class_index, block);
+    if (full) {
+        hk_cache_help(cache);
+    }
 }
 
 static void free_remote(hk_cache_t *cache, uint16_t owner, unsigned class_index, void *block)
@@ -163,7 +166,7 @@ static void free_in_slab(hk_cache_t *cache, hk_slab_t *slab, void *block)
         hk_pool_t *pool = slab->heap->pool;
         hk_heap_put_block(slab->heap, slab, block);
         if (cache != NULL && ++cache->operations % OWNED_PER_MAINTAIN == 0) {
-            hk_pool_maintain(pool, hk_os_clock_ms());
+            (void)hk_pool_maintain(pool, hk_os_clock_ms());
         }
     } else if (slab->heap == cache->heap) {
         free_own(cache, slab->class_index, block);

@@ -21,8 +21,8 @@ enum {
     WARM_RUN_BYTES_MIN = 1 << 20, /* of free resident pages are always at hand */
     WARM_UNITS_MIN = 16,          /* 1 MiB of empty slabs is always at hand */
     HOUSE_MS_MIN = 2 * HK_DECAY_MS,
-    HOUSE_MS_MAX = 4000, /* a process that has just gone idle waits so long for its first round */
-    CAP_ENOUGH_SHIFT = 3,         /* an eighth of the cap reclaimed is worth having stopped for */
+    HOUSE_MS_MAX = 4000,  /* a process that has just gone idle waits so long for its first round */
+    CAP_ENOUGH_SHIFT = 3, /* an eighth of the cap reclaimed is worth having stopped for */
     CAP_HEADROOM_SHIFT = 1, /* a cap is raised by half, and falls to half above what is used */
     RESERVE_SHIFT = 5,
     RESERVE_MIN = 256 << 10, /* the largest slab */

@@ -9,11 +9,14 @@
 enum {
     HK_MAGAZINE_KINDS = 4, /* 64, 128, 256 and 512 bytes */
     HK_OUTGOING_BYTES =
-        128 * 1024,          /* an outgoing magazine is handed over once it holds this much */
-    HK_INBOX_MAGAZINES = 64, /* longer inboxes are drained by whoever lengthens them */
-    HK_DECAY_MS = 250,       /* the epoch of the working-set estimate */
-    HK_LARGE_KEEP_MS = 1000, /* how long a freed direct mapping is kept */
-    HK_CAP_UNITS_MIN = 16,   /* the least soft cap of a class: 1 MiB */
+        128 * 1024,                /* an outgoing magazine is handed over once it holds this much */
+    HK_INBOX_MAGAZINES = 64,       /* longer inboxes are drained by whoever lengthens them */
+    HK_DECAY_MS = 250,             /* the epoch of the working-set estimate */
+    HK_DECAY_STEP_BYTES = 8 << 20, /* given back by one step: about 100 us */
+    HK_LINGER_BYTES = 16 << 20,    /* so much to give back keeps a thread on its slow paths, */
+    HK_LINGER_BYTES_MIN = 1 << 20, /* until there is no more than this */
+    HK_LARGE_KEEP_MS = 1000,       /* how long a freed direct mapping is kept */
+    HK_CAP_UNITS_MIN = 16,         /* the least soft cap of a class: 1 MiB */
 };
 
 /* The largest magazine kind worth having for blocks of this size: few blocks of large sizes. */
@@ -28,13 +31,13 @@ unsigned hk_policy_cold_uses(uint32_t block_bytes);
 /* How many heaps threads get for themselves before they share. */
 unsigned hk_policy_heaps_max(unsigned cpu_count);
 
-/* How many committed empty units the pool gives back at the end of an epoch in which it never had fewer than low_water. */
+/* How many committed empty units the pool gives back in the epoch after one in which it never had fewer than low_water. */
 uint32_t hk_policy_purge_units(uint32_t low_water);
 
 /* How large the next area for runs of pages is, when so many bytes are in areas; a multiple of 2 MiB. */
 size_t hk_policy_area_bytes(size_t mapped_bytes);
 
-/* How many bytes of free resident pages go back at the end of an epoch in which there were never fewer than low_water. */
+/* How many bytes of free resident pages go back in the epoch after one in which there were never fewer than low_water. */
 size_t hk_policy_purge_run_bytes(size_t low_water);
 
 /* How many bytes a heap's depots may hold before what comes is dissolved, when its slabs have so many. */

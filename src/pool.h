@@ -23,6 +23,7 @@ typedef struct hk_pool {
     hk_lock_t lock;
     uint32_t warm_units;     /* lock(pool): free and dirty */
     uint32_t warm_low_water; /* lock(pool): the fewest warm units of this epoch */
+    uint32_t surplus_units;  /* lock(pool): of them, not needed in the last epoch and to go back */
     uint64_t epoch_ms;       /* lock(pool): when the epoch began */
     uint64_t used_units;     /* lock(pool): in slabs */
     uint64_t superslabs;     /* lock(pool) */
@@ -49,8 +50,9 @@ size_t hk_pool_purge(hk_pool_t *pool, uint32_t keep_units, uint32_t keep_supersl
 /* Bytes of empty units that are still committed. */
 size_t hk_pool_warm_bytes(hk_pool_t *pool);
 
-/* At the end of an epoch, gives back what the working set did not need in it; cheap otherwise. */
-void hk_pool_maintain(hk_pool_t *pool, uint64_t now_ms);
+/* A step towards what the working set needs: gives at most about HK_DECAY_STEP_BYTES of what the last epoch did not need back.  Returns
+ * the bytes that may still go back, now or in a later epoch. */
+size_t hk_pool_maintain(hk_pool_t *pool, uint64_t now_ms);
 
 /* Unmaps every superslab of a pool that no thread uses any more. */
 void hk_pool_destroy(hk_pool_t *pool);

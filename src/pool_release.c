@@ -9,7 +9,7 @@
 #include "pool.h"
 
 /* Empty superslabs that one purge takes out of the pool at a time. */
-enum { PURGE_BATCH = 16 };
+enum { PURGE_BATCH = 16, STEP_UNITS = HK_DECAY_STEP_BYTES >> HK_UNIT_SHIFT };
 
 static void return_units_locked(hk_pool_t *pool, hk_superslab_t *superslab, unsigned first,
                                 unsigned units)
@@ -43,33 +43,35 @@ static void lower_warm_locked(hk_pool_t *pool, uint32_t units)
     }
 }
 
-/* Takes up to PURGE_BATCH empty superslabs beyond keep out of the pool; returns how many. */
-static unsigned take_empty_locked(hk_pool_t *pool, uint32_t keep, hk_superslab_t **taken)
+/* Takes up to PURGE_BATCH empty superslabs beyond keep out of the pool, as long as keep_units stay warm; returns how many. */
+static unsigned take_empty_locked(hk_pool_t *pool, uint32_t keep_units, uint32_t keep,
+                                  hk_superslab_t **taken)
 {
     unsigned count = 0;
     hk_superslab_t *next = pool->by_free[HK_SLAB_UNITS_MAX];
     for (uint32_t kept = 0; next != NULL && count < PURGE_BATCH; kept++) {
         hk_superslab_t *superslab = next;
         next = superslab->next;
-        if (kept < keep) {
+        uint32_t warm = (uint32_t)__builtin_popcount(superslab->dirty_units);
+        if (kept < keep || pool->warm_units - warm < keep_units) {
             continue;
         }
         hk_pool_unlink_locked(pool, superslab);
-        lower_warm_locked(pool, (uint32_t)__builtin_popcount(superslab->dirty_units));
+        lower_warm_locked(pool, warm);
         pool->superslabs--;
         taken[count++] = superslab;
     }
     return count;
 }
 
-static size_t free_empty_superslabs(hk_pool_t *pool, uint32_t keep)
+static size_t free_empty_superslabs(hk_pool_t *pool, uint32_t keep_units, uint32_t keep)
 {
     hk_superslab_t *taken[PURGE_BATCH];
     size_t bytes = 0;
     unsigned count;
     do {
         hk_lock_acquire(&pool->lock, HK_RANK_POOL);
-        count = take_empty_locked(pool, keep, taken);
+        count = take_empty_locked(pool, keep_units, keep, taken);
         for (unsigned i = 0; i < count; i++) {
             pool->purged_units += (uint32_t)__builtin_popcount(taken[i]->dirty_units);
         }
@@ -149,7 +151,7 @@ static size_t purge_one(hk_pool_t *pool, uint32_t keep_units)
 
 size_t hk_pool_purge(hk_pool_t *pool, uint32_t keep_units, uint32_t keep_superslabs)
 {
-    size_t bytes = free_empty_superslabs(pool, keep_superslabs);
+    size_t bytes = free_empty_superslabs(pool, keep_units, keep_superslabs);
     size_t more;
     do {
         more = purge_one(pool, keep_units);
@@ -166,19 +168,31 @@ size_t hk_pool_warm_bytes(hk_pool_t *pool)
     return bytes;
 }
 
-void hk_pool_maintain(hk_pool_t *pool, uint64_t now_ms)
+/* Ends the epoch if it is over; returns how many units are to go back now. */
+static uint32_t take_surplus_locked(hk_pool_t *pool, uint64_t now_ms)
 {
-    uint32_t surplus = 0;
-    hk_lock_acquire(&pool->lock, HK_RANK_POOL);
     if (now_ms - pool->epoch_ms >= HK_DECAY_MS) {
         pool->epoch_ms = now_ms;
-        surplus = hk_policy_purge_units(pool->warm_low_water);
+        pool->surplus_units = hk_policy_purge_units(pool->warm_low_water);
         pool->warm_low_water = pool->warm_units;
     }
-    uint32_t keep = pool->warm_units - (surplus < pool->warm_units ? surplus : pool->warm_units);
+    uint32_t most = hk_policy_purge_units(pool->warm_units); /* some may be in use again */
+    uint32_t units = pool->surplus_units < most ? pool->surplus_units : most;
+    pool->surplus_units = units;
+    units = units < STEP_UNITS ? units : STEP_UNITS;
+    pool->surplus_units -= units;
+    return units;
+}
+
+size_t hk_pool_maintain(hk_pool_t *pool, uint64_t now_ms)
+{
+    hk_lock_acquire(&pool->lock, HK_RANK_POOL);
+    uint32_t units = take_surplus_locked(pool, now_ms);
+    uint32_t keep = pool->warm_units - units;
     uint32_t keep_superslabs = hk_policy_empty_superslabs(pool->superslabs);
     hk_lock_release(&pool->lock, HK_RANK_POOL);
-    if (surplus > 0) {
+    if (units > 0) {
         (void)hk_pool_purge(pool, keep, keep_superslabs);
     }
+    return (size_t)hk_policy_purge_units(keep) << HK_UNIT_SHIFT;
 }

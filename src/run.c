@@ -249,20 +249,32 @@ size_t hk_run_purge(size_t keep_bytes)
     return bytes;
 }
 
-void hk_run_maintain(uint64_t now_ms)
+/* Ends the epoch if it is over; returns how many bytes are to go back now. */
+static size_t take_surplus_locked(uint64_t now_ms)
 {
-    size_t surplus = 0;
-    hk_lock_acquire(&hk_runs.lock, HK_RANK_RUNS);
     if (now_ms - hk_runs.epoch_ms >= HK_DECAY_MS) {
         hk_runs.epoch_ms = now_ms;
-        surplus = hk_policy_purge_run_bytes(hk_runs.warm_low_water);
+        hk_runs.surplus_bytes = hk_policy_purge_run_bytes(hk_runs.warm_low_water);
         hk_runs.warm_low_water = hk_runs.warm_bytes;
     }
-    size_t warm = hk_runs.warm_bytes;
+    size_t most = hk_policy_purge_run_bytes(hk_runs.warm_bytes); /* some may be in use again */
+    size_t bytes = hk_runs.surplus_bytes < most ? hk_runs.surplus_bytes : most;
+    hk_runs.surplus_bytes = bytes;
+    bytes = bytes < HK_DECAY_STEP_BYTES ? bytes : HK_DECAY_STEP_BYTES;
+    hk_runs.surplus_bytes -= bytes;
+    return bytes;
+}
+
+size_t hk_run_maintain(uint64_t now_ms)
+{
+    hk_lock_acquire(&hk_runs.lock, HK_RANK_RUNS);
+    size_t bytes = take_surplus_locked(now_ms);
+    size_t keep = hk_runs.warm_bytes - bytes;
     hk_lock_release(&hk_runs.lock, HK_RANK_RUNS);
-    if (surplus > 0) {
-        (void)hk_run_purge(warm > surplus ? warm - surplus : 0);
+    if (bytes > 0) {
+        (void)hk_run_purge(keep);
     }
+    return hk_policy_purge_run_bytes(keep);
 }
 
 /* ---- Figures ---- */

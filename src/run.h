@@ -26,8 +26,8 @@ bool hk_run_resize(hk_run_t *run, size_t bytes);
  * held; returns the bytes given back. */
 size_t hk_run_purge(size_t keep_bytes);
 
-/* At the end of an epoch, gives back what the working set did not need in it; cheap otherwise. */
-void hk_run_maintain(uint64_t now_ms);
+/* A step towards what the working set needs, as hk_pool_maintain: returns the bytes that may still go back. */
+size_t hk_run_maintain(uint64_t now_ms);
 
 size_t hk_run_used_bytes(void);   /* in blocks */
 size_t hk_run_warm_bytes(void);   /* free and resident */

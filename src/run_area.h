@@ -62,9 +62,10 @@ typedef struct hk_runs {
     hk_run_t *bins[2][HK_RUN_BINS];       /* lock(runs): [1] the dirty ones */
     size_t warm_bytes;                    /* lock(runs): free and perhaps resident */
     size_t warm_low_water;                /* lock(runs): the least of this epoch */
-    uint64_t epoch_ms;                    /* lock(runs): when the epoch began */
-    size_t purged_bytes;                  /* lock(runs): so far */
-    _Atomic size_t used_bytes;            /* atomic: a statistic */
+    size_t surplus_bytes; /* lock(runs): of them, not needed in the last epoch and to go back */
+    uint64_t epoch_ms;    /* lock(runs): when the epoch began */
+    size_t purged_bytes;  /* lock(runs): so far */
+    _Atomic size_t used_bytes; /* atomic: a statistic */
 } hk_runs_t;
 
 extern hk_runs_t hk_runs;

@@ -49,7 +49,7 @@ static void end_thread(void *argument)
     hk_thread_cache = &hk_cache_empty;
     hk_gate_leave(&cache->busy);
     hk_meta_free(HK_META_CACHE, cache);
-    hk_pool_maintain(&hk_shared_pool, hk_os_clock_ms());
+    (void)hk_pool_maintain(&hk_shared_pool, hk_os_clock_ms());
     hk_gate_leave_stranger();
 }
 

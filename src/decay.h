@@ -1,0 +1,16 @@
+/*
+ * decay: giving back what the working set does not need, a step at a time.
+ *
+ * No thread is there for it: whoever comes through a slow path takes a step, also for heaps whose threads are idle.  Each part keeps its own
+ * epoch and knows what was not needed in it.
+ */
+#ifndef HK_DECAY_H
+#define HK_DECAY_H
+
+#include "heaps.h"
+
+/* Gives back at most about HK_DECAY_STEP_BYTES each of slabs and of runs, what is due of direct mappings, and helps up to two heaps other than
+ * mine (or NULL).  Inside the gate, without a lock held.  Returns the bytes that may still go back, now or in a later epoch. */
+size_t hk_decay_step(const hk_heap_t *mine, uint64_t now_ms);
+
+#endif
