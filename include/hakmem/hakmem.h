@@ -51,8 +51,8 @@ HAK_API __attribute__((warn_unused_result)) void *hak_reallocarray(void *block, 
 HAK_API HAK_MALLOC void *hak_aligned_alloc(size_t alignment, size_t size);
 
 /* Frees block; NULL is allowed.  Keeps errno.  A bad free ends the process with a line on stderr: at once for an address that is no
- * HAKMEM block, for large blocks, and for most double frees; a pointer into a small block, or a small block freed twice with other
- * frees of its size in between, is found when its magazine is dissolved, at the latest when the process ends. */
+ * block or lies inside one, and for a block that is free already.  Where several threads freed a small block, or share a heap, the
+ * double free may be found later; where the block has been handed out again, it cannot be told from the new one's free. */
 HAK_API void hak_free(void *block);
 
 /* Frees a block that was allocated with this size (C23 7.24.3.4).  A size above the block's, or below half of it, ends the process. */
