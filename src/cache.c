@@ -205,6 +205,19 @@ bool hk_cache_swap_in(hk_cache_t *cache, unsigned class_index)
     return true;
 }
 
+bool hk_cache_swap_out(hk_cache_t *cache, unsigned class_index)
+{
+    hk_magazine_t *previous = cache->previous[class_index];
+    if (previous == NULL || previous->count > 0 ||
+        previous->kind < hk_policy_magazine_kind(hk_class_info[class_index].block_bytes) ||
+        cache->loaded[class_index] == NULL) {
+        return false;
+    }
+    cache->previous[class_index] = take_loaded(cache, class_index);
+    set_loaded(cache, class_index, previous);
+    return true;
+}
+
 /* Clears the live bits of what other threads freed.  A bit that is clear already was cleared by a free of this heap's own threads, or
  * by the arrival of the same block before. */
 static void settle(const hk_cache_t *cache, hk_magazine_t *magazine)
@@ -245,7 +258,10 @@ bool hk_cache_make_room(hk_cache_t *cache, unsigned class_index)
     hk_magazine_t *empty = previous;
     if (full == NULL || previous == NULL) {
         empty = hk_heap_take_magazine(cache->heap, next_kind(cache, class_index));
-    } else if (previous->count > 0) {
+    } else if (previous->count == 0) {
+        /* Grows as well, or a class that wavers about small magazines would come this way for ever. */
+        empty = hk_heap_exchange_empty(cache->heap, previous, next_kind(cache, class_index));
+    } else {
         empty = hk_heap_unload(cache->heap, class_index, previous, next_kind(cache, class_index));
     }
     if (empty == NULL) {

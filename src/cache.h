@@ -44,6 +44,10 @@ bool hk_cache_is_cold(hk_cache_t *cache, unsigned class_index);
 /* Loads the previous magazine if it has a block; false if not.  Touches nothing but the cache. */
 bool hk_cache_swap_in(hk_cache_t *cache, unsigned class_index);
 
+/* Loads the previous magazine if it is empty, and as large as it gets; false if not.  The loaded one is full.  Touches nothing but the
+ * cache. */
+bool hk_cache_swap_out(hk_cache_t *cache, unsigned class_index);
+
 /* Loads a magazine with at least one block; false without memory.  The loaded one is empty. */
 bool hk_cache_reload(hk_cache_t *cache, unsigned class_index);
 

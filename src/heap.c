@@ -495,6 +495,20 @@ hk_magazine_t *hk_heap_take_magazine(hk_heap_t *heap, unsigned kind)
     return magazine;
 }
 
+hk_magazine_t *hk_heap_exchange_empty(hk_heap_t *heap, hk_magazine_t *empty, unsigned kind)
+{
+    if (empty->kind >= kind) {
+        return empty;
+    }
+    hk_lock_acquire(&heap->lock, HK_RANK_HEAP);
+    hk_magazine_t *larger = take_spare(heap, kind);
+    if (larger != NULL) {
+        keep_spare(heap, empty);
+    }
+    hk_lock_release(&heap->lock, HK_RANK_HEAP);
+    return larger != NULL ? larger : empty;
+}
+
 void hk_heap_dissolve(hk_heap_t *heap, hk_magazine_t *magazine)
 {
     hk_lock_acquire(&heap->lock, HK_RANK_HEAP);

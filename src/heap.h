@@ -83,6 +83,9 @@ hk_magazine_t *hk_heap_unload(hk_heap_t *heap, unsigned class_index, hk_magazine
 /* An empty magazine; NULL if there is no memory. */
 hk_magazine_t *hk_heap_take_magazine(hk_heap_t *heap, unsigned kind);
 
+/* An empty magazine of the kind for an empty one of another, or the same one. */
+hk_magazine_t *hk_heap_exchange_empty(hk_heap_t *heap, hk_magazine_t *empty, unsigned kind);
+
 /* Puts all blocks of the magazine back into slabs, and keeps or frees the magazine.  All must be the heap's. */
 void hk_heap_dissolve(hk_heap_t *heap, hk_magazine_t *magazine);
 

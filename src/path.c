@@ -247,15 +247,32 @@ static HK_NOINLINE void free_through_gate(void *block)
     hk_thread_leave(cache);
 }
 
-void hk_path_free_slow(void *block)
+/* Frees a block as far as the cache alone suffices for it; false, and nothing done, if it does not. */
+static bool free_within(hk_cache_t *cache, void *block)
 {
     unsigned class_index;
     uint16_t owner;
-    if (block == NULL || (find_near(block, &owner, &class_index) &&
-                          hk_cache_try_outgoing(hk_thread_cache, owner, class_index, block))) {
-        return;
+    if (!find_near(block, &owner, &class_index)) {
+        return false;
     }
-    free_through_gate(block);
+    if (cache->tag != (uint64_t)owner << HK_OWNER_SHIFT) {
+        return hk_cache_try_outgoing(cache, owner, class_index, block);
+    }
+    bool full = cache->top[class_index] == cache->limit[class_index];
+    if (!full || hk_live_is_misaligned(block) || !hk_live_is_set(block) ||
+        !hk_cache_swap_out(cache, class_index)) {
+        return false;
+    }
+    (void)hk_live_clear(block);
+    hk_cache_push(cache, class_index, block);
+    return true;
+}
+
+void hk_path_free_slow(void *block)
+{
+    if (block != NULL && !free_within(hk_thread_cache, block)) {
+        free_through_gate(block);
+    }
 }
 
 /* ---- Blocks in place ---- */

@@ -57,11 +57,7 @@ HK_INLINE void hk_path_free(void *block)
     uintptr_t address = (uintptr_t)block;
     uint64_t class_index = hk_registry_near(address) ^ address;
     HK_OPAQUE(class_index); /* else the tag is loaded first, into a register of its own */
-    class_index ^= cache->tag;
-    /* The lowest bits go to the top, so that the comparison fails for a misaligned pointer too. */
-    class_index = class_index >> HK_LIVE_GRANULE_SHIFT | class_index
-                                                             << (64 - HK_LIVE_GRANULE_SHIFT);
-    class_index >>= HK_UNIT_SHIFT - HK_LIVE_GRANULE_SHIFT;
+    class_index = (class_index ^ cache->tag) >> HK_UNIT_SHIFT;
     HK_OPAQUE(class_index); /* else it is compared before the shift, in a second register */
     if (HK_UNLIKELY(class_index >= HK_CLASS_COUNT)) {
         hk_path_free_slow(block);
@@ -72,7 +68,8 @@ HK_INLINE void hk_path_free(void *block)
         hk_path_free_slow(block);
         return;
     }
-    if (HK_UNLIKELY(!hk_live_clear(block))) { /* free already, or no block */
+    if (HK_UNLIKELY(hk_live_is_misaligned(block) ||
+                    !hk_live_clear(block))) { /* free already, or no block */
         hk_path_free_slow(block);
         return;
     }
