@@ -96,7 +96,7 @@ static void collect(hak_stats_t *stats)
     stats->run_bytes = hk_run_used_bytes();
     stats->run_warm_bytes = hk_run_warm_bytes();
     stats->purged_bytes += hk_run_purged_bytes();
-    stats->metadata_bytes = hk_meta_bytes();
+    stats->metadata_bytes = hk_meta_bytes() + hk_run_descriptor_bytes();
     stats->heaps = hk_heaps_count();
     hk_path_leave();
     uint64_t free_bytes = stats->depot_bytes + stats->slab_free_bytes;

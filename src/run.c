@@ -302,6 +302,11 @@ size_t hk_run_mapped_bytes(void)
     return read_locked(&hk_runs.mapped_bytes);
 }
 
+size_t hk_run_descriptor_bytes(void)
+{
+    return read_locked(&hk_runs.descriptor_bytes);
+}
+
 size_t hk_run_purged_bytes(void)
 {
     return read_locked(&hk_runs.purged_bytes);

@@ -29,10 +29,11 @@ size_t hk_run_purge(size_t keep_bytes);
 /* A step towards what the working set needs, as hk_pool_maintain: returns the bytes that may still go back. */
 size_t hk_run_maintain(uint64_t now_ms);
 
-size_t hk_run_used_bytes(void);   /* in blocks */
-size_t hk_run_warm_bytes(void);   /* free and resident */
-size_t hk_run_mapped_bytes(void); /* in areas */
-size_t hk_run_purged_bytes(void); /* given back so far */
+size_t hk_run_used_bytes(void);       /* in blocks */
+size_t hk_run_warm_bytes(void);       /* free and resident */
+size_t hk_run_mapped_bytes(void);     /* in areas */
+size_t hk_run_descriptor_bytes(void); /* in the descriptors of areas */
+size_t hk_run_purged_bytes(void);     /* given back so far */
 
 /* In a forked child. */
 void hk_run_reset_lock(void);

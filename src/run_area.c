@@ -39,11 +39,31 @@ static bool register_area(hk_run_area_t *area, size_t bytes)
     return true;
 }
 
+/* A zeroed descriptor.  It counts towards the limit whole, though few of its entries are ever touched. */
+static hk_run_area_t *map_descriptor(size_t pages)
+{
+    size_t bytes = descriptor_bytes(pages);
+    if (!hk_limit_charge(bytes)) {
+        return NULL;
+    }
+    hk_run_area_t *area = hk_os_map(bytes, hk_os_page_bytes());
+    if (area == NULL) {
+        hk_limit_uncharge(bytes);
+    }
+    return area;
+}
+
+static void unmap_descriptor(hk_run_area_t *area, size_t pages)
+{
+    hk_os_unmap(area, descriptor_bytes(pages));
+    hk_limit_uncharge(descriptor_bytes(pages));
+}
+
 static hk_run_area_t *map_area(size_t bytes)
 {
     size_t page_bytes = hk_os_page_bytes();
     size_t pages = bytes / page_bytes;
-    hk_run_area_t *area = hk_os_map(descriptor_bytes(pages), page_bytes);
+    hk_run_area_t *area = map_descriptor(pages);
     if (area == NULL) {
         return NULL;
     }
@@ -57,7 +77,7 @@ static hk_run_area_t *map_area(size_t bytes)
     if (area->base != NULL) {
         hk_os_unmap(area->base, bytes);
     }
-    hk_os_unmap(area, descriptor_bytes(pages));
+    unmap_descriptor(area, pages);
     return NULL;
 }
 
@@ -81,7 +101,7 @@ void hk_run_area_unmap(hk_run_area_t *area)
     size_t bytes = (size_t)area->pages << area->page_shift;
     unregister(area, bytes);
     hk_os_unmap(area->base, bytes);
-    hk_os_unmap(area, descriptor_bytes(area->pages));
+    unmap_descriptor(area, area->pages);
 }
 
 void hk_run_area_add_locked(hk_run_area_t *area)
@@ -94,6 +114,7 @@ void hk_run_area_add_locked(hk_run_area_t *area)
     hk_runs.areas = area;
     hk_runs.area_count++;
     hk_runs.mapped_bytes += (size_t)area->pages << area->page_shift;
+    hk_runs.descriptor_bytes += descriptor_bytes(area->pages);
     hk_run_area_put_locked(area, 0, area->pages, 0);
 }
 
@@ -107,6 +128,7 @@ void hk_run_area_remove_locked(hk_run_area_t *area)
     }
     hk_runs.area_count--;
     hk_runs.mapped_bytes -= (size_t)area->pages << area->page_shift;
+    hk_runs.descriptor_bytes -= descriptor_bytes(area->pages);
 }
 
 /* ---- Bins ---- */

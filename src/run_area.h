@@ -58,6 +58,7 @@ typedef struct hk_runs {
     hk_run_area_t *areas;                 /* lock(runs) */
     uint32_t area_count;                  /* lock(runs) */
     size_t mapped_bytes;                  /* lock(runs): of all areas */
+    size_t descriptor_bytes;              /* lock(runs): of all areas */
     uint64_t filled[2][HK_RUN_BIN_WORDS]; /* lock(runs): a bit for each bin with a run */
     hk_run_t *bins[2][HK_RUN_BINS];       /* lock(runs): [1] the dirty ones */
     size_t warm_bytes;                    /* lock(runs): free and perhaps resident */
