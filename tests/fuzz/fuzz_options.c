@@ -38,9 +38,25 @@ static void expect_number(uint64_t *field, uint64_t least, uint64_t most, const 
         *field = number;
 }
 
+/* A number of bytes, or 1% to 100%: a whole decimal number without a unit. */
+static void expect_amount(hk_amount_t *field, const char *text)
+{
+    uint64_t number;
+    size_t length = strlen(text), digits = strspn(text, "0123456789");
+    if (digits > 0 && digits + 1 == length && text[digits] == '%') {
+        unsigned long percent = strtoul(text, NULL, 10); /* ULONG_MAX if it is more */
+        if (percent >= 1 && percent <= 100)
+            *field = (hk_amount_t){0, percent};
+    } else if (read_number(text, &number)) {
+        *field = (hk_amount_t){number, 0};
+    }
+}
+
 #define EXPECT_number(field, least, most, text) expect_number(&(field), least, most, text)
+#define EXPECT_amount(field, least, most, text) expect_amount(&(field), text)
 #define EXPECT_text(field, least, most, text) (field) = (text)
 #define SAME_number(a, b) ((a) == (b))
+#define SAME_amount(a, b) ((a).bytes == (b).bytes && (a).percent == (b).percent)
 #define SAME_text(a, b) ((a) == (b)) /* the very place in the environment */
 
 static void expect_entry(hk_options_t *expected, const char *entry)
