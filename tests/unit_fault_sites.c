@@ -405,6 +405,7 @@ __attribute__((noreturn)) static void run_child(const struct workload *workload)
                               workers[i].slots[j].size, workers[i].slots[j].id);
     workload->run(); /* refused() would not let a failure pass now */
     give_all_back();
+    if (plan->hash==0||plan->mapped_bytes>40<<20) { fprintf(stderr,"== mapped %zu\n", (size_t)plan->mapped_bytes); hak_stats_print(2);}
     _exit(0);
 }
 
