@@ -8,7 +8,7 @@
  *
  *     unit_fault_sites [all]      all: every single call of every site, which takes long
  */
-#include "test.h"
+#include "sparse.h"
 
 #include <execinfo.h>
 #include <hakmem/hakmem.h>
@@ -166,6 +166,23 @@ static bool refused(const void *block)
     return true;
 }
 
+static void fill(const slot_t *slot)
+{
+    if (slot->size <= MIB)
+        test_fill(slot->block, slot->size, slot->id);
+    else
+        sparse_fill((unsigned char *)slot->block, slot->size, slot->id);
+}
+
+/* The first length bytes of what was the slot's block are at the address. */
+static void check_content(const slot_t *slot, const char *address, size_t length)
+{
+    if (slot->size <= MIB)
+        CHECK_PATTERN(address, length, slot->size, slot->id);
+    else
+        CHECK(sparse_is_filled((const unsigned char *)address, length, slot->size, slot->id));
+}
+
 static void take(worker_t *worker, slot_t *slot, size_t size)
 {
     size_t what = test_below(&worker->rng, 8);
@@ -176,15 +193,15 @@ static void take(worker_t *worker, slot_t *slot, size_t size)
                               : hak_malloc(size);
     if (refused(block))
         return;
-    CHECK(worker->heap != NULL || what != 0 || test_is_filled_with(block, 0, size));
+    CHECK(worker->heap != NULL || what != 0 || sparse_is_zero((unsigned char *)block, size));
     *slot = (slot_t){block, size, test_next(&worker->rng) | 1};
-    test_fill(block, size, slot->id);
+    fill(slot);
 }
 
 static void drop(slot_t *slot)
 {
     if (slot->block != NULL) {
-        CHECK_PATTERN(slot->block, slot->size, slot->size, slot->id);
+        check_content(slot, slot->block, slot->size);
         hak_free(slot->block);
         slot->block = NULL;
     }
@@ -197,13 +214,13 @@ static void resize(slot_t *slot, size_t size)
     errno = 0;
     char *block = hak_realloc(slot->block, size);
     if (refused(block)) {
-        CHECK_PATTERN(slot->block, slot->size, slot->size, slot->id);
+        check_content(slot, slot->block, slot->size);
         return;
     }
-    CHECK_PATTERN(block, size < slot->size ? size : slot->size, slot->size, slot->id);
+    check_content(slot, block, size < slot->size ? size : slot->size);
     slot->block = block;
     slot->size = size;
-    test_fill(block, size, slot->id);
+    fill(slot);
 }
 
 static void drop_all(worker_t *worker)
@@ -247,26 +264,29 @@ static void small_blocks(void)
     (void)hak_trim(0);
 }
 
+/* Runs of pages and direct mappings, from the ones to the others and back; what is kept of both goes back while the clock goes on. */
 static void large_blocks(void)
 {
     worker_t *worker = &workers[0];
     for (int wave = 0; wave < 4; wave++) {
         for (size_t i = 0; i < 4; i++) {
-            size_t size = (2 + (i + (size_t)wave) % 2) * MIB + i * 5000;
+            size_t size = (17 + (i + (size_t)wave) % 2) * MIB + i * 5000;
             if (worker->slots[i].block == NULL)
                 take(worker, &worker->slots[i], size);
             resize(&worker->slots[i], size + MIB / 2);
             resize(&worker->slots[i], size * 3);
             resize(&worker->slots[i], size);
+            resize(&worker->slots[i], 3 * MIB);
             resize(&worker->slots[i], 100 * KIB);
             resize(&worker->slots[i], 900 * KIB);
         }
         for (size_t i = (size_t)wave % 2; i < 4; i += 2)
             drop(&worker->slots[i]);
+        drop(&worker->slots[10 + wave]); /* of the run before */
         take(worker, &worker->slots[10 + wave], 300 * KIB);
         if (wave % 3 == 2)
             (void)hak_trim(0);
-        for (int i = 0; i < 600; i++) { /* the clock goes on, and kept mappings go */
+        for (int i = 0; i < 600; i++) {
             char *block = hak_malloc(100 * KIB);
             (void)refused(block);
             hak_free(block);
@@ -284,11 +304,12 @@ static void heaps(void)
         churn(&workers[0], 21, 300);
         for (size_t i = 0; i < SLOTS; i += 2)
             drop(&workers[0].slots[i]);
+        take(&workers[0], &workers[0].slots[0], 17 * MIB);
         churn(&workers[0], 12, 300);
         for (size_t i = 0; i < SLOTS; i++)
             if (workers[0].slots[i].block != NULL) {
-                CHECK_PATTERN(workers[0].slots[i].block, workers[0].slots[i].size,
-                              workers[0].slots[i].size, workers[0].slots[i].id);
+                check_content(&workers[0].slots[i], workers[0].slots[i].block,
+                              workers[0].slots[i].size);
                 workers[0].slots[i].block = NULL;
             }
         hak_heap_destroy(workers[0].heap);
@@ -354,7 +375,7 @@ static void forks(void)
                 if (refused(block))
                     continue;
                 *slot = (slot_t){block, size, i | 1};
-                test_fill(block, size, slot->id);
+                fill(slot);
             } else {
                 resize(slot, slot->size + 3000);
             }
@@ -401,11 +422,10 @@ __attribute__((noreturn)) static void run_child(const struct workload *workload)
     for (size_t i = 0; i < TEST_COUNT(workers); i++)
         for (size_t j = 0; j < SLOTS; j++)
             if (workers[i].slots[j].block != NULL)
-                CHECK_PATTERN(workers[i].slots[j].block, workers[i].slots[j].size,
-                              workers[i].slots[j].size, workers[i].slots[j].id);
+                check_content(&workers[i].slots[j], workers[i].slots[j].block,
+                              workers[i].slots[j].size);
     workload->run(); /* refused() would not let a failure pass now */
     give_all_back();
-    if (plan->hash==0||plan->mapped_bytes>40<<20) { fprintf(stderr,"== mapped %zu\n", (size_t)plan->mapped_bytes); hak_stats_print(2);}
     _exit(0);
 }
 

@@ -37,7 +37,7 @@ static void verify(const slot_t *slot)
     if (slot->block == NULL)
         return;
     CHECK(hak_usable_size(slot->block) == slot->usable);
-    CHECK(fuzz_is_filled(slot->block, slot->usable, slot->usable, slot->id));
+    CHECK(sparse_is_filled(slot->block, slot->usable, slot->usable, slot->id));
 }
 
 static void check_apart(const slot_t *slot)
@@ -61,7 +61,7 @@ static void adopt(slot_t *slot, void *block, size_t size, size_t alignment, int 
     *slot = (slot_t){block, size, usable, alignment, work.next_id++, heap};
     work.live_bytes += usable;
     check_apart(slot);
-    fuzz_fill(block, usable, slot->id);
+    sparse_fill(block, usable, slot->id);
 }
 
 static void forget(slot_t *slot)
@@ -129,7 +129,7 @@ static void take(slot_t *slot, fuzz_input_t *input)
         block = in != NULL ? hak_heap_malloc(in, size) : hak_malloc(size);
     if (refused(block, size))
         return;
-    CHECK(!zeroed || fuzz_is_zero(block, size));
+    CHECK(!zeroed || sparse_is_zero(block, size));
     adopt(slot, block, size, aligned ? alignment : 0, heap);
     /* A direct mapping may be made of one that was kept, and is then somewhat larger. */
     CHECK(aligned || slot->usable == hak_good_size(size) ||
@@ -155,7 +155,7 @@ static void resize(slot_t *slot, fuzz_input_t *input)
         return;
     }
     size_t kept = old.size < size ? old.size : size;
-    CHECK(fuzz_is_filled(block, kept, old.usable, old.id));
+    CHECK(sparse_is_filled(block, kept, old.usable, old.id));
     forget(slot);
     adopt(slot, block, size, 0, old.heap);
     make_room();
