@@ -124,6 +124,7 @@ static void malloc_between(void)
 static void aligned_twice(void)
 {
     void *block = t_aligned_alloc(64, size);
+    CHECK(t_aligned_alloc(64, size) != NULL); /* stays: of a block in an empty slab less is said */
     t_free(block);
     t_free(blocks[0]);
     say("now");
@@ -315,6 +316,7 @@ static void free_late(void *argument)
     }
     t_free(blocks[0]);
     allocated_late = t_malloc(size);
+    CHECK(t_malloc(size) != NULL); /* stays: see aligned_twice */
     t_free(allocated_late);
     if (argument == &key) {
         say("now");
