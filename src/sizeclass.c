@@ -21,7 +21,7 @@ const hk_class_info_t hk_class_info[HK_CLASS_COUNT] = {
 /* The class of a size up to HK_TABLE_MAX, for the table below. */
 #define LOG2(s) ((s) <= 256 ? 7 : (s) <= 512 ? 8 : 9)
 #define CLASS(s) \
-    ((s) <= 16 ? 0 : (s) <= 128 ? ((s) + 15) / 16 - 1 : HK_TINY_CLASSES + (LOG2(s) - 7) * 8 + ((((s) - 1) >> (LOG2(s) - 3)) & 7))
+    ((uint8_t)((s) <= 16 ? 0 : (s) <= 128 ? ((s) + 15) / 16 - 1 : HK_TINY_CLASSES + (LOG2(s) - 7) * 8 + ((((s) - 1) >> (LOG2(s) - 3)) & 7)))
 #define C8(i) CLASS(i), CLASS((i) + 1), CLASS((i) + 2), CLASS((i) + 3), CLASS((i) + 4), CLASS((i) + 5), CLASS((i) + 6), CLASS((i) + 7)
 #define C64(i) C8(i), C8((i) + 8), C8((i) + 16), C8((i) + 24), C8((i) + 32), C8((i) + 40), C8((i) + 48), C8((i) + 56)
 #define C256(i) C64(i), C64((i) + 64), C64((i) + 128), C64((i) + 192)
