@@ -56,4 +56,24 @@ static inline size_t hk_bitrange_find(const uint64_t *words, size_t first, size_
     return first + count;
 }
 
+/* The bit from which on, up to the end of the range, wanted bits are set; first if there are no more than that. */
+static inline size_t hk_bitrange_tail(const uint64_t *words, size_t first, size_t count,
+                                      size_t wanted)
+{
+    size_t end = first + count;
+    while (wanted > 0 && end > first) {
+        size_t word = (end - 1) / 64;
+        uint64_t bits = words[word] & hk_bitrange_word(word, first, end);
+        size_t set = (size_t)__builtin_popcountll(bits);
+        if (set <= wanted) {
+            wanted -= set;
+            end = word * 64 > first ? word * 64 : first;
+        } else { /* one bit nearer, which is in this word */
+            end = word * 64 + 63u - (size_t)__builtin_clzll(bits);
+            wanted--;
+        }
+    }
+    return end;
+}
+
 #endif

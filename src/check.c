@@ -1,13 +1,15 @@
 /*
  * check: the whole-heap walk.  Sees everything, nothing calls it but the program.
  *
- * Each heap is walked under its lock, each pool under its own; what lies in other threads' caches cannot be seen and counts as
+ * Each heap is walked under its lock, each pool under its own, the runs under theirs; what lies in other threads' caches cannot be seen and counts as
  * handed out.
  */
 #include <hakmem/hakmem.h>
 
+#include "bitrange.h"
 #include "path.h"
 #include "log.h"
+#include "run.h"
 
 typedef struct walk {
     size_t violations;
@@ -134,6 +136,110 @@ static void check_pool(walk_t *walk, hk_pool_t *pool)
     hk_lock_release(&pool->lock, HK_RANK_POOL);
 }
 
+/* What the areas add up to. */
+typedef struct run_sums {
+    uint32_t areas;
+    size_t mapped_bytes;
+    size_t warm_bytes;
+    size_t used_bytes;
+    size_t free_runs;
+} run_sums_t;
+
+/* Pages of a run but the first at which a block is said to start. */
+static size_t count_inner_starts(const hk_run_area_t *area, size_t first, size_t pages)
+{
+    size_t starts = 0;
+    for (size_t page = first + 1; page < first + pages; page++) {
+        starts += hk_run_area_is_block(area, page);
+    }
+    return starts;
+}
+
+static void check_run(walk_t *walk, const hk_run_area_t *area, const hk_run_t *run,
+                      run_sums_t *sums)
+{
+    size_t first = (size_t)(run - area->runs);
+    size_t pages = hk_run_area_pages(run);
+    size_t dirty = hk_bitrange_count(area->dirty, first, pages);
+    bool is_block = hk_run_area_is_block(area, first);
+    expect(walk, run->area == area, run, "a run of another area");
+    expect(walk, hk_run_area_pages(run + pages - 1) == pages, run, "a run whose ends differ");
+    expect(walk, run[pages - 1].is_free == run->is_free, run, "a run half free");
+    expect(walk, count_inner_starts(area, first, pages) == 0, run, "a block inside a run");
+    if (run->is_free != 0) {
+        expect(walk, !is_block, run, "a free run that is a block");
+        expect(walk, run->dirty_pages == dirty, run, "dirty pages differ from their bits");
+        expect(walk, first == 0 || run[-1].is_free == 0, run, "free runs that were not merged");
+        sums->warm_bytes += dirty << area->page_shift;
+        sums->free_runs++;
+    } else if (is_block) { /* else it is just being purged */
+        expect(walk, dirty == pages, run, "a block with pages that are not counted");
+        sums->used_bytes += pages << area->page_shift;
+    }
+}
+
+static void check_area(walk_t *walk, const hk_run_area_t *area, run_sums_t *sums)
+{
+    size_t bytes = (size_t)area->pages << area->page_shift;
+    size_t page = 0;
+    while (page < area->pages) {
+        const hk_run_t *run = &area->runs[page];
+        size_t pages = hk_run_area_pages(run);
+        if (pages == 0 || pages > area->pages - page) {
+            expect(walk, false, run, "a run that does not fit its area");
+            return;
+        }
+        check_run(walk, area, run, sums);
+        page += pages;
+    }
+    for (size_t offset = 0; offset < bytes; offset += HK_SUPERSLAB_BYTES) {
+        expect(walk, hk_registry_find(area->base + offset) == &area->region, area,
+               "an area that the registry does not know");
+    }
+    sums->areas++;
+    sums->mapped_bytes += bytes;
+}
+
+/* The free runs in a bin. */
+static size_t check_bin(walk_t *walk, unsigned dirty, unsigned bin)
+{
+    size_t count = 0;
+    const hk_run_t *prev = NULL;
+    for (const hk_run_t *run = hk_runs.bins[dirty][bin]; run != NULL; run = run->next) {
+        expect(walk, run->prev == prev, run, "a broken list of free runs");
+        expect(walk, run->is_free != 0, run, "a run in a bin that is not free");
+        expect(walk, hk_run_area_bin(hk_run_area_pages(run)) == bin, run, "a run in a wrong bin");
+        expect(walk, (run->dirty_pages > 0) == (dirty > 0), run, "a dirty run among clean ones");
+        prev = run;
+        count++;
+    }
+    bool filled = (hk_runs.filled[dirty][bin / 64] >> bin % 64 & 1) != 0;
+    expect(walk, filled == (count > 0), &hk_runs.bins[dirty][bin], "a bin's bit is wrong");
+    return count;
+}
+
+static void check_runs(walk_t *walk)
+{
+    run_sums_t sums = {0};
+    size_t in_bins = 0;
+    hk_lock_acquire(&hk_runs.lock, HK_RANK_RUNS);
+    const hk_run_area_t *prev = NULL;
+    for (const hk_run_area_t *area = hk_runs.areas; area != NULL; area = area->next) {
+        expect(walk, area->prev == prev, area, "a broken list of areas");
+        check_area(walk, area, &sums);
+        prev = area;
+    }
+    for (unsigned bin = 0; bin < HK_RUN_BINS; bin++) {
+        in_bins += check_bin(walk, 0, bin) + check_bin(walk, 1, bin);
+    }
+    expect(walk, sums.areas == hk_runs.area_count, &hk_runs, "the count of areas is wrong");
+    expect(walk, sums.mapped_bytes == hk_runs.mapped_bytes, &hk_runs, "areas differ in bytes");
+    expect(walk, sums.warm_bytes == hk_runs.warm_bytes, &hk_runs, "warm bytes of runs are wrong");
+    expect(walk, sums.used_bytes == hk_run_used_bytes(), &hk_runs, "used bytes of runs are wrong");
+    expect(walk, sums.free_runs == in_bins, &hk_runs, "free runs differ from the bins");
+    hk_lock_release(&hk_runs.lock, HK_RANK_RUNS);
+}
+
 static void check_owned_heap(hk_heap_t *heap, void *context)
 {
     check_heap(heap, context);
@@ -147,6 +253,7 @@ HAK_API size_t hak_check(void)
         hk_heaps_each_shared(check_heap, &walk);
         hk_heaps_each_owned(check_owned_heap, &walk);
         check_pool(&walk, &hk_shared_pool);
+        check_runs(&walk);
         hk_path_leave();
     }
     return walk.violations;

@@ -88,6 +88,7 @@ hk_run_t *hk_run_allocate(size_t bytes, size_t alignment, bool *fresh)
     }
     if (whole != NULL) {
         run = cut_locked(whole, pages, step, fresh);
+        hk_run_area_note_warm_locked();
     }
     hk_lock_release(&hk_runs.lock, HK_RANK_RUNS);
     return run;
@@ -152,6 +153,7 @@ bool hk_run_resize(hk_run_t *run, size_t bytes)
     size_t old_pages = hk_run_area_pages(run);
     if (pages > old_pages) {
         done = extend_locked(run, pages);
+        hk_run_area_note_warm_locked();
     } else if (pages < old_pages) {
         size_t surplus = old_pages - pages;
         (void)hk_run_area_mark_used_locked(run->area, first, pages, true);
@@ -189,19 +191,20 @@ static size_t purge_pages_relocking(hk_run_area_t *area, size_t first, size_t pa
     return purged;
 }
 
-/* Purges the largest dirty free run, or as much of its end as may go. */
+/* Purges the largest dirty free run, or as many dirty pages at its end as may go. */
 static size_t purge_one(size_t keep_bytes)
 {
     size_t bytes = 0;
     hk_lock_acquire(&hk_runs.lock, HK_RANK_RUNS);
-    hk_run_t *run = hk_runs.warm_bytes > keep_bytes ? hk_run_area_find_dirty_locked() : NULL;
+    size_t surplus = hk_runs.warm_bytes > keep_bytes ? hk_runs.warm_bytes - keep_bytes : 0;
+    size_t most = surplus / hk_os_page_bytes();
+    hk_run_t *run = most > 0 ? hk_run_area_find_dirty_locked() : NULL;
     if (run != NULL) {
         hk_run_area_t *area = run->area;
         size_t first = hk_run_area_first(run);
         size_t whole = hk_run_area_pages(run);
         size_t dirty = run->dirty_pages;
-        size_t most = pages_of(hk_runs.warm_bytes - keep_bytes);
-        size_t kept = dirty > most ? whole - most : 0;
+        size_t kept = dirty > most ? hk_bitrange_tail(area->dirty, first, whole, most) - first : 0;
         size_t dirty_kept = count_dirty(area, first, kept, dirty, whole);
         hk_run_area_take_locked(run);
         (void)hk_run_area_mark_used_locked(area, first + kept, whole - kept, false);
@@ -211,13 +214,14 @@ static size_t purge_one(size_t keep_bytes)
         bytes = purge_pages_relocking(area, first + kept, whole - kept);
         size_t left = hk_bitrange_count(area->dirty, first + kept, whole - kept);
         hk_run_area_put_locked(area, first + kept, whole - kept, left);
+        hk_run_area_note_warm_locked();
     }
     hk_lock_release(&hk_runs.lock, HK_RANK_RUNS);
     return bytes;
 }
 
-/* Takes an area without a block out; NULL if there is none. */
-static hk_run_area_t *take_empty_area(void)
+/* Takes an area without a block out; NULL if there is none.  *bytes grows by what may be resident of it. */
+static hk_run_area_t *take_empty_area(size_t *bytes)
 {
     hk_lock_acquire(&hk_runs.lock, HK_RANK_RUNS);
     hk_run_area_t *area = hk_runs.areas;
@@ -230,6 +234,8 @@ static hk_run_area_t *take_empty_area(void)
         hk_run_area_remove_locked(area);
         hk_limit_uncharge(dirty);
         hk_runs.purged_bytes += dirty;
+        *bytes += dirty;
+        hk_run_area_note_warm_locked();
     }
     hk_lock_release(&hk_runs.lock, HK_RANK_RUNS);
     return area;
@@ -238,13 +244,13 @@ static hk_run_area_t *take_empty_area(void)
 size_t hk_run_purge(size_t keep_bytes)
 {
     size_t bytes = 0;
+    hk_run_area_t *area;
+    while (keep_bytes == 0 && (area = take_empty_area(&bytes)) != NULL) {
+        hk_run_area_unmap(area);
+    }
     size_t more;
     while ((more = purge_one(keep_bytes)) != 0) {
         bytes += more;
-    }
-    hk_run_area_t *area;
-    while (keep_bytes == 0 && (area = take_empty_area()) != NULL) {
-        hk_run_area_unmap(area);
     }
     return bytes;
 }

@@ -133,7 +133,7 @@ void hk_run_area_remove_locked(hk_run_area_t *area)
 
 /* ---- Bins ---- */
 
-static unsigned bin_of(size_t pages)
+unsigned hk_run_area_bin(size_t pages)
 {
     if (pages <= HK_RUN_EXACT_BINS) {
         return (unsigned)pages - 1;
@@ -144,7 +144,7 @@ static unsigned bin_of(size_t pages)
 
 static void link_run(hk_run_t *run)
 {
-    unsigned bin = bin_of(hk_run_area_pages(run));
+    unsigned bin = hk_run_area_bin(hk_run_area_pages(run));
     hk_run_t **list = &hk_runs.bins[run->dirty_pages > 0][bin];
     run->prev = NULL;
     run->next = *list;
@@ -157,7 +157,7 @@ static void link_run(hk_run_t *run)
 
 static void unlink_run(hk_run_t *run)
 {
-    unsigned bin = bin_of(hk_run_area_pages(run));
+    unsigned bin = hk_run_area_bin(hk_run_area_pages(run));
     *(run->prev != NULL ? &run->prev->next : &hk_runs.bins[run->dirty_pages > 0][bin]) = run->next;
     if (run->next != NULL) {
         run->next->prev = run->prev;
@@ -167,33 +167,36 @@ static void unlink_run(hk_run_t *run)
     }
 }
 
-/* A run in the bin that is large enough, or NULL. */
-static hk_run_t *search_bin(unsigned bin, unsigned dirty, size_t pages)
+/* A run in the bin that is large enough, a dirty one first; NULL if there is none among so many of each. */
+static hk_run_t *search_bin(unsigned bin, size_t pages, unsigned most)
 {
-    hk_run_t *run = hk_runs.bins[dirty][bin];
-    for (int depth = 0; run != NULL && hk_run_area_pages(run) < pages && depth < SEARCH_DEPTH;
-         depth++) {
-        run = run->next;
+    for (int dirty = 1; dirty >= 0; dirty--) {
+        hk_run_t *run = hk_runs.bins[dirty][bin];
+        for (unsigned i = 0; run != NULL && i < most; i++, run = run->next) {
+            if (hk_run_area_pages(run) >= pages) {
+                return run;
+            }
+        }
     }
-    return run != NULL && hk_run_area_pages(run) >= pages ? run : NULL;
+    return NULL;
 }
 
 hk_run_t *hk_run_area_find_locked(size_t pages)
 {
     hk_assert(2, hk_lock_is_held(&hk_runs.lock));
     hk_run_t *found = NULL;
-    unsigned bin = bin_of(pages);
+    unsigned bin = hk_run_area_bin(pages);
     while (found == NULL && bin < HK_RUN_BINS) {
         size_t dirty = hk_bitrange_find(hk_runs.filled[1], bin, HK_RUN_BINS - bin, 0);
         size_t clean = hk_bitrange_find(hk_runs.filled[0], bin, HK_RUN_BINS - bin, 0);
         bin = (unsigned)(dirty <= clean ? dirty : clean);
         if (bin < HK_RUN_BINS) {
-            found = search_bin(bin, 1, pages);
-            found = found != NULL ? found : search_bin(bin, 0, pages);
+            found = search_bin(bin, pages, SEARCH_DEPTH);
             bin++;
         }
     }
-    return found;
+    /* Before the process grows, or the request fails, the one bin that may hide a run is searched to its end. */
+    return found != NULL ? found : search_bin(hk_run_area_bin(pages), pages, UINT32_MAX);
 }
 
 hk_run_t *hk_run_area_find_dirty_locked(void)
@@ -238,6 +241,10 @@ void hk_run_area_take_locked(hk_run_t *run)
 {
     unlink_run(run);
     hk_runs.warm_bytes -= (size_t)run->dirty_pages << run->area->page_shift;
+}
+
+void hk_run_area_note_warm_locked(void)
+{
     if (hk_runs.warm_low_water > hk_runs.warm_bytes) {
         hk_runs.warm_low_water = hk_runs.warm_bytes;
     }

@@ -91,6 +91,12 @@ void hk_run_area_put_locked(hk_run_area_t *area, size_t first, size_t pages, siz
 /* Takes a free run out of its bin. */
 void hk_run_area_take_locked(hk_run_t *run);
 
+/* Lowers the epoch's low water to what is warm: when all that was taken and is not needed has been put back. */
+void hk_run_area_note_warm_locked(void);
+
+/* The bin of a free run of so many pages. */
+unsigned hk_run_area_bin(size_t pages);
+
 /* The smallest free run of at least pages, a dirty one before a clean one of its bin; NULL if there is none. */
 hk_run_t *hk_run_area_find_locked(size_t pages);
 

@@ -44,6 +44,8 @@ typedef struct fake_os {
     _Atomic uint64_t clock_ms;
     _Atomic uint64_t clock_reads;
     _Atomic unsigned cpu_count;
+    _Atomic size_t most_bytes; /* not 0: larger mappings fail */
+    _Atomic size_t page_bytes; /* not 0: larger pages than the system's */
     _Atomic bool main_thread;
     _Atomic uint64_t
         spread; /* not 0: each mapping lies 16 GiB above the one before, so that each wants a registry leaf */
@@ -117,7 +119,7 @@ static inline void *fake_os_hint(void)
 static inline void *fake_os_map_aligned(size_t bytes, size_t alignment, int protection)
 {
     size_t page = hk_os_page_bytes();
-    size_t whole = bytes + alignment - page;
+    size_t whole = bytes + alignment - (size_t)sysconf(_SC_PAGESIZE); /* the kernel's page */
     fake_os_require(bytes != 0 && (bytes & (page - 1)) == 0, "map: bytes");
     fake_os_require(hk_is_power_of_two(alignment) && alignment >= page, "map: alignment");
     if (whole < bytes) {
@@ -147,12 +149,14 @@ static inline void *fake_os_map_aligned(size_t bytes, size_t alignment, int prot
 
 size_t hk_os_page_bytes(void)
 {
-    return (size_t)sysconf(_SC_PAGESIZE);
+    size_t page = atomic_load(&fake_os.page_bytes);
+    return page != 0 ? page : (size_t)sysconf(_SC_PAGESIZE);
 }
 
 void *hk_os_map(size_t bytes, size_t alignment)
 {
-    if (fake_os_must_fail()) {
+    size_t most = atomic_load(&fake_os.most_bytes);
+    if (fake_os_must_fail() || (most != 0 && bytes > most)) {
         return NULL;
     }
     void *address = fake_os_map_aligned(bytes, alignment, PROT_READ | PROT_WRITE);

@@ -61,6 +61,28 @@ static void check_purges(void)
     CHECK(hk_policy_purge_units(UINT32_MAX) == UINT32_MAX - 16);
 }
 
+static void check_runs(void)
+{
+    size_t before = 0;
+    for (size_t mapped = 0; mapped <= 256 * MIB; mapped += MIB / 2) {
+        size_t area = hk_policy_area_bytes(mapped);
+        CHECKF(area >= 4 * MIB && area <= 64 * MIB && area % (2 * MIB) == 0, " (%zu: %zu)", mapped,
+               area);
+        CHECKF(area >= before, " (%zu: %zu)", mapped, area);
+        CHECKF(area == 4 * MIB || area <= mapped, " (%zu: %zu)", mapped,
+               area); /* at most doubles */
+        before = area;
+    }
+    CHECK(before == 64 * MIB && hk_policy_area_bytes(SIZE_MAX) == 64 * MIB);
+    before = 0;
+    for (size_t low = 0; low <= 64 * MIB; low += 4096) {
+        size_t bytes = hk_policy_purge_run_bytes(low);
+        CHECKF(bytes <= low && low - bytes <= MIB && bytes >= before, " (%zu: %zu)", low, bytes);
+        before = bytes;
+    }
+    CHECK(hk_policy_purge_run_bytes(MIB) == 0);
+}
+
 static void check_kept(void)
 {
     CHECK(hk_policy_large_kept_bytes(0) == 64 * MIB);
@@ -138,6 +160,7 @@ int main(void)
     check_magazines();
     check_heaps();
     check_purges();
+    check_runs();
     check_kept();
     check_caps();
     check_house();
