@@ -3,6 +3,10 @@
  */
 #include "gate.h"
 
+#include <signal.h>
+
+#include "lock.h"
+
 _Atomic uint32_t hk_gate_closed;
 hk_busy_t hk_gate_strangers;
 
@@ -19,11 +23,31 @@ static bool is_open(void)
     return HK_LIKELY(forks == 0) || (forks == 1 && forking);
 }
 
+/* Whether the outermost entry's frame is gone, though nobody left the gate.  A call from inside, or from a signal handler that interrupted the
+ * inside, lies deeper on the stack, or on another one. */
+static HK_COLD bool was_left(const hk_busy_t *busy, uintptr_t frame)
+{
+    stack_t stack = {0};
+    if (frame < busy->frame || sigaltstack(NULL, &stack) != 0 ||
+        (stack.ss_flags & SS_ONSTACK) != 0) {
+        return false;
+    }
+    hk_lock_check_none();
+    return true;
+}
+
 bool hk_gate_enter(hk_busy_t *busy)
 {
+    uintptr_t frame = (uintptr_t)__builtin_frame_address(0);
     uint32_t depth = hk_load_relaxed(&busy->depth); /* relaxed: only this thread writes it */
-    if (HK_UNLIKELY(depth == 0 && !is_open())) {
-        return false; /* without a moment of being busy, which the forking thread might see: see gate.h */
+    if (HK_UNLIKELY(depth > 0) && was_left(busy, frame)) {
+        depth = 0;
+    }
+    if (depth == 0) {
+        if (HK_UNLIKELY(!is_open())) {
+            return false; /* without a moment of being busy, which the forking thread might see: see gate.h */
+        }
+        busy->frame = frame;
     }
     (void)hk_exchange_seq_cst(&busy->depth, depth + 1);
     if (HK_LIKELY(depth > 0 || is_open())) {

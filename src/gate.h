@@ -21,6 +21,7 @@
 /* How often the calling thread has entered; its own in a cache, a shared count for threads without one. */
 typedef struct hk_busy {
     _Atomic uint32_t depth;
+    uintptr_t frame; /* owner: where on the stack the outermost entry was made */
 } hk_busy_t;
 
 /* Forks under way. */
@@ -29,7 +30,10 @@ extern _Atomic uint32_t hk_gate_closed;
 /* The words of threads without a cache, all together. */
 extern hk_busy_t hk_gate_strangers;
 
-/* Enters; false if a fork is under way and this is not the forking thread: then nothing shared may be touched. */
+/* Enters; false if a fork is under way and this is not the forking thread: then nothing shared may be touched.
+ *
+ * A signal handler that leaves by longjmp may have left a slow path, inside.  The next entry finds that, by the stack: if a lock was held
+ * the process ends with a line; if none was, what the slow path had in hand is lost and the word is put right. */
 bool hk_gate_enter(hk_busy_t *busy);
 void hk_gate_leave(hk_busy_t *busy);
 

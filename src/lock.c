@@ -3,19 +3,36 @@
  */
 #include "lock.h"
 
+#include <stdlib.h>
+
 #include "log.h"
 #include "os.h"
 
 enum { SPINS_BEFORE_SLEEP = 64 };
 
-/* owner: the ranks this thread holds, a bit each; kept in debug builds only. */
+/* owner: the ranks this thread holds or waits for, a bit each.  Set before a lock is taken and cleared when it is open and the sleeper
+ * awake: where none is set no lock is held, and nobody's wake has come to this thread or is to come from it. */
 static HK_TLS uint32_t held_ranks;
 
-static void note_acquired(hk_rank_t rank)
+static HK_COLD _Noreturn void reject(void)
 {
-    if (HK_DEBUG >= 2) {
-        hk_assert(2, (held_ranks >> rank) == 0); /* ranks only rise */
-        held_ranks |= 1u << rank;
+    hk_log_warning("a signal handler called malloc or free, or jumped out of them,",
+                   "while they held a lock");
+    abort();
+}
+
+void hk_lock_check_none(void)
+{
+    if (HK_UNLIKELY(held_ranks != 0)) {
+        reject();
+    }
+}
+
+/* Ranks only rise. */
+static void check_rises(uint32_t held, hk_rank_t rank)
+{
+    if (HK_UNLIKELY(held >> rank != 0)) {
+        reject();
     }
 }
 
@@ -28,21 +45,29 @@ static void spin_pause(void)
 #endif
 }
 
-bool hk_lock_try_acquire(hk_lock_t *lock, hk_rank_t rank)
+/* acquire: pairs with the release in hk_lock_release */
+static bool try_state(hk_lock_t *lock)
 {
     uint32_t open = 0;
-    if (!hk_cas_acq_rel(&lock->state, &open, 1)) { /* acquire: pairs with the release below */
+    return hk_cas_acq_rel(&lock->state, &open, 1);
+}
+
+bool hk_lock_try_acquire(hk_lock_t *lock, hk_rank_t rank)
+{
+    uint32_t others = held_ranks;
+    held_ranks = others | 1u << rank;
+    if (!try_state(lock)) {
+        held_ranks = others; /* no order of locks is at stake */
         return false;
     }
-    note_acquired(rank);
+    check_rises(others, rank);
     return true;
 }
 
 static HK_NOINLINE void acquire_contended(hk_lock_t *lock)
 {
     for (int spin = 0; spin < SPINS_BEFORE_SLEEP; spin++) {
-        uint32_t open = 0;
-        if (hk_load_relaxed(&lock->state) == 0 && hk_cas_acq_rel(&lock->state, &open, 1)) {
+        if (hk_load_relaxed(&lock->state) == 0 && try_state(lock)) {
             return;
         }
         spin_pause();
@@ -54,20 +79,18 @@ static HK_NOINLINE void acquire_contended(hk_lock_t *lock)
 
 void hk_lock_acquire(hk_lock_t *lock, hk_rank_t rank)
 {
-    uint32_t open = 0;
-    if (HK_UNLIKELY(!hk_cas_acq_rel(&lock->state, &open, 1))) {
+    check_rises(held_ranks, rank);
+    held_ranks |= 1u << rank;
+    if (HK_UNLIKELY(!try_state(lock))) {
         acquire_contended(lock);
     }
-    note_acquired(rank);
 }
 
 void hk_lock_release(hk_lock_t *lock, hk_rank_t rank)
 {
-    if (HK_DEBUG >= 2) {
-        hk_assert(2, (held_ranks >> rank & 1u) != 0);
-        held_ranks &= ~(1u << rank);
-    }
+    hk_assert(2, (held_ranks >> rank & 1u) != 0);
     if (HK_UNLIKELY(hk_exchange_acq_rel(&lock->state, 0) == 2)) { /* release: pairs with acquire */
         hk_os_wake(&lock->state);
     }
+    held_ranks &= ~(1u << rank);
 }

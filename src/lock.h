@@ -1,7 +1,9 @@
 /*
  * lock: a mutex of four bytes on a futex, with a rank.
  *
- * All-zero is an open lock.  A thread takes locks only in rising rank; debug builds keep the ranks it holds in its TLS and check.
+ * All-zero is an open lock.  A thread takes locks only in rising rank, and keeps the ranks it holds in its TLS.  One that takes
+ * them otherwise is in a signal handler that interrupted a slow path, or has jumped out of one by it: the process ends with a line, for
+ * to wait would be for ever.
  * No lock is ever held across fork (see gate.h), so none has to be made whole in the child.
  */
 #ifndef HK_LOCK_H
@@ -32,6 +34,9 @@ typedef struct hk_lock {
 void hk_lock_acquire(hk_lock_t *lock, hk_rank_t rank);
 bool hk_lock_try_acquire(hk_lock_t *lock, hk_rank_t rank);
 void hk_lock_release(hk_lock_t *lock, hk_rank_t rank);
+
+/* Ends the process with a line if the calling thread holds any lock. */
+void hk_lock_check_none(void);
 
 /* For assertions: whether somebody holds the lock. */
 static inline bool hk_lock_is_held(const hk_lock_t *lock)

@@ -152,7 +152,10 @@ void hk_thread_fork_prepare(void)
 {
     /* In a signal handler that came inside a slow path of this very thread: it may hold a lock that others wait for, so the wait must
      * end.  Such a child may exec; it shares the fate of every multi-threaded program that does more there. */
-    const hk_cache_t *mine = hk_thread_cache;
+    hk_cache_t *mine = hk_thread_cache;
+    if (hk_load_relaxed(&mine->busy.depth) != 0 && hk_gate_enter(&mine->busy)) {
+        hk_gate_leave(&mine->busy); /* puts the word right if a handler jumped out */
+    }
     bool inside = hk_gate_is_stranger() ||
                   hk_load_relaxed(&mine->busy.depth) != 0; /* relaxed: this thread's own */
     hk_gate_close();
