@@ -249,6 +249,16 @@ size_t hk_large_kept_bytes(void)
     return bytes;
 }
 
+void hk_large_each_kept(void (*visit)(const void *address, size_t bytes, void *context),
+                        void *context)
+{
+    hk_lock_acquire(&cache.lock, HK_RANK_LARGE);
+    for (unsigned i = 0; i < cache.count; i++) {
+        visit(cache.kept[i]->address, cache.kept[i]->bytes, context);
+    }
+    hk_lock_release(&cache.lock, HK_RANK_LARGE);
+}
+
 void hk_large_reset_lock(void)
 {
     hk_lock_reset(&cache.lock);

@@ -34,6 +34,10 @@ bool hk_large_resize(hk_large_t *large, size_t bytes);
 /* Gives kept mappings back that were freed at or before the time; returns their bytes. */
 size_t hk_large_decay(uint64_t until_ms);
 
+/* Calls visit for each kept mapping, under lock(large). */
+void hk_large_each_kept(void (*visit)(const void *address, size_t bytes, void *context),
+                        void *context);
+
 size_t hk_large_used_bytes(void);
 size_t hk_large_kept_bytes(void);
 

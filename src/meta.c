@@ -13,6 +13,11 @@ typedef struct free_node {
     struct free_node *next;
 } free_node_t;
 
+/* At the start of each chunk but the first; the rest is handed out. */
+typedef struct chunk {
+    _Alignas(HK_CACHE_LINE) struct chunk *older; /* const */
+} chunk_t;
+
 /* The first chunk is part of the library, so that a small program maps nothing for it; untouched pages cost nothing. */
 static _Alignas(HK_CACHE_LINE) char first_chunk[FIRST_CHUNK_BYTES];
 
@@ -20,6 +25,7 @@ static struct {
     hk_lock_t lock;
     char *next;                        /* lock(meta): the unused rest of the chunk */
     size_t left;                       /* lock(meta) */
+    chunk_t *newest;                   /* lock(meta) */
     size_t chunk_bytes;                /* lock(meta): taken so far, without the first */
     free_node_t *freed[HK_META_KINDS]; /* lock(meta) */
     bool started;                      /* lock(meta): the first chunk is in use */
@@ -39,13 +45,15 @@ static bool add_chunk(size_t bytes)
     if (!hk_limit_charge(CHUNK_BYTES)) {
         return false;
     }
-    char *chunk = hk_os_map(CHUNK_BYTES, hk_os_page_bytes());
+    chunk_t *chunk = hk_os_map(CHUNK_BYTES, hk_os_page_bytes());
     if (chunk == NULL) {
         hk_limit_uncharge(CHUNK_BYTES);
         return false;
     }
-    meta.next = chunk;
-    meta.left = CHUNK_BYTES;
+    chunk->older = meta.newest;
+    meta.newest = chunk;
+    meta.next = (char *)(chunk + 1);
+    meta.left = CHUNK_BYTES - sizeof *chunk;
     meta.chunk_bytes += CHUNK_BYTES;
     return true;
 }
@@ -81,6 +89,21 @@ size_t hk_meta_bytes(void)
     size_t bytes = meta.chunk_bytes + (meta.started ? (size_t)FIRST_CHUNK_BYTES : 0);
     hk_lock_release(&meta.lock, HK_RANK_META);
     return bytes;
+}
+
+void hk_meta_each_chunk(void (*visit)(const void *address, size_t bytes, void *context),
+                        void *context)
+{
+    hk_lock_acquire(&meta.lock, HK_RANK_META);
+    const chunk_t *chunk = meta.newest;
+    bool started = meta.started;
+    hk_lock_release(&meta.lock, HK_RANK_META);
+    if (started) {
+        visit(first_chunk, FIRST_CHUNK_BYTES, context);
+    }
+    for (; chunk != NULL; chunk = chunk->older) {
+        visit(chunk, CHUNK_BYTES, context);
+    }
 }
 
 void hk_meta_reset_lock(void)

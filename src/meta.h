@@ -25,6 +25,10 @@ void hk_meta_free(hk_meta_kind_t kind, void *memory);
 /* Bytes taken from the system so far. */
 size_t hk_meta_bytes(void);
 
+/* Calls visit for each chunk of it.  Chunks never go, so no lock is held. */
+void hk_meta_each_chunk(void (*visit)(const void *address, size_t bytes, void *context),
+                        void *context);
+
 /* In a forked child. */
 void hk_meta_reset_lock(void);
 

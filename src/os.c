@@ -97,6 +97,15 @@ bool hk_os_purge(void *address, size_t bytes)
     return done;
 }
 
+void hk_os_residency(const void *address, size_t bytes, unsigned char *pages)
+{
+    int saved = errno;
+    if (mincore((void *)(uintptr_t)address, bytes, pages) != 0) {
+        memset(pages, errno == ENOMEM ? 0 : 1, bytes / hk_os_page_bytes());
+    }
+    errno = saved;
+}
+
 bool hk_os_resize(void *address, size_t old_bytes, size_t new_bytes)
 {
     int saved = errno;

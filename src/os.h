@@ -21,6 +21,10 @@ void hk_os_unmap(void *address, size_t bytes);
 /* Gives the range's pages back; it reads as zero afterwards.  False if the kernel refuses: the content stays. */
 bool hk_os_purge(void *address, size_t bytes);
 
+/* Fills pages, a byte for each page of the range: bit 0 tells whether it is resident.  None is where nothing is mapped; all are if the
+ * kernel does not say. */
+void hk_os_residency(const void *address, size_t bytes, unsigned char *pages);
+
 /* Resizes the mapping where it is; false if the neighbours do not allow it. */
 bool hk_os_resize(void *address, size_t old_bytes, size_t new_bytes);
 

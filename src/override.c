@@ -79,7 +79,7 @@ HAK_API void *pvalloc(size_t size)
 HAK_API struct mallinfo2 mallinfo2(void)
 {
     hak_stats_t stats;
-    (void)hak_stats_get(&stats, sizeof stats);
+    (void)hak_stats_get(&stats, offsetof(hak_stats_t, live_bytes));
     return (struct mallinfo2){
         .arena = stats.mapped_bytes - stats.large_bytes - stats.large_cached_bytes,
         .ordblks = 1,

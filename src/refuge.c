@@ -14,6 +14,7 @@ struct hk_refuge {
     size_t bytes;            /* const */
     struct hk_refuge *older; /* const: the region that was full before this one */
     _Atomic size_t next;     /* atomic: offset of the unused rest */
+    _Atomic size_t written;  /* atomic: bytes of all its blocks so far */
     _Atomic size_t live;     /* atomic: blocks, and one for the fork that made the region */
 };
 
@@ -34,11 +35,14 @@ static _Atomic(hk_refuge_t *) current;
 static _Atomic uint32_t
     users; /* atomic: threads that may be looking at `current` and what lies behind it */
 _Atomic(void *) hk_refuge_deferred;
+static _Atomic size_t written_bytes; /* atomic: of all regions, a statistic */
 
 static void drop(hk_refuge_t *refuge)
 {
     if (hk_sub_acq_rel(&refuge->live, 1) == 1) {
         size_t bytes = refuge->bytes;
+        /* relaxed: a statistic, here and where it is added to */
+        hk_sub_relaxed(&written_bytes, hk_load_relaxed(&refuge->written));
         hk_registry_remove(refuge);
         hk_os_unmap(refuge, bytes);
         hk_limit_uncharge(bytes);
@@ -83,6 +87,8 @@ static void *bump(hk_refuge_t *refuge, size_t bytes, size_t alignment)
         offset + sizeof(header_t) + alignment > HK_SUPERSLAB_BYTES) {
         return NULL;
     }
+    hk_add_relaxed(&refuge->written, room);
+    hk_add_relaxed(&written_bytes, room);
     hk_add_relaxed(&refuge->live, 1); /* relaxed: the fork's own count keeps it above zero */
     uintptr_t block = hk_align_up((uintptr_t)refuge + offset + sizeof(header_t), alignment);
     header_t *header = (header_t *)block - 1;
@@ -159,6 +165,11 @@ void hk_refuge_replay(void (*free_block)(void *block))
         hk_refuge_free((hk_refuge_t *)(void *)hk_registry_find(note), note);
         note = next;
     }
+}
+
+size_t hk_refuge_bytes(void)
+{
+    return hk_load_relaxed(&written_bytes); /* relaxed: a statistic */
 }
 
 void hk_refuge_close(void)

@@ -29,6 +29,9 @@ static inline bool hk_refuge_has_deferred(void)
     return HK_UNLIKELY(hk_load_relaxed(&hk_refuge_deferred) != NULL); /* relaxed: a hint */
 }
 
+/* Bytes of regions that have been written to, about. */
+size_t hk_refuge_bytes(void);
+
 /* After a fork in the parent: lets go of the regions.  In the child: forgets them, and the notes. */
 void hk_refuge_close(void);
 void hk_refuge_reset(void);

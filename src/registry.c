@@ -82,3 +82,34 @@ hk_region_t *hk_registry_find(const void *address)
     leaf_entry_t *entry = find_entry((uintptr_t)address);
     return entry == NULL ? NULL : hk_load_acquire(entry);
 }
+
+void hk_registry_each_leaf(void (*visit)(const void *address, size_t bytes, void *context),
+                           void *context)
+{
+    for (size_t i = 0; i < sizeof root / sizeof root[0]; i++) {
+        const leaf_entry_t *leaf = hk_load_acquire(&root[i]); /* acquire: pairs with add_leaf */
+        if (leaf != NULL) {
+            visit(leaf, sizeof(leaf_entry_t) << LEAF_BITS, context);
+        }
+    }
+}
+
+void hk_registry_each_table(void (*visit)(const void *address, size_t bytes, void *context),
+                            void *context)
+{
+    visit(hk_near, sizeof hk_near, context);
+    visit(root, sizeof root, context);
+}
+
+void hk_registry_each_region(void (*visit)(const hk_region_t *region, void *context), void *context)
+{
+    for (size_t i = 0; i < sizeof root / sizeof root[0]; i++) {
+        leaf_entry_t *leaf = hk_load_acquire(&root[i]); /* acquire: pairs with add_leaf */
+        for (size_t entry = 0; leaf != NULL && entry < (size_t)1 << LEAF_BITS; entry++) {
+            const hk_region_t *region = hk_load_acquire(&leaf[entry]);
+            if (region != NULL) {
+                visit(region, context);
+            }
+        }
+    }
+}

@@ -6,7 +6,9 @@
 #include <string.h>
 
 #include "path.h"
+#include "cap.h"
 #include "large.h"
+#include "ledger.h"
 #include "log.h"
 #include "meta.h"
 #include "run.h"
@@ -82,7 +84,7 @@ static void add_owned_heap(hk_heap_t *heap, void *context)
     add_pool(context, heap->pool);
 }
 
-static void collect(hak_stats_t *stats)
+static void collect(hak_stats_t *stats, unsigned want_ledger)
 {
     *stats = (hak_stats_t){.struct_bytes = sizeof *stats, .version = (uint32_t)hak_version()};
     if (!hk_path_enter()) {
@@ -107,6 +109,11 @@ static void collect(hak_stats_t *stats)
     stats->mapped_bytes += large + hk_run_mapped_bytes() + stats->metadata_bytes;
     stats->committed_bytes +=
         large + stats->run_bytes + stats->run_warm_bytes + stats->metadata_bytes;
+    stats->cap_hits = hk_cap_hits();
+    if (want_ledger && hk_path_enter()) {
+        hk_ledger_collect(stats);
+        hk_path_leave();
+    }
 }
 
 HAK_API int hak_stats_get(hak_stats_t *stats, size_t stats_bytes)
@@ -115,7 +122,7 @@ HAK_API int hak_stats_get(hak_stats_t *stats, size_t stats_bytes)
         return EINVAL;
     }
     hak_stats_t mine;
-    collect(&mine);
+    collect(&mine, stats_bytes > offsetof(hak_stats_t, live_bytes));
     memset(stats, 0, stats_bytes);
     memcpy(stats, &mine, stats_bytes < sizeof mine ? stats_bytes : sizeof mine);
     return 0;
@@ -153,7 +160,7 @@ HAK_API int hak_stats_print(int fd)
 {
     hak_stats_t stats;
     hk_line_t line = {0};
-    collect(&stats);
+    collect(&stats, 1);
     hk_line_text(&line, "HAKMEM ");
     hk_line_number(&line, HAKMEM_VERSION_MAJOR);
     hk_line_text(&line, ".");
@@ -181,14 +188,24 @@ HAK_API int hak_stats_print(int fd)
         hk_line_text(&line, stages[stage]);
         error = write_line(fd, &line);
     }
-    return error;
+    hk_line_text(&line, "from blocks to resident memory\n");
+    error = error != 0 ? error : write_line(fd, &line);
+#define X(field, sign, doc)                                                                        \
+    number_to(&line, stats.field / 1024, 14);                                                      \
+    hk_line_text(&line, " KiB  " #sign " " doc "\n");                                              \
+    error = error != 0 ? error : write_line(fd, &line);
+    HK_LEDGER_TABLE(X)
+#undef X
+    number_to(&line, stats.resident_bytes / 1024, 14);
+    hk_line_text(&line, " KiB  = resident\n");
+    return error != 0 ? error : write_line(fd, &line);
 }
 
 HAK_API int hak_stats_json(int fd)
 {
     hak_stats_t stats;
     hk_line_t line = {0};
-    collect(&stats);
+    collect(&stats, 1);
     hk_line_text(&line, "{\"version\": ");
     hk_line_number(&line, stats.version);
     int error = write_line(fd, &line);
@@ -203,6 +220,14 @@ HAK_API int hak_stats_json(int fd)
         hk_line_text(&line, stage > 0 ? ", " : "");
         hk_line_number(&line, stats.stage_acquires[stage]);
     }
-    hk_line_text(&line, "]}\n");
+    hk_line_text(&line, "], \"ledger\": {\"resident_bytes\": ");
+    hk_line_number(&line, stats.resident_bytes);
+#define X(field, sign, doc)                                                                        \
+    hk_line_text(&line, ", \"" #field "\": ");                                                     \
+    hk_line_number(&line, stats.field);                                                            \
+    error = error != 0 ? error : write_line(fd, &line);
+    HK_LEDGER_TABLE(X)
+#undef X
+    hk_line_text(&line, "}}\n");
     return error != 0 ? error : write_line(fd, &line);
 }

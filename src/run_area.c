@@ -15,7 +15,7 @@ enum { SEARCH_DEPTH = 16 }; /* a bin of several sizes is searched this far */
 
 /* ---- Areas ---- */
 
-static size_t descriptor_bytes(size_t pages)
+size_t hk_run_area_descriptor_bytes(size_t pages)
 {
     size_t bytes = sizeof(hk_run_area_t) + pages * sizeof(hk_run_t);
     return hk_align_up(bytes, hk_os_page_bytes());
@@ -42,7 +42,7 @@ static bool register_area(hk_run_area_t *area, size_t bytes)
 /* A zeroed descriptor.  It counts towards the limit whole, though few of its entries are ever touched. */
 static hk_run_area_t *map_descriptor(size_t pages)
 {
-    size_t bytes = descriptor_bytes(pages);
+    size_t bytes = hk_run_area_descriptor_bytes(pages);
     if (!hk_limit_charge(bytes)) {
         return NULL;
     }
@@ -55,8 +55,8 @@ static hk_run_area_t *map_descriptor(size_t pages)
 
 static void unmap_descriptor(hk_run_area_t *area, size_t pages)
 {
-    hk_os_unmap(area, descriptor_bytes(pages));
-    hk_limit_uncharge(descriptor_bytes(pages));
+    hk_os_unmap(area, hk_run_area_descriptor_bytes(pages));
+    hk_limit_uncharge(hk_run_area_descriptor_bytes(pages));
 }
 
 static hk_run_area_t *map_area(size_t bytes)
@@ -114,7 +114,7 @@ void hk_run_area_add_locked(hk_run_area_t *area)
     hk_runs.areas = area;
     hk_runs.area_count++;
     hk_runs.mapped_bytes += (size_t)area->pages << area->page_shift;
-    hk_runs.descriptor_bytes += descriptor_bytes(area->pages);
+    hk_runs.descriptor_bytes += hk_run_area_descriptor_bytes(area->pages);
     hk_run_area_put_locked(area, 0, area->pages, 0);
 }
 
@@ -128,7 +128,16 @@ void hk_run_area_remove_locked(hk_run_area_t *area)
     }
     hk_runs.area_count--;
     hk_runs.mapped_bytes -= (size_t)area->pages << area->page_shift;
-    hk_runs.descriptor_bytes -= descriptor_bytes(area->pages);
+    hk_runs.descriptor_bytes -= hk_run_area_descriptor_bytes(area->pages);
+}
+
+void hk_run_area_each(void (*visit)(const hk_run_area_t *area, void *context), void *context)
+{
+    hk_lock_acquire(&hk_runs.lock, HK_RANK_RUNS);
+    for (const hk_run_area_t *area = hk_runs.areas; area != NULL; area = area->next) {
+        visit(area, context);
+    }
+    hk_lock_release(&hk_runs.lock, HK_RANK_RUNS);
 }
 
 /* ---- Bins ---- */

@@ -74,6 +74,12 @@ extern hk_runs_t hk_runs;
 /* Maps an area in which pages fit, smaller than usual if there is no memory for more; NULL if there is none. */
 hk_run_area_t *hk_run_area_map(size_t bytes);
 
+/* Calls visit for each area, under lock(runs). */
+void hk_run_area_each(void (*visit)(const hk_run_area_t *area, void *context), void *context);
+
+/* The bytes of the descriptor of an area of so many pages. */
+size_t hk_run_area_descriptor_bytes(size_t pages);
+
 /* Makes it one free run, or takes it, which must be one, out. */
 void hk_run_area_add_locked(hk_run_area_t *area);
 void hk_run_area_remove_locked(hk_run_area_t *area);

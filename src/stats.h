@@ -22,6 +22,25 @@
     X(purged_bytes, 1, "given back to the system so far")                                          \
     X(superslabs, 0, "superslabs mapped")                                                          \
     X(heaps, 0, "heaps")                                                                           \
-    X(remote_magazines, 0, "magazines handed to another heap")
+    X(remote_magazines, 0, "magazines handed to another heap")                                     \
+    X(cap_hits, 0, "times that a size class was at its cap")
+
+/* X(field, sign, what it is, and what would reduce it): the lines add up to resident_bytes. */
+#define HK_LEDGER_TABLE(X)                                                                         \
+    X(live_bytes, +, "in the program's hands, waste inside blocks and all")                        \
+    X(cache_bytes, +, "free in threads' caches: the threads' end, malloc_trim in them")            \
+    X(outgoing_bytes, +, "freed, on the way to other heaps: more frees")                           \
+    X(inbox_bytes, +, "in inboxes: time, or malloc_trim")                                          \
+    X(depot_bytes, +, "in depots: time, or malloc_trim")                                           \
+    X(untouched_bytes, -, "of all these, never written to")                                        \
+    X(slab_free_resident_bytes, +, "free between live blocks of a slab: freeing these")            \
+    X(slab_rest_bytes, +, "ends of slabs, too short for a block")                                  \
+    X(pool_warm_resident_bytes, +, "empty slabs: time, or malloc_trim")                            \
+    X(run_warm_resident_bytes, +, "free runs of pages: time, or malloc_trim")                      \
+    X(excess_bytes, +, "in unused places, by huge pages: no transparent huge pages")               \
+    X(large_cached_resident_bytes, +, "direct mappings kept: time, or malloc_trim")                \
+    X(metadata_resident_bytes, +, "the allocator's own data")                                      \
+    X(library_bytes, +, "the library's tables")                                                    \
+    X(refuge_bytes, +, "allocated while a fork was under way")
 
 #endif

@@ -134,6 +134,15 @@ void hk_thread_leave(hk_cache_t *cache)
     }
 }
 
+void hk_thread_each_cache(void (*visit)(const hk_cache_t *cache, void *context), void *context)
+{
+    hk_lock_acquire(&hk_heaps_lock, HK_RANK_CACHES);
+    for (const hk_cache_t *cache = caches; cache != NULL; cache = cache->next) {
+        visit(cache, context);
+    }
+    hk_lock_release(&hk_heaps_lock, HK_RANK_CACHES);
+}
+
 /* ---- fork ---- */
 
 static bool others_are_busy(void)

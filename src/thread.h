@@ -19,6 +19,9 @@ hk_cache_t *hk_thread_attach(void);
 bool hk_thread_enter(hk_cache_t *cache);
 void hk_thread_leave(hk_cache_t *cache);
 
+/* Calls visit for each thread's cache, under lock(caches): the cache does not go, but its thread may be at work. */
+void hk_thread_each_cache(void (*visit)(const hk_cache_t *cache, void *context), void *context);
+
 /* fork: closes the gate and waits for the other threads; then in the parent; then in the child. */
 void hk_thread_fork_prepare(void);
 void hk_thread_fork_parent(void);

@@ -56,6 +56,10 @@ def inside():
     assert figure("mapped_bytes") >= block_bytes, (figure("mapped_bytes"), block_bytes)
     assert figure("committed_bytes") <= figure("mapped_bytes")
     assert figure("in_use_bytes") > 0
+    ledger = dict(parsed["ledger"])
+    resident, untouched = ledger.pop("resident_bytes"), ledger.pop("untouched_bytes")
+    assert resident == sum(ledger.values()) - untouched, parsed["ledger"]
+    assert block_bytes <= ledger["live_bytes"] and resident >= block_bytes * 9 // 10, parsed["ledger"]
     assert report(library, "hak_stats_print").strip(), "the text report is empty"
     assert library.hak_check() == 0
     print("report: ok,", len(figures), "figures")

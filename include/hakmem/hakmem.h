@@ -163,6 +163,30 @@ typedef struct hak_stats {
         [4]; /* slabs acquired by stage: 0.5 own empty, 1 warm, 2 unused slot, 3 new superslab */
     uint64_t remote_magazines; /* magazines handed from one heap's threads to another heap */
     uint64_t purged_bytes;     /* given back to the system so far */
+    uint64_t cap_hits;         /* how often a size class was at its cap */
+
+    /* The ledger: from what the program holds to what the kernel counts as resident, page by page.  live, cache, outgoing, inbox and
+     * depot_bytes less untouched_bytes, and all lines behind it, make resident_bytes.  It is left out if stats_bytes ends before it: it asks
+     * the kernel once for each 2 MiB, and for each slab with free blocks. */
+    uint64_t
+        live_bytes; /* in the program's hands, by the size of the blocks: what they waste inside is not known */
+    uint64_t cache_bytes;    /* free blocks in the threads' caches */
+    uint64_t outgoing_bytes; /* blocks freed by threads of other heaps, and still with these */
+    uint64_t inbox_bytes;    /* such blocks in the heaps' inboxes */
+    uint64_t
+        untouched_bytes; /* of these four and depot_bytes, what has never been written to, or was purged */
+    uint64_t slab_free_resident_bytes; /* of the free blocks in slabs, what is resident */
+    uint64_t slab_rest_bytes;          /* ends of slabs and spans behind their blocks */
+    uint64_t pool_warm_resident_bytes; /* of the empty slabs in pools, what is resident */
+    uint64_t run_warm_resident_bytes;  /* of the free runs of pages, what is resident */
+    uint64_t excess_bytes; /* where no slab has ever been: resident by huge pages only */
+    uint64_t
+        large_cached_resident_bytes;  /* of the direct mappings kept for reuse, what is resident */
+    uint64_t metadata_resident_bytes; /* of the allocator's own data, what is resident */
+    uint64_t library_bytes;           /* the library's tables, without its code and constants */
+    uint64_t
+        refuge_bytes; /* what was allocated while forks were under way, and what is left of it */
+    uint64_t resident_bytes; /* all of it: HAKMEM's share of the process's RSS */
 } hak_stats_t;
 
 /* Fills *stats, whose size the caller gives: fields that the library knows and the caller does not are left out, and

@@ -1,0 +1,306 @@
+/*
+ * ledger: see ledger.h.
+ */
+#include "ledger.h"
+
+#include "large.h"
+#include "meta.h"
+#include "os.h"
+#include "path.h"
+#include "refuge.h"
+#include "run.h"
+
+enum {
+    PAGES_MAX = HK_SUPERSLAB_BYTES / 4096, /* no Linux has smaller pages */
+    MAGAZINE_BLOCKS_MAX = 64,              /* more than any magazine has */
+};
+
+/* The pages of a range of at most 2 MiB. */
+typedef struct residency {
+    const char *base;
+    size_t page_bytes;
+    unsigned char pages[PAGES_MAX]; /* bit 0: resident */
+} residency_t;
+
+/* What is summed up on the way and is no line of its own. */
+typedef struct walk {
+    hak_stats_t *stats;
+    uint64_t slab_resident_bytes; /* of slabs in use, without their ends */
+    uint64_t span_resident_bytes; /* of runs and direct mappings in use */
+} walk_t;
+
+/* ---- Residency ---- */
+
+static void look(residency_t *residency, const void *base, size_t bytes)
+{
+    residency->base = base;
+    residency->page_bytes = hk_os_page_bytes();
+    hk_os_residency(base, bytes, residency->pages);
+}
+
+/* The resident bytes from start to end, which need not be multiples of the page. */
+static size_t resident_between(const residency_t *residency, size_t start, size_t end)
+{
+    size_t bytes = 0;
+    while (start < end) {
+        size_t page = start / residency->page_bytes;
+        size_t next = (page + 1) * residency->page_bytes;
+        next = next < end ? next : end;
+        bytes += (residency->pages[page] & 1) != 0 ? next - start : 0;
+        start = next;
+    }
+    return bytes;
+}
+
+/* The resident bytes of any range. */
+static size_t resident_in(const void *address, size_t bytes)
+{
+    residency_t residency;
+    size_t page = hk_os_page_bytes();
+    size_t start = (uintptr_t)address & (page - 1); /* it need not begin with a page */
+    size_t whole = start + bytes;
+    size_t resident = 0;
+    for (size_t done = 0; done < whole; done += HK_SUPERSLAB_BYTES) {
+        size_t part = whole - done < HK_SUPERSLAB_BYTES ? whole - done : HK_SUPERSLAB_BYTES;
+        look(&residency, (const char *)address - start + done, hk_align_up(part, page));
+        resident += resident_between(&residency, done == 0 ? start : 0, part);
+    }
+    return resident;
+}
+
+static void add_range(const void *address, size_t bytes, void *context)
+{
+    uint64_t *line = context;
+    *line += resident_in(address, bytes);
+}
+
+/* ---- Magazines ---- */
+
+typedef struct blocks {
+    unsigned count;
+    const void *block[MAGAZINE_BLOCKS_MAX];
+} blocks_t;
+
+/* The magazines of a cache belong to a thread that may be at work, and nothing orders these reads after its writes.  Memory that was a
+ * magazine stays one of its size, and an address that is no block names no slab: so a figure may be off by a magazine, and nothing
+ * else can go wrong. */
+__attribute__((no_sanitize("thread"))) static void copy_outgoing(const hk_cache_t *cache,
+                                                                 unsigned slot, blocks_t *blocks)
+{
+    const hk_magazine_t *magazine = cache->outgoing[slot];
+    unsigned most = hk_magazine_capacity(HK_MAGAZINE_KINDS - 1);
+    blocks->count = magazine != NULL && magazine->count <= most ? magazine->count : 0;
+    for (unsigned i = 0; i < blocks->count; i++) {
+        blocks->block[i] = magazine->slot[i];
+    }
+}
+
+/* The same, of its loaded and previous magazines of a class. */
+__attribute__((no_sanitize("thread"))) static size_t count_cached(const hk_cache_t *cache,
+                                                                  unsigned class_index)
+{
+    const hk_magazine_t *loaded = cache->loaded[class_index];
+    const hk_magazine_t *previous = cache->previous[class_index];
+    size_t most = hk_magazine_capacity(HK_MAGAZINE_KINDS - 1);
+    size_t count = 0;
+    if (loaded != NULL) {
+        size_t top = (uintptr_t)cache->top[class_index] - (uintptr_t)&loaded->sentinel;
+        count += top / sizeof(void *) <= most ? top / sizeof(void *) : 0;
+    }
+    if (previous != NULL) {
+        count += previous->count <= most ? previous->count : 0;
+    }
+    return count;
+}
+
+static uint64_t block_bytes(const void *block)
+{
+    const hk_slab_t *slab = hk_slab_find(block);
+    return slab != NULL && slab->class_index < HK_CLASS_COUNT
+               ? hk_class_info[slab->class_index].block_bytes
+               : 0;
+}
+
+static void add_cache(const hk_cache_t *cache, void *context)
+{
+    hak_stats_t *stats = context;
+    for (unsigned class_index = 0; class_index < HK_CLASS_COUNT; class_index++) {
+        stats->cache_bytes +=
+            count_cached(cache, class_index) * hk_class_info[class_index].block_bytes;
+    }
+    for (unsigned slot = 0; slot < HK_OUTGOING_SLOTS; slot++) {
+        blocks_t blocks;
+        copy_outgoing(cache, slot, &blocks);
+        for (unsigned i = 0; i < blocks.count; i++) {
+            stats->outgoing_bytes += block_bytes(blocks.block[i]);
+        }
+    }
+}
+
+/* ---- Slabs ---- */
+
+/* The resident bytes of a slab's free blocks. */
+static size_t free_resident_bytes(const hk_slab_t *slab)
+{
+    residency_t residency;
+    size_t bytes = 0;
+    size_t size = hk_class_info[slab->class_index].block_bytes;
+    look(&residency, hk_slab_base(slab), (size_t)slab->units << HK_UNIT_SHIFT);
+    for (unsigned i = 0; i < hk_class_info[slab->class_index].block_count; i++) {
+        if ((slab->bitmap[i / 64] >> i % 64 & 1) != 0) {
+            bytes += resident_between(&residency, i * size, (i + 1) * size);
+        }
+    }
+    return bytes;
+}
+
+/* Takes a system call for each slab under the heap's lock: nobody else can say which of its blocks are free. */
+static void add_heap(hk_heap_t *heap, void *context)
+{
+    walk_t *walk = context;
+    hak_stats_t *stats = walk->stats;
+    hk_lock_acquire(&heap->lock, HK_RANK_HEAP);
+    for (unsigned class_index = 0; class_index < HK_CLASS_COUNT; class_index++) {
+        const hk_heap_class_t *class = &heap->classes[class_index];
+        for (unsigned bucket = 0; bucket < HK_SLAB_BUCKETS; bucket++) {
+            for (const hk_slab_t *slab = class->partial[bucket]; slab != NULL; slab = slab->next) {
+                stats->slab_free_resident_bytes += free_resident_bytes(slab);
+            }
+        }
+        if (class->empty != NULL) {
+            stats->slab_free_resident_bytes += free_resident_bytes(class->empty);
+        }
+    }
+    /* acquire: pairs with the CAS of hk_heap_hand_over; what is in the list is taken out under this lock only */
+    for (const hk_magazine_t *m = hk_load_acquire(&heap->inbox); m != NULL; m = m->next) {
+        for (unsigned i = 0; i < m->count; i++) {
+            stats->inbox_bytes += block_bytes(m->slot[i]);
+        }
+    }
+    hk_lock_release(&heap->lock, HK_RANK_HEAP);
+}
+
+/* Puts each unit of a superslab on its line. */
+static void add_superslab(walk_t *walk, const hk_superslab_t *superslab)
+{
+    residency_t residency;
+    hak_stats_t *stats = walk->stats;
+    look(&residency, superslab->base, HK_SUPERSLAB_BYTES);
+    for (size_t unit = 0, next; unit < HK_SUPERSLAB_UNITS; unit = next) {
+        const hk_slab_t *slab = &superslab->slabs[unit];
+        bool is_free = (superslab->free_units >> unit & 1) != 0;
+        next = unit + (is_free || slab->units == 0 ? 1u : slab->units);
+        size_t start = unit << HK_UNIT_SHIFT, end = next << HK_UNIT_SHIFT;
+        size_t resident = resident_between(&residency, start, end);
+        if (is_free) {
+            bool warm = (superslab->dirty_units >> unit & 1) != 0;
+            *(warm ? &stats->pool_warm_resident_bytes : &stats->excess_bytes) += resident;
+        } else if (slab->units == 0) { /* neither free nor a slab's: the allocator's */
+            stats->metadata_resident_bytes += resident;
+        } else {
+            const hk_class_info_t *info = &hk_class_info[slab->class_index];
+            size_t blocks_end = start + (size_t)info->block_bytes * info->block_count;
+            size_t rest = resident_between(&residency, blocks_end, end);
+            stats->slab_rest_bytes += rest;
+            walk->slab_resident_bytes += resident - rest;
+        }
+    }
+}
+
+/* Takes a system call for each superslab under the pool's lock: without it the superslab may go. */
+static void add_pool(walk_t *walk, hk_pool_t *pool)
+{
+    hk_lock_acquire(&pool->lock, HK_RANK_POOL);
+    for (unsigned list = 0; list <= HK_SLAB_UNITS_MAX; list++) {
+        for (const hk_superslab_t *s = pool->by_free[list]; s != NULL; s = s->next) {
+            add_superslab(walk, s);
+        }
+    }
+    hk_lock_release(&pool->lock, HK_RANK_POOL);
+}
+
+static void add_owned_heap(hk_heap_t *heap, void *context)
+{
+    add_heap(heap, context);
+    add_pool(context, heap->pool);
+}
+
+/* ---- Runs and direct mappings ---- */
+
+/* Takes a system call for each 2 MiB under the lock of all runs: without it they may be cut, merged and unmapped. */
+static void add_area(const hk_run_area_t *area, void *context)
+{
+    walk_t *walk = context;
+    hak_stats_t *stats = walk->stats;
+    stats->metadata_resident_bytes += resident_in(area, hk_run_area_descriptor_bytes(area->pages));
+    for (size_t page = 0; page < area->pages;) {
+        const hk_run_t *run = &area->runs[page];
+        size_t pages = hk_run_area_pages(run);
+        size_t bytes = pages << area->page_shift;
+        size_t resident = resident_in(area->base + (page << area->page_shift), bytes);
+        if (hk_run_area_is_block(area, page)) {
+            walk->span_resident_bytes += resident;
+        } else { /* what is not dirty can be resident by huge pages only */
+            size_t dirty = (size_t)run->dirty_pages << area->page_shift;
+            size_t warm = run->is_free == 0 || resident < dirty ? resident : dirty;
+            stats->run_warm_resident_bytes += warm;
+            stats->excess_bytes += resident - warm;
+        }
+        page += pages;
+    }
+}
+
+/* A mapping is its block's holder's, who may be moving it: as with magazines, what is read may be stale, and no more than that.  Where
+ * nothing is mapped any more, nothing is resident. */
+__attribute__((no_sanitize("thread"))) static void copy_place(const hk_large_t *large,
+                                                              const char **address, size_t *bytes)
+{
+    *address = large->address;
+    *bytes = large->bytes;
+}
+
+static void add_region(const hk_region_t *region, void *context)
+{
+    walk_t *walk = context;
+    if (region->kind == HK_REGION_LARGE) {
+        const char *address;
+        size_t bytes;
+        copy_place((const hk_large_t *)region, &address, &bytes);
+        walk->span_resident_bytes += resident_in(address, bytes);
+    }
+}
+
+/* ---- The whole ---- */
+
+static uint64_t less(uint64_t from, uint64_t what)
+{
+    return from - (what < from ? what : from); /* the parts were read one after the other */
+}
+
+void hk_ledger_collect(hak_stats_t *stats)
+{
+    walk_t walk = {.stats = stats};
+    hk_heaps_each_shared(add_heap, &walk);
+    hk_heaps_each_owned(add_owned_heap, &walk);
+    add_pool(&walk, &hk_shared_pool);
+    hk_run_area_each(add_area, &walk);
+    hk_registry_each_region(add_region, &walk);
+    hk_thread_each_cache(add_cache, stats);
+    hk_large_each_kept(add_range, &stats->large_cached_resident_bytes);
+    hk_meta_each_chunk(add_range, &stats->metadata_resident_bytes);
+    hk_registry_each_leaf(add_range, &stats->metadata_resident_bytes);
+    hk_registry_each_table(add_range, &stats->library_bytes);
+    stats->refuge_bytes = hk_refuge_bytes();
+
+    uint64_t in_magazines = stats->cache_bytes + stats->outgoing_bytes + stats->inbox_bytes;
+    uint64_t handed_out = stats->in_use_bytes + stats->depot_bytes;
+    uint64_t handed_out_resident =
+        less(walk.slab_resident_bytes, stats->slab_free_resident_bytes) + walk.span_resident_bytes;
+    stats->live_bytes = less(stats->in_use_bytes, in_magazines);
+    stats->untouched_bytes = less(handed_out, handed_out_resident);
+    stats->resident_bytes =
+        less(handed_out, stats->untouched_bytes) + stats->slab_free_resident_bytes +
+        stats->slab_rest_bytes + stats->pool_warm_resident_bytes + stats->run_warm_resident_bytes +
+        stats->excess_bytes + stats->large_cached_resident_bytes + stats->metadata_resident_bytes +
+        stats->library_bytes + stats->refuge_bytes;
+}
