@@ -89,7 +89,7 @@ void field_idle_return(const char *seconds)
 
 enum { SIZES = 64 };
 
-/* Allocates 64 sizes from 16 bytes to about 10 KiB, writes all of them, frees all of them. */
+/* Allocates 64 sizes from 16 bytes to about 8.5 KiB, writes all of them, frees all of them. */
 static void *idler_main(void *unused)
 {
     void *block[SIZES];
