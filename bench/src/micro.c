@@ -6,7 +6,7 @@
  * scale, 1 unless given, shortens or lengthens the run.  Reports on one line:
  *   ns_per_op=F      time a thread spends on one operation (elapsed time * threads / operations)
  *   ops_per_s=F      operations of all threads together per second of elapsed time
- *   peak_rss_kib=N   largest resident size of the process (VmHWM)
+ *   peak_rss_kib=N   largest resident size of the process (VmHWM), less the workload's own tables
  *   after_rss_kib=N  resident size when the work is done, its blocks are freed and its threads ended
  * and what the workload itself adds.
  * Exit status: 0; 2 usage; 3 the allocator gave no memory or damaged a block (said on stderr).
@@ -14,6 +14,7 @@
 #include "micro.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 static const struct workload *const themes[] = {
     micro_local, micro_sizes, micro_trace, micro_graph, micro_pass, micro_threads, micro_longrun};
@@ -21,6 +22,7 @@ enum { THEMES = sizeof themes / sizeof themes[0], NOTES = 8 };
 
 static double scale = 1;
 static pthread_barrier_t gate;
+static atomic_size_t own_bytes;
 static struct note {
     const char *name;
     double value;
@@ -39,6 +41,11 @@ void micro_note(const char *name, double value)
             notes[i] = (struct note){name, value};
             return;
         }
+}
+
+void micro_own(size_t bytes)
+{
+    atomic_fetch_add(&own_bytes, bytes);
 }
 
 void micro_meet(void)
@@ -83,7 +90,7 @@ static void report(const struct worker *w, unsigned n)
     }
     printf("ns_per_op=%.3f ops_per_s=%.0f peak_rss_kib=%ld after_rss_kib=%ld",
            (end - start) * 1e9 * n / (double)ops, (double)ops / (end - start),
-           bench_status_kib("VmHWM:"), bench_status_kib("VmRSS:"));
+           bench_status_kib("VmHWM:") - (long)(own_bytes / KIB), bench_status_kib("VmRSS:"));
     for (int i = 0; i < NOTES && notes[i].name; i++)
         printf(" %s=%.3f", notes[i].name, notes[i].value);
     printf("\n");

@@ -43,6 +43,9 @@ uint64_t micro_scaled(uint64_t n);
 /* One more figure for the line that is printed.  One thread at a time. */
 void micro_note(const char *name, double value);
 
+/* The workload's own tables hold so many bytes, all of them written; the peak is told without them. */
+void micro_own(size_t bytes);
+
 /* Waits for all workers of this run. */
 void micro_meet(void);
 
@@ -77,6 +80,7 @@ static inline void drain(void **slots, size_t n)
 
 static inline void **slot_table(size_t n)
 {
+    micro_own(n * sizeof(void *));
     return bench_table(n * sizeof(void *));
 }
 

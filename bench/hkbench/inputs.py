@@ -1,37 +1,6 @@
-"""Real programs for bench/compare: what each one runs, its input, and how its output is checked.
+"""Inputs of the real programs: scripts, and writers of files.  All of it is made on the spot, the same each time."""
 
-Each program gets an input made on the spot in a work directory, runs 1 to 5 s, and leaves an
-output whose hash must equal that of the run under glibc.  bench/compare measures them; this
-module only describes them.  REDIS is a server and therefore driven by compare itself.
-"""
-
-import os
 import random
-import shutil
-import subprocess
-import sys
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Callable
-
-
-@dataclass
-class Program:
-    """One row.  `argv` runs in the work directory; its stdout and the file `output` are hashed."""
-
-    name: str
-    tools: list  # must all be installed; the first one allocates
-    argv: list
-    prepare: Callable  # prepare(work) writes the input
-    probe: list  # a short command of the process that allocates, to see its malloc bound
-    output: str = ""
-    env: dict = field(default_factory=dict)
-
-
-def missing(program):
-    """The tools of `program` that are not installed."""
-    return [t for t in program.tools if not shutil.which(t)]
-
 
 # ---- scripting languages ----
 
@@ -42,7 +11,7 @@ class Node:
     def __init__(self, key, parent):
         self.key, self.parent, self.children, self.tags = key, parent, [], {}
 nodes = [Node('root', None)]
-for i in range(60000):
+for i in range(120000):
     parent = nodes[rng.randrange(len(nodes))]
     node = Node('n%d-%d' % (i, rng.randrange(10**9)), parent)
     node.tags['depth'] = len(parent.tags) + i % 7
@@ -67,13 +36,13 @@ let x = 12345;
 const rnd = n => { x = (Math.imul(x, 1103515245) + 12345) >>> 0; return (x >>> 8) % n; };
 const hash = crypto.createHash('sha256');
 const live = new Map();
-for (let i = 0; i < 400000; i++) {
+for (let i = 0; i < 700000; i++) {
   const k = rnd(20000);
   if (live.has(k)) { hash.update(live.get(k).subarray(0, 16)); live.delete(k); }
   else live.set(k, Buffer.alloc(16 + rnd(8000), i & 255));
 }
 const objects = [];
-for (let i = 0; i < 200000; i++) objects.push({ id: i, name: 'o' + rnd(1e6), list: [i, rnd(9)] });
+for (let i = 0; i < 300000; i++) objects.push({ id: i, name: 'o' + rnd(1e6), list: [i, rnd(9)] });
 objects.sort((a, b) => a.name < b.name ? -1 : a.name > b.name ? 1 : a.id - b.id);
 const text = JSON.stringify(objects);
 hash.update(JSON.stringify(JSON.parse(text).slice(0, 1000)));
@@ -87,7 +56,7 @@ use strict; use warnings;
 my $x = 99;
 sub rnd { $x = ($x * 1103515245 + 12345) % 4294967296; return int($x / 256) % $_[0]; }
 my (%count, %lines);
-for my $i (1 .. 70000) {
+for my $i (1 .. 130000) {
     my @words = map { 'w' . rnd(30000) } 1 .. 8;
     my $line = join ' ', @words;
     $count{$_}++ for @words;
@@ -107,7 +76,7 @@ LUA_SCRIPT = r"""
 local x = 4242
 local function rnd(n) x = (x * 1103515245 + 12345) % 4294967296; return (x >> 8) % n end
 local live, out = {}, {}
-for i = 1, 900000 do
+for i = 1, 1400000 do
   local k = rnd(50000) + 1
   if live[k] then live[k] = nil
   else live[k] = { id = i, name = 'item' .. rnd(1000000), list = { i, i + 1 } } end
@@ -142,7 +111,7 @@ CREATE TABLE person(id INTEGER PRIMARY KEY, name TEXT, city INTEGER, note TEXT);
 CREATE TABLE city(id INTEGER PRIMARY KEY, name TEXT);
 WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2000)
   INSERT INTO city SELECT i, 'city' || (i * 7919 % 10007) FROM n;
-WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 160000)
+WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 400000)
   INSERT INTO person SELECT i, 'name' || (i * 48271 % 1000003), i * 31 % 2000 + 1,
     substr('some note that goes with the person', 1 + i % 20, i % 13) FROM n;
 CREATE INDEX by_name ON person(name);
@@ -161,7 +130,7 @@ def write_c_source(work):
     """A C file of a few hundred functions with loops, switches and calls among them."""
     rng = random.Random(1)
     lines = ["#include <stdio.h>", "#include <string.h>", "struct cell { int a, b; double c; };"]
-    for i in range(120):
+    for i in range(270):
         call = f"f{rng.randrange(i)}(c, n / 2)" if i else "n"
         cases = "\n".join(f"        case {k}: s += c[{rng.randrange(16)}].a * {rng.randrange(99)}"
                           f" + (int)c[{k}].c; break;" for k in range(8))
@@ -184,10 +153,10 @@ int f{i}(struct cell *c, int n)
 
 
 def write_tree(work):
-    """A directory of texts and of less regular files, 12 MB."""
+    """A directory of texts and of less regular files, 18 MB."""
     rng = random.Random(2)
     words = [f"word{rng.randrange(10 ** 6)}" for _ in range(4000)]
-    for d in range(20):
+    for d in range(30):
         folder = work / "tree" / f"dir{d:02}"
         folder.mkdir(parents=True, exist_ok=True)
         for f in range(20):
@@ -238,7 +207,7 @@ PS_DOCUMENT = """%!PS
 /seed 17 def
 /rnd { /seed seed 16807 mul 2147483647 mod cvi def seed exch mod } def
 /line { 20 string seed exch cvs show } def
-1 1 8 { /page exch def
+1 1 17 { /page exch def
   /Times-Roman findfont 9 scalefont setfont
   30 12 760 { 40 exch moveto 1 1 14 { pop 100000 rnd pop line ( ) show } for } for
   1 1 400 { pop gsave
@@ -254,69 +223,64 @@ PS_DOCUMENT = """%!PS
 """
 
 
-def cc1():
-    """The compiler proper; gcc itself only starts it."""
-    found = subprocess.run(["gcc", "-print-prog-name=cc1"], capture_output=True, text=True)
-    return found.stdout.strip()
+# ---- solver ----
+
+def smt_problem():
+    """A multiplier to take apart, and linear arithmetic over many unknowns."""
+    rng = random.Random(5)
+    lines = ["(set-logic ALL)", "(push)", "(declare-const a (_ BitVec 40))",
+             "(declare-const b (_ BitVec 40))", "(assert (= (bvmul a b) #x0000d3c21b))",
+             "(assert (bvugt a #x0000000001))", "(assert (bvugt b #x0000000001))",
+             "(assert (bvult a #x0000010000))", "(assert (bvult b #x0000010000))", "(check-sat)", "(pop)"]
+    names = [f"x{i}" for i in range(120)]
+    lines += [f"(declare-const {n} Int)" for n in names]
+    lines += [f"(assert (and (>= {n} 0) (<= {n} 1000)))" for n in names]
+    for _ in range(200):
+        chosen = rng.sample(names, 4)
+        terms = " ".join(f"(* {rng.randrange(-9, 10)} {n})" for n in chosen)
+        lines.append(f"(assert (<= (+ {terms}) {rng.randrange(500, 4000)}))")
+    for _ in range(160):
+        a, b, c = rng.sample(names, 3)
+        lines.append(f"(assert (or (< {a} {b}) (> {b} (+ {c} {rng.randrange(50)})) (= {c} {a})))")
+    return "\n".join(lines + ["(check-sat)"]) + "\n"
 
 
-PYTHON = os.path.realpath(sys.executable)  # not a version manager's shell script
-PYTHON_ENV = {"PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": "1"}
+# ---- Java ----
 
-
-def programs():
-    """All rows in the order they are shown."""
-    xz = shutil.which("xz") or "xz"
-    return [
-        Program("python", [PYTHON], [PYTHON, "job.py"], script("job.py", PYTHON_SCRIPT),
-                [PYTHON, "-V"], env=PYTHON_ENV),
-        Program("python_malloc", [PYTHON], [PYTHON, "job.py"], script("job.py", PYTHON_SCRIPT),
-                [PYTHON, "-V"], env=PYTHON_ENV | {"PYTHONMALLOC": "malloc"}),
-        Program("sqlite", ["sqlite3"], ["sqlite3", "-batch", ":memory:", ".read job.sql"],
-                script("job.sql", SQL_SCRIPT), ["sqlite3", "-version"]),
-        Program("gcc", ["gcc"], ["gcc", "-O2", "-c", "big.c", "-o", "big.o"], write_c_source,
-                [cc1() if shutil.which("gcc") else "cc1", "--version"], output="big.o"),
-        Program("node", ["node"], ["node", "job.js"], script("job.js", NODE_SCRIPT),
-                ["node", "--version"]),
-        Program("perl", ["perl"], ["perl", "job.pl"], script("job.pl", PERL_SCRIPT),
-                ["perl", "-e", "1"], env={"PERL_HASH_SEED": "0"}),
-        Program("lua", ["lua5.4"], ["lua5.4", "job.lua"], script("job.lua", LUA_SCRIPT),
-                ["lua5.4", "-v"]),
-        Program("git", ["git"], ["sh", "-c", GIT_SCRIPT], write_history, ["git", "--version"],
-                env=GIT_ENV),
-        Program("tar_xz", ["xz", "tar"], ["sh", "-c", TAR_SCRIPT], write_tree, [xz, "--version"],
-                output="tree.xz"),
-        Program("ghostscript", ["gs"], ["gs", "-q", "-dSAFER", "-dBATCH", "-dNOPAUSE",
-                                        "-sDEVICE=ppmraw", "-r72", "-sOutputFile=pages.ppm",
-                                        "job.ps"],
-                script("job.ps", PS_DOCUMENT), ["gs", "--version"], output="pages.ppm"),
-    ]
-
-
-# ---- redis ----
-
-REDIS = Program("redis", ["redis-server", "redis-benchmark", "redis-cli"],
-                ["redis-server", "--port", "0", "--unixsocket", "redis.sock", "--save", "",
-                 "--appendonly", "no", "--enable-debug-command", "yes", "--loglevel", "warning",
-                 "--activedefrag", "no"],
-                lambda work: write_redis_load(work), ["redis-server", "--version"])
-
-
-def write_redis_load(work):
-    """Commands of a fixed data set; DEBUG DIGEST of it is the checked output."""
-    rng = random.Random(4)
-    with open(work / "load", "w", encoding="ascii") as out:
-        for _ in range(100000):
-            key, text = rng.randrange(40000), "v" * rng.randrange(8, 400)
-            out.write(rng.choice([f"SET s{key} {text}\r\n", f"HSET h{key % 2000} f{key} {text}\r\n",
-                                  f"RPUSH l{key % 500} {text}\r\n", f"DEL s{key}\r\n",
-                                  f"ZADD z{key % 300} {key} m{key}\r\n",
-                                  f"APPEND s{key} {text}\r\n"]))
-
-
-REDIS_PING = ["redis-cli", "-s", "redis.sock", "PING"]
-REDIS_LOAD = ["redis-cli", "-s", "redis.sock", "--pipe"]
-REDIS_DIGEST = ["redis-cli", "-s", "redis.sock", "DEBUG", "DIGEST"]
-REDIS_STOP = ["redis-cli", "-s", "redis.sock", "SHUTDOWN", "NOSAVE"]
-REDIS_BENCHMARK = ["redis-benchmark", "-s", "redis.sock", "-n", "150000", "-P", "16",
-                   "-r", "100000", "-d", "200", "-t", "set,get,lpush,lpop,sadd,hset", "--csv"]
+JAVA_PROGRAM = r"""
+import java.nio.ByteBuffer;
+import java.util.*;
+import java.util.zip.*;
+public class Job {
+    public static void main(String[] args) throws Exception {
+        long x = 12345, sum = 0;
+        ByteBuffer[] live = new ByteBuffer[256];
+        byte[] text = new byte[60000], packed = new byte[80000], back = new byte[60000];
+        for (int i = 0; i < text.length; i++) {
+            x = (x * 1103515245L + 12345) & 0xffffffffL;
+            text[i] = (byte) ('a' + (x >> 16) % 17);
+        }
+        for (int i = 0; i < 250000; i++) {
+            x = (x * 1103515245L + 12345) & 0xffffffffL;
+            int at = (int) (x >> 8) & 255;
+            live[at] = ByteBuffer.allocateDirect(64 + (int) (x >> 12) % 6000);
+            live[at].put(0, (byte) i);
+            sum += live[(at + 1) & 255] == null ? 1 : live[(at + 1) & 255].get(0);
+        }
+        CRC32 crc = new CRC32();
+        for (int i = 0; i < 2000; i++) {
+            Deflater d = new Deflater(1 + i % 5);
+            d.setInput(text, i, 40000 + i);
+            d.finish();
+            int n = d.deflate(packed);
+            d.end();
+            Inflater f = new Inflater();
+            f.setInput(packed, 0, n);
+            int m = f.inflate(back);
+            f.end();
+            crc.update(back, 0, m);
+        }
+        System.out.println(sum + " " + crc.getValue());
+    }
+}
+"""
