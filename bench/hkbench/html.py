@@ -24,10 +24,10 @@ CAPTIONS = {
 }
 STYLE = """
 :root { color-scheme: light dark; --page: #fff; --ink: #1a1a1a; --soft: #5c5c5c; --line: #d5d5d5;
-        --band: #f4f4f4; --win: #005a8f; --loss: #a84300; }
+        --band: #f4f4f4; --win: #005a8f; --loss: #a84300; --blue: #0072b2; --red: #d55e00; --green: #009e73; }
 @media (prefers-color-scheme: dark) {
   :root { --page: #16181b; --ink: #e8e8e8; --soft: #a8a8a8; --line: #3a3d42; --band: #1f2226;
-          --win: #6cb8ea; --loss: #ff9a57; } }
+          --win: #6cb8ea; --loss: #ff9a57; --blue: #3f9fe0; --red: #f0762a; --green: #1fbf91; } }
 body { background: var(--page); color: var(--ink); font: 15px/1.5 system-ui, sans-serif; margin: 0 auto;
        max-width: 1180px; padding: 1.5rem; }
 h1 { font-size: 1.7rem; margin: 0 0 .3rem } h2 { font-size: 1.25rem; margin: 2.2rem 0 .5rem }
@@ -43,6 +43,12 @@ thead th { position: sticky; top: 0; background: var(--page) } tbody tr:nth-chil
 figure { margin: 1rem 0; } figure svg { max-width: 100%; height: auto; color: var(--ink) }
 summary { cursor: pointer; margin: .6rem 0; font-weight: 600 }
 """
+
+
+LEFT = ' class="left"'
+LEFT_COLUMNS = {"unit", "to", "cause", "what", "said", "kind"}
+# Colours of the plots that are too dark on a dark page.
+DARK_TOO = {"#0072b2": "--blue", "#d55e00": "--red", "#009e73": "--green"}
 
 
 def python_with_matplotlib():
@@ -72,6 +78,8 @@ def inline(path):
     text = path.read_text()
     text = text[text.index("<svg"):].replace(INK, "currentColor")
     name = path.stem
+    for colour, variable in DARK_TOO.items() if not name.startswith("heat") else ():
+        text = text.replace(colour, f"var({variable})")
     text = re.sub(r'\bid="', f'id="{name}-', text)
     text = re.sub(r'(url\(#|xlink:href="#)', lambda m: f"{m.group(1)}{name}-", text)
     return text
@@ -90,7 +98,7 @@ def ratio_cell(ratio):
 
 
 def table(head, rows):
-    names = "".join(f"<th>{html.escape(h)}</th>" for h in head)
+    names = "".join(f'<th{LEFT if h in LEFT_COLUMNS else ""}>{html.escape(h)}</th>' for h in head)
     return (f'<div class="wide"><table><thead><tr>{names}</tr></thead><tbody>'
             + "".join(f"<tr>{''.join(row)}</tr>" for row in rows) + "</tbody></table></div>")
 
@@ -141,7 +149,7 @@ def failures(analysis):
 def limits(analysis):
     rows = [[cell(html.escape(row["name"])), cell(kind, "left"), cell(number(mine)), cell(number(limit)),
              cell(f"{ratio:.2f}")] for row, kind, mine, limit, ratio in analysis.limits()]
-    return table(["row", "", MINE, "limit", "ratio"], rows) if rows else "<p>Not measured.</p>"
+    return table(["row", "kind", MINE, "limit", "ratio"], rows) if rows else "<p>Not measured.</p>"
 
 
 def section(title, about, body, folded=False):
@@ -153,10 +161,15 @@ def section(title, about, body, folded=False):
 
 
 def head_line(head):
-    packages = ", ".join(f"{n} {v}" for n, v in head["packages"].items())
     return (f"{head['date']}: bench/compare, {head['extent']}, {head['rounds_done']} rounds on {head['cpus']} CPUs "
             f"({head['cpu']}), {head['memory_mib']} MiB, Linux {head['kernel']}, {head['libc']}, THP {head['thp']}, "
-            f"HAKMEM {head['commit']}. Packages: {packages}.")
+            f"HAKMEM {head['commit']}.")
+
+
+def packages(head):
+    names = ", ".join(f"{n} {v}" for n, v in head["packages"].items())
+    paths = "<br>".join(f"{html.escape(n)}: {html.escape(p)}" for n, p in head["allocators"].items())
+    return f"<details><summary>Libraries and packages</summary><p>{paths}</p><p>{html.escape(names)}</p></details>"
 
 
 def write(path, analysis, skipped, plots):
@@ -188,5 +201,5 @@ def write(path, analysis, skipped, plots):
     Path(path).write_text(
         '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>HAKMEM compared</title>'
         f'<meta name="viewport" content="width=device-width"><style>{STYLE}</style></head><body>'
-        f"<h1>HAKMEM compared</h1><p>{html.escape(head_line(analysis.head))}</p><nav>{links}</nav>"
+        f"<h1>HAKMEM compared</h1><p>{html.escape(head_line(analysis.head))}</p>{packages(analysis.head)}<nav>{links}</nav>"
         + "\n".join(parts) + "</body></html>\n", encoding="utf-8")

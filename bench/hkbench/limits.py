@@ -3,8 +3,11 @@
 The bump allocator has its memory ready before the clock starts, and a run is shortened until all that it
 allocates fits in there.  Its blocks are always new to the CPU's caches, so an allocator that hands out
 warm blocks again can be faster than this limit.  Live bytes are the peak of what the program had asked
-for at one time, as record.c saw it; a program that does not write all of that can stay below it.
+for at one time, as record.c saw it, and what the process holds without it; a program that does not write
+all of that can stay below it.
 """
+
+import functools
 
 from .micro import run_micro
 from .model import Result, Row
@@ -48,12 +51,18 @@ def live_kib(file):
     return max(peaks) / 1024
 
 
+@functools.cache
+def floor_kib():
+    """What a process of micro needs when it allocates next to nothing: code, stack, the C library."""
+    return run_micro("", "pair", 1, 1e-6).values.get("rss", 0)
+
+
 def live_run(workload, threads, scale):
     file = WORK / "recorded"
     file.unlink(missing_ok=True)
     result = run_micro(str(BUILD / "librecord.so"), workload, threads,
                        scale if workload in WHOLE else min(scale, 0.1), {"RECORD_FILE": str(file)})
-    return Result(result.status, {"rss": live_kib(file)} if result.status == "ok" else {}, result.note)
+    return Result(result.status, {"rss": floor_kib() + live_kib(file)} if result.status == "ok" else {}, result.note)
 
 
 def run(row: Row, kind):

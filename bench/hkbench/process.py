@@ -10,7 +10,7 @@ from .model import Result
 BENCH = Path(__file__).resolve().parent.parent
 ROOT = BENCH.parent
 BUILD = ROOT / "build" / "bench"
-WORK = BUILD / "work"
+WORK = BUILD / f"work-{os.getpid()}"
 pinned = None  # CPUs that runs of one thread may use; None: no pinning
 
 

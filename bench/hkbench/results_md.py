@@ -93,7 +93,7 @@ def machine(head):
             f"{head['load']:.1f}; HAKMEM {head['commit']}; {libraries}. Medians; intervals hold the median with at "
             "least 95 % confidence, or are the whole range where the rounds are too few for that. Ratios are "
             "taken round by round. This file is written by the comparison; causes come from "
-            "[causes.txt](causes.txt).", ""]
+            "[causes.txt](causes.txt); every run stands in results.csv beside this file, or in the CSV of the run.", ""]
 
 
 def write(path, analysis, skipped):

@@ -1,7 +1,8 @@
 /*
  * bump: a limit, not an allocator to use.  malloc moves a pointer, free does nothing.
  *
- * BUMP_READY_MIB of memory is mapped and made resident before main; threads cut chunks out of it.  When
+ * BUMP_READY_MIB of memory, in huge pages where the system gives them, is made resident before main;
+ * threads cut chunks out of it.  When
  * it is used up the process ends: figures that had page faults in them would be no limit.
  */
 #include "bench.h"
@@ -24,10 +25,9 @@ __attribute__((constructor(101))) static void make_ready(void)
 {
     const char *mib = getenv("BUMP_READY_MIB");
     size_t bytes = (size_t)(mib ? atol(mib) : 64) * MIB;
-    void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE,
-                   -1, 0);
-    if (p == MAP_FAILED)
-        bench_die("bump: no memory");
+    char *p = bench_table(bytes);
+    madvise(p, bytes, MADV_HUGEPAGE);
+    bench_touch(p, 0, bytes);
     ready_bytes = bytes;
     ready = p;
 }

@@ -5,6 +5,7 @@
  *
  * scale, 1 unless given, shortens or lengthens the run.  Reports on one line:
  *   ns_per_op=F      time a thread spends on one operation (elapsed time * threads / operations)
+ *   cpu_ns_per_op=F  the process's CPU time for one operation, which others on the machine hardly touch
  *   ops_per_s=F      operations of all threads together per second of elapsed time
  *   peak_rss_kib=N   largest resident size of the process (VmHWM), less the workload's own tables
  *   after_rss_kib=N  resident size when the work is done, its blocks are freed and its threads ended
@@ -63,6 +64,13 @@ static void *worker_main(void *arg)
     return NULL;
 }
 
+static double cpu_now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
 /* One worker runs on the main thread, as in a program that never starts a second one. */
 static void run_workers(struct worker *w, unsigned n)
 {
@@ -79,7 +87,7 @@ static void run_workers(struct worker *w, unsigned n)
         pthread_join(thread[i], NULL);
 }
 
-static void report(const struct worker *w, unsigned n)
+static void report(const struct worker *w, unsigned n, double cpu)
 {
     double start = w[0].start, end = w[0].end;
     uint64_t ops = 0;
@@ -88,9 +96,10 @@ static void report(const struct worker *w, unsigned n)
         end = w[i].end > end ? w[i].end : end;
         ops += w[i].ops;
     }
-    printf("ns_per_op=%.3f ops_per_s=%.0f peak_rss_kib=%ld after_rss_kib=%ld",
-           (end - start) * 1e9 * n / (double)ops, (double)ops / (end - start),
-           bench_status_kib("VmHWM:") - (long)(own_bytes / KIB), bench_status_kib("VmRSS:"));
+    printf("ns_per_op=%.3f cpu_ns_per_op=%.3f ops_per_s=%.0f peak_rss_kib=%ld after_rss_kib=%ld",
+           (end - start) * 1e9 * n / (double)ops, cpu * 1e9 / (double)ops,
+           (double)ops / (end - start), bench_status_kib("VmHWM:") - (long)(own_bytes / KIB),
+           bench_status_kib("VmRSS:"));
     for (int i = 0; i < NOTES && notes[i].name; i++)
         printf(" %s=%.3f", notes[i].name, notes[i].value);
     printf("\n");
@@ -127,7 +136,8 @@ int main(int argc, char **argv)
     for (unsigned i = 0; i < n; i++)
         workers[i] =
             (struct worker){.id = i, .threads = n, .seed = 1234567 + 7919 * i, .load = load};
+    double cpu = cpu_now();
     run_workers(workers, n);
-    report(workers, n);
+    report(workers, n, cpu_now() - cpu);
     return 0;
 }

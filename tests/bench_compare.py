@@ -1,0 +1,193 @@
+#!/usr/bin/env python3
+"""The comparison itself: what goes wrong under an allocator is shown as what it is, and figures add up.
+
+Broken allocators are made on the spot.  HAKMEM_LIB is the library, HK_TEST_SOURCE the source directory.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import unittest
+from pathlib import Path
+
+SOURCE = Path(os.environ["HK_TEST_SOURCE"])
+sys.dont_write_bytecode = True
+sys.path.insert(0, str(SOURCE / "bench"))
+from hkbench import allocators, analysis, measure, micro, model, process, stats, store, text  # noqa: E402
+
+HAKMEM = model.Allocator("hakmem", os.environ["HAKMEM_LIB"])
+GLIBC = model.Allocator("glibc", "")
+
+# Each takes malloc's place and calls the C library's until `calls` have gone by.
+BROKEN = r"""
+#include <stddef.h>
+#include <unistd.h>
+#include <stdlib.h>
+void *__libc_malloc(size_t); void __libc_free(void *); void *__libc_calloc(size_t, size_t);
+void *__libc_realloc(void *, size_t);
+static int calls;
+void *malloc(size_t n) { if (calls++ > 2000) { %s } return __libc_malloc(n); }
+void free(void *p) { __libc_free(p); }
+void *calloc(size_t n, size_t m) { return __libc_calloc(n, m); }
+void *realloc(void *p, size_t n) { return __libc_realloc(p, n); }
+"""
+
+
+def small_row():
+    return micro.micro_row("mixed8192", 1, model.SMALL, 0.02)
+
+
+def run_of(row, turn, name, **values):
+    return store.Run(row, turn, name, model.Result("ok", values))
+
+
+class Harness(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        subprocess.run([SOURCE / "bench" / "build"], check=True)
+        process.WORK.mkdir(parents=True)
+        cls.place = Path(tempfile.mkdtemp())
+        cls.addClassCleanup(shutil.rmtree, cls.place)
+        cls.addClassCleanup(shutil.rmtree, process.WORK)
+
+    def library(self, name, code):
+        path = self.place / f"{name}.so"
+        subprocess.run(["cc", "-shared", "-fPIC", "-fno-builtin", "-O1", "-x", "c", "-", "-o", path],
+                       input=code, text=True, check=True)
+        return model.Allocator(name, str(path))
+
+    def broken(self, name, what):
+        return small_row().run(self.library(name, BROKEN % what))
+
+    def test_good_run(self):
+        for allocator in (HAKMEM, GLIBC):
+            result = small_row().run(allocator)
+            self.assertEqual(result.status, "ok", result)
+            self.assertGreater(result.values["ns"], 0)
+            self.assertGreater(result.values["rss"], 1000)
+            self.assertGreater(result.values["after"], 1000)
+
+    def test_crash_is_shown(self):
+        self.assertEqual(self.broken("crashing", "abort();").status, "SIGABRT")
+
+    def test_no_memory_is_shown(self):
+        result = self.broken("empty", "return 0;")
+        self.assertEqual((result.status, result.note), ("exit 3", "bench: the allocator returned NULL"))
+
+    def test_damage_is_shown(self):
+        row = micro.micro_row("replace1k", 1, model.SMALL, 0.01)
+        result = row.run(self.library("twice", BROKEN % "static char same[4096]; return same;"))
+        self.assertNotEqual(result.status, "ok")
+
+    def test_hang_is_shown(self):
+        hanging = self.library("hanging", BROKEN % "for (;;) pause();")
+        argv = [str(process.BUILD / "micro"), "mixed8192", "1", "0.02"]
+        started = process.start(process.WORK, hanging.library, argv, process.clean_env())
+        self.assertEqual(process.finish(process.WORK, started, 1).status, "timeout")
+
+    def test_not_in_force_is_an_error(self):
+        idle = self.library("idle", "int nothing_of_malloc;")
+        with self.assertRaises(allocators.NotInForce):
+            allocators.require_in_force([idle])
+        allocators.require_in_force([HAKMEM, GLIBC])
+
+    def test_command_refuses_what_is_not_in_force(self):
+        idle = self.library("idle", "int nothing_of_malloc;")
+        run = subprocess.run([SOURCE / "bench" / "compare", "--quick", "--only", "^pair/1$", "--with",
+                              f"idle={idle.library}", "--out", self.place / "out"],
+                             capture_output=True, text=True)
+        self.assertEqual(run.returncode, 2, run.stderr)
+        self.assertIn("not in force: idle", run.stderr)
+
+    def test_command_writes_its_files(self):
+        out = self.place / "run"
+        run = subprocess.run([SOURCE / "bench" / "compare", "--quick", "--only", "^field_trivial$|^pair/1$",
+                              "--rounds", "2", "--with", f"hakmem={HAKMEM.library}", "--allocators",
+                              "hakmem,glibc", "--out", out], capture_output=True, text=True)
+        self.assertEqual(run.returncode, 0, run.stdout + run.stderr)
+        head, runs = store.read_json(f"{out}.json")
+        self.assertEqual({r.row for r in runs}, {"pair/1", "field_trivial"})
+        self.assertEqual(len(runs), 8)
+        for suffix, content in ((".csv", "pair/1,1,glibc,ok"), (".md", "| pair/1 |"), (".html", "pair/1")):
+            self.assertIn(content, Path(f"{out}{suffix}").read_text())
+
+    def test_resuming_runs_what_is_left(self):
+        ran = []
+        row = model.Row("row", model.SMALL, [micro.NS], lambda a: ran.append(a) or model.Result("ok", {"ns": 1.0}))
+        journal = store.Journal(self.place / "journal")
+        journal.begin({"head": 1})
+        journal.add(run_of("row", 0, "glibc", ns=2.0))
+        journal.file.write('{"row": "cut off')
+        journal.file.close()
+        head, past = journal.read()
+        self.assertEqual((head, [r.key for r in past]), ({"head": 1}, [("row", 0, "glibc")]))
+        work = measure.Measurement([row], [HAKMEM, GLIBC], 2, 60, False, store.Journal(os.devnull), past)
+        work.journal.go_on()
+        self.addCleanup(work.journal.file.close)
+        self.assertEqual(work.all(), "")
+        self.assertEqual(len(ran), 3)
+        self.assertEqual(len({r.key for r in work.runs}), 4)
+
+    def test_hopeless_runs_are_not_repeated(self):
+        ran = []
+        row = model.Row("row", model.SMALL, [micro.NS], lambda a: ran.append(a) or model.Result("timeout"))
+        work = measure.Measurement([row], [HAKMEM], 5, 60, False, store.Journal(os.devnull), [])
+        work.journal.go_on()
+        self.addCleanup(work.journal.file.close)
+        work.all()
+        self.assertEqual(len(ran), 1)
+
+
+class Figures(unittest.TestCase):
+    def test_interval_holds_the_median(self):
+        """The intervals of samples whose true median is known hold it as often as they promise."""
+        seed, hits, samples = 1, 0, 2000
+        for _ in range(samples):
+            values = []
+            for _ in range(9):
+                seed = (seed * 48271) % 2147483647
+                values.append(seed / 2147483647)
+            low, high = stats.interval(values)
+            hits += low <= 0.5 <= high
+        self.assertGreater(hits / samples, 0.95)
+
+    def test_interval_of_few_is_the_range(self):
+        self.assertEqual(stats.interval([3, 1, 2]), (1, 3))
+        self.assertEqual(stats.interval([5]), (5, 5))
+        self.assertEqual(stats.interval(list(range(20))), (5, 14))
+
+    def compared(self, mine, theirs):
+        row = {"name": "r", "group": model.SMALL, "about": "",
+               "measures": [{"key": "ns", "unit": "ns/op", "kind": model.TIME, "headline": True}]}
+        head = {"allocators": {"hakmem": "", "glibc": ""}, "rows": [row]}
+        runs = [run_of("r", i, "hakmem", ns=x) for i, x in enumerate(mine)]
+        runs += [run_of("r", i, "glibc", ns=x) for i, x in enumerate(theirs)]
+        return analysis.Analysis(head, runs)
+
+    def test_ratio_is_taken_round_by_round(self):
+        found = self.compared([10, 20, 40], [5, 10, 20])  # the machine slows down; the ratio stays
+        ratio, = found.ratios_to_best(model.TIME, [model.SMALL])
+        self.assertEqual((ratio.value, ratio.low, ratio.high), (2, 2, 2))
+        self.assertEqual([r.row for r in found.losses()], ["r"])
+        self.assertAlmostEqual(found.mean_against(model.TIME, [model.SMALL], "glibc")[0], 2)
+
+    def test_even_is_no_loss(self):
+        self.assertEqual(self.compared([10, 9, 11], [9.5, 10, 10]).losses(), [])
+
+    def test_one_failure_fails_the_figure(self):
+        found = self.compared([1, 1], [1, 1])
+        found.results["r", "hakmem"][1].result.status = "SIGSEGV"
+        self.assertEqual(text.cell_text(found.cell(found.rows[0], "hakmem", micro.NS)), "SIGSEGV")
+        self.assertEqual(found.failures()[0][:5], ("hakmem", "r", 1, 2, "SIGSEGV"))
+        self.assertEqual(found.ratios_to_best(model.TIME, [model.SMALL]), [])
+
+    def test_agreement(self):
+        a, b = self.compared([10, 11, 12], [5, 6, 7]), self.compared([11, 12, 13], [8, 9, 10])
+        shared, apart = analysis.agreement(a, b)
+        self.assertEqual((shared, [line[2] for line in apart]), (2, ["glibc"]))
+
+
+if __name__ == "__main__":
+    unittest.main()
