@@ -4,10 +4,13 @@ model       rows, measures, results: what is measured and what came out
 stats       medians, their confidence intervals, ratios
 process     runs one command below bench/launch
 allocators  finds the libraries, and proves that one is in force
-micro, field, programs, servers, limits   the rows
+machine     what it was measured on
+micro, field, programs   rows of small benchmarks, of tests of what users suffer from, of programs
+client, server, postgres, servers   rows of servers
+limits      what no allocator can beat
 plan        which rows a comparison has
+store       raw results: a journal, CSV and JSON
 measure     runs them, round by round, and can go on where it stopped
-store       raw results as CSV and JSON
 analysis    results into figures: medians, ratios, means, losses
 text, results_md, plots, html   the figures for people
 """

@@ -1,6 +1,15 @@
-"""Inputs of the real programs: scripts, and writers of files.  All of it is made on the spot, the same each time."""
+"""Inputs of the real programs: scripts, and writers of files.  All of it is made on the spot, the same each time.
+
+A count in a script stands between two @: sized() multiplies it by the comparison's scale.
+"""
 
 import random
+import re
+
+
+def sized(text, scale):
+    return re.sub(r"@(\d+)@", lambda m: str(max(1, int(int(m.group(1)) * scale))), text)
+
 
 # ---- scripting languages ----
 
@@ -11,7 +20,7 @@ class Node:
     def __init__(self, key, parent):
         self.key, self.parent, self.children, self.tags = key, parent, [], {}
 nodes = [Node('root', None)]
-for i in range(120000):
+for i in range(@120000@):
     parent = nodes[rng.randrange(len(nodes))]
     node = Node('n%d-%d' % (i, rng.randrange(10**9)), parent)
     node.tags['depth'] = len(parent.tags) + i % 7
@@ -36,13 +45,13 @@ let x = 12345;
 const rnd = n => { x = (Math.imul(x, 1103515245) + 12345) >>> 0; return (x >>> 8) % n; };
 const hash = crypto.createHash('sha256');
 const live = new Map();
-for (let i = 0; i < 700000; i++) {
+for (let i = 0; i < @700000@; i++) {
   const k = rnd(20000);
   if (live.has(k)) { hash.update(live.get(k).subarray(0, 16)); live.delete(k); }
   else live.set(k, Buffer.alloc(16 + rnd(8000), i & 255));
 }
 const objects = [];
-for (let i = 0; i < 300000; i++) objects.push({ id: i, name: 'o' + rnd(1e6), list: [i, rnd(9)] });
+for (let i = 0; i < @300000@; i++) objects.push({ id: i, name: 'o' + rnd(1e6), list: [i, rnd(9)] });
 objects.sort((a, b) => a.name < b.name ? -1 : a.name > b.name ? 1 : a.id - b.id);
 const text = JSON.stringify(objects);
 hash.update(JSON.stringify(JSON.parse(text).slice(0, 1000)));
@@ -56,7 +65,7 @@ use strict; use warnings;
 my $x = 99;
 sub rnd { $x = ($x * 1103515245 + 12345) % 4294967296; return int($x / 256) % $_[0]; }
 my (%count, %lines);
-for my $i (1 .. 130000) {
+for my $i (1 .. @130000@) {
     my @words = map { 'w' . rnd(30000) } 1 .. 8;
     my $line = join ' ', @words;
     $count{$_}++ for @words;
@@ -76,7 +85,7 @@ LUA_SCRIPT = r"""
 local x = 4242
 local function rnd(n) x = (x * 1103515245 + 12345) % 4294967296; return (x >> 8) % n end
 local live, out = {}, {}
-for i = 1, 1400000 do
+for i = 1, @1400000@ do
   local k = rnd(50000) + 1
   if live[k] then live[k] = nil
   else live[k] = { id = i, name = 'item' .. rnd(1000000), list = { i, i + 1 } } end
@@ -111,7 +120,7 @@ CREATE TABLE person(id INTEGER PRIMARY KEY, name TEXT, city INTEGER, note TEXT);
 CREATE TABLE city(id INTEGER PRIMARY KEY, name TEXT);
 WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2000)
   INSERT INTO city SELECT i, 'city' || (i * 7919 % 10007) FROM n;
-WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 400000)
+WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < @400000@)
   INSERT INTO person SELECT i, 'name' || (i * 48271 % 1000003), i * 31 % 2000 + 1,
     substr('some note that goes with the person', 1 + i % 20, i % 13) FROM n;
 CREATE INDEX by_name ON person(name);
@@ -126,11 +135,11 @@ SELECT upper(name), note FROM person ORDER BY note DESC, name LIMIT 100;
 """
 
 
-def write_c_source(work):
+def write_c_source(work, scale):
     """A C file of a few hundred functions with loops, switches and calls among them."""
     rng = random.Random(1)
     lines = ["#include <stdio.h>", "#include <string.h>", "struct cell { int a, b; double c; };"]
-    for i in range(270):
+    for i in range(int(270 * scale)):
         call = f"f{rng.randrange(i)}(c, n / 2)" if i else "n"
         cases = "\n".join(f"        case {k}: s += c[{rng.randrange(16)}].a * {rng.randrange(99)}"
                           f" + (int)c[{k}].c; break;" for k in range(8))
@@ -152,7 +161,7 @@ int f{i}(struct cell *c, int n)
     (work / "big.c").write_text("\n".join(lines) + "\n")
 
 
-def write_tree(work):
+def write_tree(work, _scale):
     """A directory of texts and of less regular files, 18 MB."""
     rng = random.Random(2)
     words = [f"word{rng.randrange(10 ** 6)}" for _ in range(4000)]
@@ -164,7 +173,7 @@ def write_tree(work):
             (folder / f"file{f:02}").write_bytes(text + rng.randbytes(8000))
 
 
-def write_history(work):
+def write_history(work, scale):
     """A fast-import stream of 700 commits, and files to add on top of them."""
     rng = random.Random(3)
     files = [[f"line {rng.randrange(10 ** 6)}\n" for _ in range(150)] for _ in range(120)]
@@ -176,7 +185,7 @@ def write_history(work):
                 files[k][rng.randrange(150)] = f"changed {i} {rng.randrange(10 ** 6)}\n"
                 text = "".join(files[k])
                 out.write(f"M 100644 inline d{k % 8}/f{k}.txt\ndata {len(text)}\n{text}\n")
-    write_tree(work)
+    write_tree(work, scale)
 
 
 GIT_SCRIPT = """set -e
@@ -207,7 +216,7 @@ PS_DOCUMENT = """%!PS
 /seed 17 def
 /rnd { /seed seed 16807 mul 2147483647 mod cvi def seed exch mod } def
 /line { 20 string seed exch cvs show } def
-1 1 17 { /page exch def
+1 1 @17@ { /page exch def
   /Times-Roman findfont 9 scalefont setfont
   30 12 760 { 40 exch moveto 1 1 14 { pop 100000 rnd pop line ( ) show } for } for
   1 1 400 { pop gsave
@@ -225,7 +234,7 @@ PS_DOCUMENT = """%!PS
 
 # ---- solver ----
 
-def smt_problem():
+def write_smt_problem(work, _scale):
     """A multiplier to take apart, and linear arithmetic over many unknowns."""
     rng = random.Random(5)
     lines = ["(set-logic ALL)", "(push)", "(declare-const a (_ BitVec 40))",
@@ -242,7 +251,7 @@ def smt_problem():
     for _ in range(160):
         a, b, c = rng.sample(names, 3)
         lines.append(f"(assert (or (< {a} {b}) (> {b} (+ {c} {rng.randrange(50)})) (= {c} {a})))")
-    return "\n".join(lines + ["(check-sat)"]) + "\n"
+    (work / "job.smt2").write_text("\n".join(lines + ["(check-sat)"]) + "\n")
 
 
 # ---- Java ----
@@ -260,7 +269,7 @@ public class Job {
             x = (x * 1103515245L + 12345) & 0xffffffffL;
             text[i] = (byte) ('a' + (x >> 16) % 17);
         }
-        for (int i = 0; i < 250000; i++) {
+        for (int i = 0; i < @250000@; i++) {
             x = (x * 1103515245L + 12345) & 0xffffffffL;
             int at = (int) (x >> 8) & 255;
             live[at] = ByteBuffer.allocateDirect(64 + (int) (x >> 12) % 6000);
@@ -268,7 +277,7 @@ public class Job {
             sum += live[(at + 1) & 255] == null ? 1 : live[(at + 1) & 255].get(0);
         }
         CRC32 crc = new CRC32();
-        for (int i = 0; i < 2000; i++) {
+        for (int i = 0; i < @2000@; i++) {
             Deflater d = new Deflater(1 + i % 5);
             d.setInput(text, i, 40000 + i);
             d.finish();

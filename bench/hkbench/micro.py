@@ -54,7 +54,7 @@ TABLE = [
     ("larson", 4, THREADS, FULL, 1), ("larson", 8, THREADS, FULL, 1),
     ("threadchurn", 1, THREADS, QUICK, 0.3), ("threadchurn", 4, THREADS, FULL, 1),
     ("false_active", 2, THREADS, NORMAL, 1), ("false_passive", 2, THREADS, NORMAL, 1),
-    ("fragment", 1, LONGRUN, QUICK, 0.5), ("spike", 1, LONGRUN, QUICK, 0.3),
+    ("fragment", 1, LONGRUN, QUICK, 0.5), ("spike", 1, LONGRUN, QUICK, 0.2),
     ("mixed8192", 4, SMALL, FULL, 1), ("mixed8192", 8, SMALL, FULL, 1),
 ]
 MEASURES = {"tree": WALK, "graph": WALK, "fragment": FRAGMENT, "spike": SPIKE}

@@ -91,6 +91,8 @@ def heat_map(analysis, kind):
         return None
     table = [[analysis.ratio(row, m, n) for n in others] for row, m in lines]
     shown = [[max(-1.5, min(1.5, math.log2(r.value))) if r else math.nan for r in line] for line in table]
+    rows = [row["name"] for row, _ in lines]
+    labels = [row["name"] + (f", {m.unit}" if rows.count(row["name"]) > 1 else "") for row, m in lines]
     figure, axes = plt.subplots(figsize=(2.6 + 0.95 * len(others), 1.2 + 0.24 * len(lines)))
     colours = LinearSegmentedColormap.from_list("ratio", [WIN, EVEN, LOSS])
     colours.set_bad("#BBBBBB")
@@ -101,7 +103,7 @@ def heat_map(analysis, kind):
             axes.text(x, y, f"{r.value:.2f}" if r else "failed", ha="center", va="center", fontsize=8,
                       color="white" if strong else "black")
     axes.set_xticks(range(len(others)), others)
-    axes.set_yticks(range(len(lines)), [row["name"] for row, _ in lines], fontsize=8)
+    axes.set_yticks(range(len(lines)), labels, fontsize=8)
     axes.xaxis.tick_top()
     axes.tick_params(length=0)
     for side in axes.spines.values():

@@ -8,14 +8,13 @@ import pwd
 import re
 import shutil
 import subprocess
-import time
 from pathlib import Path
 
 from .allocators import InForce
 from .model import SERVERS
 from .process import clean_env
 from .programs import checked_row
-from .servers import CPU, RSS, US, Failed, command, process_end, server_measure, wait_for
+from .server import CPU, RSS, US, Failed, ask_to_end, command, measure_server, wait_for
 
 QUERIES = """
 SELECT bid, count(*), sum(abalance), md5(string_agg(aid::text, ',' ORDER BY aid))
@@ -98,7 +97,7 @@ def drive(work, process, values):
     if not rate or "number of failed transactions: 0" not in text:
         raise Failed("pgbench failed")
     values["us"] = 1e6 / float(rate.group(1))
-    process_end(work)
+    ask_to_end(work)
     return answers
 
 
@@ -106,7 +105,7 @@ def row():
     postgres = str(programs_dir() / "postgres")
     return checked_row("postgres", SERVERS, [US, CPU, RSS], prepare,
                        InForce([postgres, "--version"], {}),
-                       server_measure(server_argv(data_dir()), drive), 5)
+                       measure_server(server_argv(data_dir()), drive), 5)
 
 
 def clean_up():

@@ -50,6 +50,9 @@ def finish(work, process, timeout):
     except subprocess.TimeoutExpired:
         stop(process)
         return Result("timeout")
+    except BaseException:  # the comparison is being stopped
+        stop(process)
+        raise
     lines = (work / "report").read_text().splitlines() if (work / "report").exists() else []
     if process.returncode != 0 or len(lines) != 2:
         return Result("no report", note=last_line(work / "stderr"))

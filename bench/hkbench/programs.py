@@ -30,7 +30,7 @@ class Program:
     tools: list  # must all be installed
     package: str  # what Debian has them in
     argv: list
-    prepare: Callable  # prepare(work) writes the input
+    prepare: Callable  # prepare(work, scale) writes the input
     probe: list  # a short command of the process that allocates, to see its malloc bound
     output: str = ""
     family: bool = False  # the work is done by children of argv's process
@@ -66,7 +66,7 @@ def checked_row(name, group, measures, prepare, in_force, measure, seconds=3.0):
     return Row(name, group, measures, run, seconds=seconds)
 
 
-def program_row(program):
+def program_row(program, scale):
     def measure(work, library):
         if program.output:
             (work / program.output).unlink(missing_ok=True)
@@ -76,13 +76,14 @@ def program_row(program):
             digest.update((work / program.output).read_bytes())
         return result, digest.hexdigest()
 
-    return checked_row(program.name, PROGRAMS, MEASURES[:3] if program.family else MEASURES, program.prepare,
+    return checked_row(program.name, PROGRAMS, MEASURES[:3] if program.family else MEASURES,
+                       lambda work: program.prepare(work, scale),
                        InForce(program.probe, program.env), measure)
 
 
 def script(file, text):
     """A prepare function that writes `text` to `file`."""
-    return lambda work: (work / file).write_text(text)
+    return lambda work, scale: (work / file).write_text(inputs.sized(text, scale))
 
 
 def output_of(argv):
@@ -116,8 +117,8 @@ def languages():
     ]
 
 
-def prepare_java(work):
-    (work / "Job.java").write_text(inputs.JAVA_PROGRAM)
+def prepare_java(work, scale):
+    (work / "Job.java").write_text(inputs.sized(inputs.JAVA_PROGRAM, scale))
     subprocess.run(["javac", "Job.java"], cwd=work, env=clean_env(), check=True, capture_output=True)
 
 
@@ -140,13 +141,13 @@ def tools():
                 ["gs", "-q", "-dSAFER", "-dBATCH", "-dNOPAUSE", "-sDEVICE=ppmraw", "-r72",
                  "-sOutputFile=pages.ppm", "job.ps"],
                 script("job.ps", inputs.PS_DOCUMENT), ["gs", "--version"], output="pages.ppm"),
-        Program("z3", ["z3"], "z3", ["z3", "job.smt2"], script("job.smt2", inputs.smt_problem()),
+        Program("z3", ["z3"], "z3", ["z3", "job.smt2"], inputs.write_smt_problem,
                 ["z3", "--version"]),
     ]
 
 
-def rows(wanted):
-    """The rows whose name wanted(name) accepts, and a line about each that cannot run."""
+def rows(wanted, scale=1):
+    """The rows whose name wanted(name) accepts, with inputs of this size, and a line about each that cannot run."""
     made, skipped = [], []
     for program in languages() + tools():
         if not wanted(program.name):
@@ -155,5 +156,5 @@ def rows(wanted):
         if absent:
             skipped.append(f"{program.name}: {' '.join(absent)} not installed (package {program.package})")
         else:
-            made.append(program_row(program))
+            made.append(program_row(program, scale))
     return made, skipped

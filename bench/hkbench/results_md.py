@@ -17,7 +17,7 @@ def read_causes(path=CAUSES):
     causes = []
     for line in Path(path).read_text().splitlines() if Path(path).exists() else []:
         if line.strip() and not line.startswith("#"):
-            row, unit, text = (part.strip() for part in line.split("|", 2))
+            row, unit, text = (part.strip() for part in line.split(" | ", 2))
             causes.append((re.compile(row), re.compile(unit), text))
     return causes
 

@@ -1,93 +1,20 @@
-"""Rows of servers: each is started, checked, driven by a client, and stopped.
+"""Rows of servers: redis, memcached, nginx, and that of postgres.py."""
 
-Clients run on the C library's allocator, on the same machine.  Time is microseconds a request takes
-of the client's time, many in flight; memory is the server's peak, and what it keeps after its data
-were dropped and two seconds went by.
-"""
-
-import contextlib
 import csv
+import functools
 import hashlib
 import os
 import random
 import shutil
-import subprocess
 import time
 
+from . import postgres
 from .allocators import InForce
 from .client import Pipelined
-from .model import MEMORY, SERVERS, TIME, Measure
-from .process import clean_env, finish, program_pid, start, status_kib, stop
+from .model import SERVERS, TIME, Measure
 from .programs import checked_row, missing
-
-US = Measure("us", "us/request", TIME, True)
-CPU = Measure("cpu", "s cpu", TIME)
-RSS = Measure("rss", "KiB", MEMORY, True)
-AFTER = Measure("after", "KiB after", MEMORY)
-QUIET_S = 1.0
-
-
-class Failed(Exception):
-    """The server did not answer as it should."""
-
-
-def command(work, argv, stdin=os.devnull, timeout=60):
-    """Runs a client to its end; its output."""
-    with open(stdin, "rb") as file:
-        try:
-            run = subprocess.run(argv, cwd=work, env=clean_env(), stdin=file, text=True,
-                                 capture_output=True, timeout=timeout)
-        except subprocess.TimeoutExpired:
-            raise Failed(f"{argv[0]} hangs") from None
-    if run.returncode != 0:
-        raise Failed(f"{argv[0]}: {(run.stderr.strip() or 'failed').splitlines()[-1][:90]}")
-    return run.stdout
-
-
-def wait_for(ready, process, what):
-    for _ in range(200):
-        with contextlib.suppress(OSError, Failed):
-            if ready():
-                return
-        if process.poll() is not None:
-            break
-        time.sleep(0.05)
-    raise Failed(f"{what} does not answer")
-
-
-def server_measure(argv, drive, env=None):
-    """measure(work, library) for checked_row.  drive(work, process, values) -> digest; it stops the
-    server at its end."""
-
-    def measure(work, library):
-        (work / "server.sock").unlink(missing_ok=True)
-        process = start(work, library, argv, clean_env(env))
-        values, digest, note = {}, None, ""
-        try:
-            digest = drive(work, process, values)
-        except Failed as failure:
-            note = str(failure)
-        try:
-            result = finish(work, process, 10)  # without a digest: it has crashed, or it hangs
-        finally:
-            if process.poll() is None:
-                stop(process)
-        result.values.update(values)
-        if result.status == "ok" and not digest:
-            result.status, result.note = "no answer", note
-        return result, digest
-
-    return measure
-
-
-def peak_of(work):
-    return status_kib(program_pid(work), "VmHWM")
-
-
-def after_quiet(work):
-    time.sleep(QUIET_S)
-    return status_kib(program_pid(work), "VmRSS")
-
+from .server import (AFTER, CPU, RSS, US, Failed, after_quiet, ask_to_end, command, measure_server, peak_of,
+                     wait_for)
 
 # ---- redis ----
 
@@ -112,15 +39,15 @@ def redis_lines(work, *options):
     return list(csv.DictReader(command(work, REDIS_BENCHMARK + list(options)).splitlines()))
 
 
-def drive_redis(work, process, values):
+def drive_redis(work, process, values, scale):
     wait_for(lambda: command(work, REDIS_CLI + ["PING"], timeout=5) == "PONG\n", process, "redis")
     command(work, REDIS_CLI + ["--pipe"], work / "load")
     digest = command(work, REDIS_CLI + ["DEBUG", "DIGEST"])
     if len(digest.strip()) != 40:
         raise Failed("no digest")
-    piped = redis_lines(work, "-n", "60000", "-P", "16", "-t", REDIS_TYPES)
+    piped = redis_lines(work, "-n", str(int(60000 * scale)), "-P", "16", "-t", REDIS_TYPES)
     values["us"] = sum(1e6 / float(line["rps"]) for line in piped) / len(piped)
-    single = redis_lines(work, "-n", "20000", "-c", "20", "-t", "set,get,hset")
+    single = redis_lines(work, "-n", str(int(20000 * scale)), "-c", "20", "-t", "set,get,hset")
     for name in ("p50", "p99"):
         values[name] = sum(1e3 * float(line[f"{name}_latency_ms"]) for line in single) / len(single)
     values["rss"] = peak_of(work)
@@ -130,12 +57,12 @@ def drive_redis(work, process, values):
     return digest
 
 
-def redis_row():
+def redis_row(scale):
     argv = ["redis-server", "--port", "0", "--unixsocket", "server.sock", "--save", "", "--appendonly",
             "no", "--enable-debug-command", "yes", "--loglevel", "warning", "--activedefrag", "no"]
     measures = [US, Measure("p50", "us p50", TIME), Measure("p99", "us p99", TIME), CPU, RSS, AFTER]
     return checked_row("redis", SERVERS, measures, write_redis_load,
-                       InForce(["redis-server", "--version"], {}), server_measure(argv, drive_redis), 5)
+                       InForce(["redis-server", "--version"], {}), measure_server(argv, functools.partial(drive_redis, scale=scale)), 5)
 
 
 # ---- memcached ----
@@ -173,20 +100,15 @@ def drive_memcached(work, process, values):
     client.exchange(b"flush_all\r\n", len(b"OK\r\n"))
     client.close()
     values["after"] = after_quiet(work)
-    process_end(work)
+    ask_to_end(work)
     return "all answers"
-
-
-def process_end(work):
-    """Asks the server to end, as an administrator does."""
-    os.kill(program_pid(work), 15)
 
 
 def memcached_row():
     argv = ["memcached", "-s", "server.sock", "-m", "256", "-t", "2", "-u",
             "root" if os.geteuid() == 0 else "nobody"]
     return checked_row("memcached", SERVERS, [US, CPU, RSS, AFTER], lambda work: None,
-                       InForce(["memcached", "-V"], {}), server_measure(argv, drive_memcached))
+                       InForce(["memcached", "-V"], {}), measure_server(argv, drive_memcached))
 
 
 # ---- nginx ----
@@ -237,7 +159,7 @@ def drive_nginx(work, process, values):
     for client in clients:
         client.close()
     values["after"] = after_quiet(work)
-    process_end(work)
+    ask_to_end(work)
     return digest.hexdigest()
 
 
@@ -245,16 +167,15 @@ def nginx_row():
     nginx = shutil.which("nginx") or "/usr/sbin/nginx"
     argv = ["sh", "-c", f'exec {nginx} -p "$PWD/" -c nginx.conf']
     return checked_row("nginx", SERVERS, [US, CPU, RSS, AFTER], prepare_nginx,
-                       InForce([nginx, "-v"], {}), server_measure(argv, drive_nginx))
+                       InForce([nginx, "-v"], {}), measure_server(argv, drive_nginx))
 
 
 # ---- all ----
 
-def rows(wanted):
-    """The rows whose name wanted(name) accepts, and a line about each that cannot run."""
-    from . import postgres  # it uses this module's parts
-
-    kinds = [("redis", ["redis-server", "redis-benchmark", "redis-cli"], "redis", redis_row),
+def rows(wanted, scale=1):
+    """The rows whose name wanted(name) accepts, redis with this much of its work, and a line about each that cannot run."""
+    kinds = [("redis", ["redis-server", "redis-benchmark", "redis-cli"], "redis",
+              lambda: redis_row(scale)),
              ("memcached", ["memcached"], "memcached", memcached_row),
              ("nginx", ["nginx"], "nginx", nginx_row),
              ("postgres", ["pgbench", "psql"], "postgresql", postgres.row)]
