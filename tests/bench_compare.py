@@ -15,7 +15,8 @@ from pathlib import Path
 SOURCE = Path(os.environ["HK_TEST_SOURCE"])
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(SOURCE / "bench"))
-from hkbench import allocators, analysis, measure, micro, model, process, stats, store, text  # noqa: E402
+from hkbench import (allocators, analysis, measure, micro, model, process, programs,  # noqa: E402
+                     results_md, stats, store, text)
 
 HAKMEM = model.Allocator("hakmem", os.environ["HAKMEM_LIB"])
 GLIBC = model.Allocator("glibc", "")
@@ -86,6 +87,27 @@ class Harness(unittest.TestCase):
         argv = [str(process.BUILD / "micro"), "mixed8192", "1", "0.02"]
         started = process.start(process.WORK, hanging.library, argv, process.clean_env())
         self.assertEqual(process.finish(process.WORK, started, 1).status, "timeout")
+
+    def checked(self, answers, prepare=lambda work: None):
+        """A program's row, whose measured output is the next of the answers."""
+        in_force = allocators.InForce(["cat", "/dev/null"], {})
+        return programs.checked_row("checked", model.PROGRAMS, [], prepare, in_force,
+                                    lambda work, library: (model.Result("ok"), answers.pop(0)))
+
+    def test_wrong_output_is_shown(self):
+        row = self.checked(["reference", "reference", "something else"])
+        self.assertEqual([row.run(HAKMEM).status for _ in range(2)], ["ok", "wrong output"])
+
+    def test_no_input_is_shown(self):
+        def prepare(work):
+            raise OSError("disk full")
+
+        result = self.checked([], prepare).run(HAKMEM)
+        self.assertEqual((result.status, result.note), ("no reference", "under glibc: no input disk full"))
+
+    def test_program_that_does_not_take_the_library_is_shown(self):
+        result = self.checked(["reference"]).run(self.library("idle", "int nothing_of_malloc;"))
+        self.assertEqual(result.status, "not in force")
 
     def test_not_in_force_is_an_error(self):
         idle = self.library("idle", "int nothing_of_malloc;")
@@ -182,6 +204,15 @@ class Figures(unittest.TestCase):
         self.assertEqual(text.cell_text(found.cell(found.rows[0], "hakmem", micro.NS)), "SIGSEGV")
         self.assertEqual(found.failures()[0][:5], ("hakmem", "r", 1, 2, "SIGSEGV"))
         self.assertEqual(found.ratios_to_best(model.TIME, [model.SMALL]), [])
+
+    def test_losses_have_their_causes(self):
+        with tempfile.TemporaryDirectory() as place:
+            causes = Path(place, "causes")
+            causes.write_text("# comment\nr|s | ns/.* | slow | on purpose\n")
+            found = results_md.read_causes(causes)
+        loss, = self.compared([2, 2, 2], [1, 1, 1]).losses()
+        self.assertEqual(results_md.cause_of(loss, found), "slow | on purpose")
+        self.assertTrue(results_md.read_causes())
 
     def test_agreement(self):
         a, b = self.compared([10, 11, 12], [5, 6, 7]), self.compared([11, 12, 13], [8, 9, 10])

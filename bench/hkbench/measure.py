@@ -6,10 +6,12 @@ round begins only while the time allows it.
 """
 
 import random
+import subprocess
 import sys
 import time
 
 from . import limits
+from .model import Result
 from .store import Run
 
 HOPELESS = ("timeout", "not in force", "no reference")  # it would be so again, and costs much time
@@ -63,13 +65,18 @@ class Measurement:
         if key in self.done or (row.name, allocator.name) in self.hopeless:
             return
         begin, expected = time.monotonic(), row.seconds
-        run = Run(row.name, turn, allocator.name, row.run(allocator))
-        self.keep(run)
+        try:
+            result = row.run(allocator)
+        except (OSError, subprocess.SubprocessError, ValueError) as error:  # one row must not end it all
+            result = Result("could not be run", note=f"{type(error).__name__}: {error}"[:120])
+        self.keep(Run(row.name, turn, allocator.name, result))
         self.took[row.name] = time.monotonic() - begin
         self.progress.done(expected, self.took[row.name],
                            f"round {turn + 1} of {self.rounds}, {row.name}, {allocator.name}")
 
     def keep(self, run):
+        if run.round > 0:
+            run.result.series = []  # one run's is enough for a plot, and all of them are megabytes
         self.runs.append(run)
         self.done.add(run.key)
         self.journal.add(run)

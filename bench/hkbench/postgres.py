@@ -49,7 +49,7 @@ def quiet_run(argv, cwd):
 
 def socket_dir():
     """A short path: that of a Unix socket holds 107 bytes, and the server's user must reach it."""
-    return Path(f"/tmp/hakmem-bench-{os.getuid()}")
+    return Path(f"/tmp/hakmem-bench-{os.getpid()}")
 
 
 def server_argv(data):

@@ -47,11 +47,17 @@ def checked_row(name, group, measures, prepare, in_force, measure, seconds=3.0):
     work = WORK / name
     expected = []
 
+    def reference():
+        work.mkdir(parents=True, exist_ok=True)
+        try:
+            prepare(work)
+        except (OSError, subprocess.SubprocessError, LookupError) as error:
+            return Result("no input", note=str(error)), None
+        return measure(work, in_force.library(Allocator("glibc", ""))[0])
+
     def run(allocator):
         if not expected:
-            work.mkdir(parents=True, exist_ok=True)
-            prepare(work)
-            result, digest = measure(work, in_force.library(Allocator("glibc", ""))[0])
+            result, digest = reference()
             if result.status != "ok":
                 return Result("no reference", note=f"under glibc: {result.status} {result.note}")
             expected.append(digest)

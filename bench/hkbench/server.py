@@ -20,7 +20,7 @@ AFTER = Measure("after", "KiB after", MEMORY)
 QUIET_S = 1.0
 
 
-class Failed(Exception):
+class Failed(OSError):
     """The server did not answer as it should."""
 
 
@@ -39,7 +39,7 @@ def command(work, argv, stdin=os.devnull, timeout=60):
 
 def wait_for(ready, process, what):
     for _ in range(200):
-        with contextlib.suppress(OSError, Failed):
+        with contextlib.suppress(OSError):
             if ready():
                 return
         if process.poll() is not None:
@@ -59,7 +59,7 @@ def measure_server(argv, drive, env=None):
         try:
             try:
                 digest = drive(work, process, values)
-            except (Failed, OSError) as failure:
+            except OSError as failure:
                 note = str(failure)
             result = finish(work, process, 10)  # without a digest: it has crashed, or it hangs
         finally:
