@@ -8,6 +8,7 @@ from .model import MEMORY, MICRO_GROUPS, REAL_GROUPS, TIME
 from .store import measures_of
 
 MINE, SYSTEM = "hakmem", "glibc"
+EVEN = 1.005  # what differs by less is even, however sure the figures are
 MENDABLE = 1.05  # a loss beyond this counts as one that has to be mended
 
 
@@ -35,11 +36,11 @@ class Ratio:
 
     @property
     def lost(self):
-        return self.low > 1
+        return self.low > EVEN
 
     @property
     def won(self):
-        return self.high < 1
+        return self.high < 1 / EVEN
 
 
 class Analysis:
@@ -119,7 +120,7 @@ class Analysis:
         return table
 
     def losses(self):
-        """Ratios to the best other whose whole interval is above 1, the worst first."""
+        """Ratios to the best other that are lost, the worst first."""
         found = [r for kind in (TIME, MEMORY) for r in self.ratios_to_best(kind, self.groups) if r.lost]
         return sorted(found, key=lambda r: -r.value)
 

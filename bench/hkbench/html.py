@@ -46,7 +46,7 @@ summary { cursor: pointer; margin: .6rem 0; font-weight: 600 }
 
 
 LEFT = ' class="left"'
-LEFT_COLUMNS = {"unit", "to", "cause", "what", "said", "kind"}
+LEFT_COLUMNS = {"row", "unit", "to", "cause", "what", "said", "kind"}
 # Colours of the plots that are too dark on a dark page.
 DARK_TOO = {"#0072b2": "--blue", "#d55e00": "--red", "#009e73": "--green"}
 
