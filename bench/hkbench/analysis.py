@@ -9,6 +9,7 @@ from .store import measures_of
 
 MINE, SYSTEM = "hakmem", "glibc"
 EVEN = 1.005  # what differs by less is even, however sure the figures are
+FEW = 5  # rounds
 MENDABLE = 1.05  # a loss beyond this counts as one that has to be mended
 
 
@@ -52,6 +53,12 @@ class Analysis:
         for run in runs:
             self.results.setdefault((run.row, run.allocator), []).append(run)
         self.groups = [g for g in dict.fromkeys(r["group"] for r in self.rows)]
+
+    @property
+    def warning(self):
+        """What whoever reads the figures has to know about them, or ""."""
+        rounds = self.head["rounds_done"]
+        return f"{rounds} rounds only: too few for these figures to be quoted" if rounds < FEW else ""
 
     @property
     def others(self):

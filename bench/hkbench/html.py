@@ -201,5 +201,6 @@ def write(path, analysis, skipped, plots):
     Path(path).write_text(
         '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>HAKMEM compared</title>'
         f'<meta name="viewport" content="width=device-width"><style>{STYLE}</style></head><body>'
-        f"<h1>HAKMEM compared</h1><p>{html.escape(head_line(analysis.head))}</p>{packages(analysis.head)}<nav>{links}</nav>"
+        f"<h1>HAKMEM compared</h1><p>{html.escape(head_line(analysis.head))}</p>"
+        f'<p class="loss">{html.escape(analysis.warning)}</p>{packages(analysis.head)}<nav>{links}</nav>'
         + "\n".join(parts) + "</body></html>\n", encoding="utf-8")

@@ -101,7 +101,9 @@ def write(path, analysis, skipped):
     beside = [(row, m) for row in analysis.rows for m in measures_of(row)
               if row["group"] != FIELD and not m.headline]
     field = [(row, m) for row in analysis.rows if row["group"] == FIELD for m in measures_of(row)]
-    out = ["# Results", ""] + machine(analysis.head) + losses(analysis) + means(analysis)
+    out = ["# Results", ""] + machine(analysis.head)
+    out += [f"**{analysis.warning}.**", ""] if analysis.warning else []
+    out += losses(analysis) + means(analysis)
     out += failures(analysis)
     out += figures(analysis, "Time", analysis.headlines(TIME, usual))
     out += figures(analysis, "Memory", analysis.headlines(MEMORY, usual))

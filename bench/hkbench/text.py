@@ -83,6 +83,8 @@ def report(analysis, skipped):
     print_failures(analysis)
     print_means(analysis)
     print_losses(analysis)
+    if analysis.warning:
+        print(f"\n{analysis.warning}")
 
 
 def report_agreement(shared, apart):
