@@ -27,7 +27,7 @@ TABLE = [
      [Measure("ms", "ms", TIME), memory("peak_mib", "MiB peak"), memory("after_mib", "MiB after")], 5, 1,
      "one block grown by steps of one half to 437 MiB"),
     ("fork_storm", "30", "300",
-     [Measure("us_per_fork", "us/fork", TIME), Measure("hung", "hung", INFO),
+     [Measure("us_per_fork", "us/fork", TIME), memory("rss", "KiB peak"), Measure("hung", "hung", INFO),
       Measure("failed", "failed", INFO)], 3, 2, "fork with 3 busy threads, malloc in the child"),
     ("trivial", None, None, [memory("vmsize_mib", "MiB VmSize"), memory("rss_mib", "MiB RSS")], 3, 0.1,
      "a program that allocates one block"),

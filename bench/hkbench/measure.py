@@ -91,6 +91,7 @@ class Measurement:
 
     def limits(self):
         """The limits of the micro rows, once each."""
+        print("limits of the small benchmarks ...", file=sys.stderr, flush=True)
         for row in self.rows:
             for kind in (limits.BUMP, limits.LIVE) if hasattr(row, "micro") else ():
                 if (row.name, 0, kind) not in self.done:

@@ -7,7 +7,7 @@
  */
 #include "bench.h"
 
-#include <errno.h>
+#include <malloc.h>
 #include <stdatomic.h>
 
 enum { CHUNK = 4 * MIB, HEAD = 16 };

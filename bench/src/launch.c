@@ -13,7 +13,6 @@
  * faults, exit, signal, last_kib and mean_kib (the program's own RSS, sampled), and series, the
  * samples as milliseconds:KiB.
  */
-#include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
@@ -52,7 +51,7 @@ static void pin_to(const char *cpus)
     cpu_set_t set;
     CPU_ZERO(&set);
     for (const char *at = cpus; at; at = strchr(at, ',') ? strchr(at, ',') + 1 : NULL)
-        CPU_SET(atoi(at), &set);
+        CPU_SET((size_t)atol(at), &set);
     if (sched_setaffinity(0, sizeof set, &set) != 0)
         perror("launch: sched_setaffinity");
 }

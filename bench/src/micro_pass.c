@@ -40,6 +40,14 @@ static uint64_t prodcons(struct worker *w)
     return producer ? blocks : 0; /* one operation = one block made, passed on and freed */
 }
 
+/* A buffer with something in each of its pages, as messages have. */
+static void *get_message(size_t size)
+{
+    char *p = get(size);
+    bench_touch(p, PAGE, size);
+    return p;
+}
+
 /* ---- all to all, interleaved ---- */
 
 enum { BOX = 64 };
@@ -79,6 +87,13 @@ static void hand_over(struct worker *w, unsigned to, void *p)
     }
 }
 
+static void replace_message(void **slot, size_t size)
+{
+    if (*slot)
+        put(*slot);
+    *slot = get_message(size);
+}
+
 /* Operations for each size range: about the same time for each. */
 static uint64_t range_blocks(const struct workload *load)
 {
@@ -96,9 +111,9 @@ static uint64_t alltoall(struct worker *w)
         size_t size = size_between(bench_next(&w->seed), w->load->low, w->load->high);
         unsigned other = (w->id + 1 + (r >> 20) % (w->threads - 1)) % w->threads;
         if (r % 100 < w->load->percent)
-            hand_over(w, other, get(size));
+            hand_over(w, other, get_message(size));
         else
-            replace(&own[(r >> 8) % LIVE], size);
+            replace_message(&own[(r >> 8) % LIVE], size);
         take(w, other, 2 * i % BOX);
         take(w, other, (2 * i + 1) % BOX);
     }
@@ -128,7 +143,8 @@ static uint64_t phased(struct worker *w)
     void **before = made[(w->id + w->threads - 1) % w->threads];
     for (uint64_t phase = 0; phase < phases; phase++) {
         for (unsigned i = 0; i < PHASE; i++)
-            made[w->id][i] = get(size_between(bench_next(&w->seed), w->load->low, w->load->high));
+            made[w->id][i] =
+                get_message(size_between(bench_next(&w->seed), w->load->low, w->load->high));
         micro_meet();
         for (unsigned i = 0; i < PHASE; i++)
             put(i * 37 % 100 < w->load->percent ? before[i] : made[w->id][i]);
