@@ -21,8 +21,9 @@ BUMP_SCALE = {"mixed256": 0.3, "mixed8192": 0.3, "pair": 0.5, "pair_mix": 0.1, "
               "batch_lifo": 1, "batch_random": 1, "replace1k": 0.5, "replace100k": 0.5, "replace1m": 1,
               "realloc_many": 0, "realloc_grow": 0, "calloc_small": 0.5, "calloc_large": 0,
               "aligned": 0.2, "medium": 0.02, "large": 0, "threshold": 0, "churn_python": 0.5,
-              "churn_gcc": 0.5, "churn_redis": 1, "tree": 1, "graph": 1, "prodcons": 0.5, "larson": 0.3,
+              "churn_gcc": 0.5, "churn_redis": 1, "prodcons": 0.5, "larson": 0.3,
               "threadchurn": 0, "false_active": 1, "false_passive": 1, "fragment": 0, "spike": 0}
+SAME_SIZE = {"tree", "graph"}  # shortened they would be other structures
 SCALE_BY_RANGE = {"2k": 0.3, "32k": 0.05, "64k": 0.05}
 # Whose live bytes depend on the length: recorded whole.
 WHOLE = {"realloc_grow", "realloc_many", "tree", "graph", "churn_python", "churn_gcc", "churn_redis",
@@ -33,11 +34,11 @@ def bump_scale(workload, threads):
     kind, _, size = workload.rpartition("_")
     scale = SCALE_BY_RANGE[size] if kind.startswith(("alltoall", "phased")) \
         else BUMP_SCALE.get(workload, 0)
-    return scale / threads if scale not in (0, 1) else scale
+    return scale / threads
 
 
-def bump_run(workload, threads):
-    scale = bump_scale(workload, threads)
+def bump_run(workload, threads, row_scale):
+    scale = row_scale if workload in SAME_SIZE else bump_scale(workload, threads)
     if not scale:
         return Result("none")
     return run_micro(str(BUILD / "libbump.so"), workload, threads, scale,
@@ -68,4 +69,4 @@ def live_run(workload, threads, scale):
 def run(row: Row, kind):
     """The limit of a micro row: Result("ok") with ns or rss, or a status that says there is none."""
     workload, threads, scale = row.micro
-    return bump_run(workload, threads) if kind == BUMP else live_run(workload, threads, scale)
+    return bump_run(workload, threads, scale) if kind == BUMP else live_run(workload, threads, scale)
