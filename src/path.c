@@ -180,6 +180,13 @@ static HK_COLD _Noreturn void reject_foreign(const char *what, const void *block
     hk_log_fatal(what, block, "not a block of this allocator, or already given back");
 }
 
+static HK_COLD _Noreturn void reject_run(const char *what, hk_run_area_t *area, const void *block)
+{
+    hk_log_fatal(what, block,
+                 hk_run_covers(area, block) ? "an interior pointer: no block starts there"
+                                            : "the block is free already, or there was none");
+}
+
 /* Frees by the map; the block is in no magazine yet. */
 static void free_by_map(hk_cache_t *cache, void *block)
 {
@@ -197,7 +204,7 @@ static void free_by_map(hk_cache_t *cache, void *block)
     case HK_REGION_RUNS: {
         hk_run_t *run = hk_run_find((hk_run_area_t *)region, block);
         if (run == NULL || !hk_span_free_run(run)) {
-            hk_log_fatal("invalid free", block, "free already, or no block starts there");
+            reject_run("invalid free", (hk_run_area_t *)region, block);
         }
         return;
     }
@@ -299,7 +306,7 @@ size_t hk_path_usable_bytes(const void *block, const char *what)
     case HK_REGION_RUNS: {
         const hk_run_t *run = hk_run_find((hk_run_area_t *)region, block);
         if (run == NULL) {
-            hk_log_fatal(what, block, "free already, or no block starts there");
+            reject_run(what, (hk_run_area_t *)region, block);
         }
         return hk_run_bytes(run);
     }

@@ -104,6 +104,20 @@ hk_run_t *hk_run_find(hk_run_area_t *area, const void *address)
     return found ? &area->runs[page] : NULL;
 }
 
+bool hk_run_covers(hk_run_area_t *area, const void *address)
+{
+    size_t page = (size_t)((const char *)address - area->base) >> area->page_shift;
+    hk_lock_acquire(&hk_runs.lock, HK_RANK_RUNS);
+    size_t start = page;
+    while (start > 0 && !hk_run_area_is_block(area, start)) {
+        start--;
+    }
+    bool covers =
+        hk_run_area_is_block(area, start) && page - start < hk_run_area_pages(&area->runs[start]);
+    hk_lock_release(&hk_runs.lock, HK_RANK_RUNS);
+    return covers;
+}
+
 bool hk_run_free(hk_run_t *run)
 {
     hk_run_area_t *area = run->area;

@@ -16,6 +16,9 @@ hk_run_t *hk_run_allocate(size_t bytes, size_t alignment, bool *fresh);
 /* The run of a block in the area; NULL if no block starts at the address. */
 hk_run_t *hk_run_find(hk_run_area_t *area, const void *address);
 
+/* Whether the address lies in a block, at its start or behind it: for messages. */
+bool hk_run_covers(hk_run_area_t *area, const void *address);
+
 /* Frees the block; false, and nothing done, if it is free already. */
 bool hk_run_free(hk_run_t *run);
 

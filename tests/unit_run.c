@@ -322,6 +322,19 @@ static void test_purge_striped(void)
     check_empty();
 }
 
+/* All steps of an epoch, none of which gives back more than a step may. */
+static void maintain(uint64_t now)
+{
+    size_t before, given;
+    do {
+        before = hk_run_warm_bytes();
+        size_t excess = hk_run_maintain(now);
+        given = before - hk_run_warm_bytes();
+        CHECK(given <= HK_DECAY_STEP_BYTES);
+        CHECK(excess == hk_policy_purge_run_bytes(hk_run_warm_bytes()));
+    } while (given > 0);
+}
+
 static void test_maintain(void)
 {
     fake_os_advance(10 * HK_DECAY_MS);
@@ -330,27 +343,27 @@ static void test_maintain(void)
     hk_run_t *run = allocate(pages, 1, true);
     CHECK(hk_run_free(run));
     run = allocate(1, 1, false); /* so that the area stays */
-    hk_run_maintain(now);
+    maintain(now);
     size_t warm = hk_run_warm_bytes();
     CHECK(warm == (pages - 1) * page_bytes);
-    hk_run_maintain(now + HK_DECAY_MS - 1); /* too early */
+    maintain(now + HK_DECAY_MS - 1); /* too early */
     CHECK(hk_run_warm_bytes() == warm);
     /* The epoch needs a quarter of it, out of one large run: that stays, and something at hand. */
     hk_run_t *needed = allocate(pages / 4, 1, false);
     CHECK(hk_run_free(needed));
     CHECK(hk_runs.warm_low_water == warm - pages / 4 * page_bytes);
     now += HK_DECAY_MS;
-    hk_run_maintain(now);
+    maintain(now);
     CHECK(warm - hk_run_warm_bytes() == hk_policy_purge_run_bytes(warm - pages / 4 * page_bytes));
     check_all();
     /* What one epoch gave back does not make the next one keep the rest. */
     CHECK(hk_runs.warm_low_water == hk_run_warm_bytes());
     now += HK_DECAY_MS;
-    hk_run_maintain(now);
+    maintain(now);
     CHECK(hk_run_warm_bytes() == 1 * MIB);
     now += HK_DECAY_MS;
     uint64_t calls = fake_os.calls;
-    hk_run_maintain(now);
+    maintain(now);
     CHECK(hk_run_warm_bytes() == 1 * MIB && fake_os.calls == calls);
     check_all();
     CHECK(hk_run_free(run));
