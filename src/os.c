@@ -106,6 +106,23 @@ void hk_os_residency(const void *address, size_t bytes, unsigned char *pages)
     errno = saved;
 }
 
+static void advise(void *address, size_t bytes, int advice)
+{
+    int saved = errno;
+    (void)madvise(address, bytes, advice);
+    errno = saved;
+}
+
+void hk_os_prefer_huge(void *address, size_t bytes)
+{
+    advise(address, bytes, MADV_HUGEPAGE);
+}
+
+void hk_os_prefer_small(void *address, size_t bytes)
+{
+    advise(address, bytes, MADV_NOHUGEPAGE);
+}
+
 bool hk_os_resize(void *address, size_t old_bytes, size_t new_bytes)
 {
     int saved = errno;

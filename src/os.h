@@ -25,6 +25,10 @@ bool hk_os_purge(void *address, size_t bytes);
  * kernel does not say. */
 void hk_os_residency(const void *address, size_t bytes, unsigned char *pages);
 
+/* Asks for huge pages in the range from now on, or for none.  Advice: the kernel may not have it. */
+void hk_os_prefer_huge(void *address, size_t bytes);
+void hk_os_prefer_small(void *address, size_t bytes);
+
 /* Resizes the mapping where it is; false if the neighbours do not allow it. */
 bool hk_os_resize(void *address, size_t old_bytes, size_t new_bytes);
 

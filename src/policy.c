@@ -20,6 +20,7 @@ enum {
     AREA_BYTES_STEP = 2 << 20,
     WARM_RUN_BYTES_MIN = 1 << 20, /* of free resident pages are always at hand */
     WARM_UNITS_MIN = 16,          /* 1 MiB of empty slabs is always at hand */
+    HUGE_SUPERSLABS_MIN = 32,     /* 64 MiB: a superslab that is never filled adds 3 % at most */
     HOUSE_MS_MIN = 2 * HK_DECAY_MS,
     HOUSE_MS_MAX = 4000,  /* a process that has just gone idle waits so long for its first round */
     CAP_ENOUGH_SHIFT = 3, /* an eighth of the cap reclaimed is worth having stopped for */
@@ -89,6 +90,11 @@ size_t hk_policy_large_kept_bytes(size_t used_bytes)
 size_t hk_policy_warm_bytes(size_t committed_bytes)
 {
     return committed_bytes / 8;
+}
+
+bool hk_policy_wants_huge(uint64_t mode, uint64_t superslabs)
+{
+    return mode == 2 || (mode == 1 && superslabs >= HUGE_SUPERSLABS_MIN);
 }
 
 uint32_t hk_policy_empty_superslabs(uint64_t superslabs)

@@ -49,6 +49,10 @@ size_t hk_policy_large_kept_bytes(size_t used_bytes);
 /* How many bytes may be free and resident when a direct mapping makes the process grow that has committed so many. */
 size_t hk_policy_warm_bytes(size_t committed_bytes);
 
+/* Whether the next superslab is to be of huge pages, when there are so many; mode is HAKMEM_HUGE's: 0 never, 1 where the heap is large, 2
+ * always. */
+bool hk_policy_wants_huge(uint64_t mode, uint64_t superslabs);
+
 /* How many wholly empty superslabs the pool keeps mapped, when it has so many. */
 uint32_t hk_policy_empty_superslabs(uint64_t superslabs);
 

@@ -102,6 +102,7 @@ static hk_slab_t *acquire(hk_pool_t *pool, struct hk_heap *heap, unsigned units,
     hk_lock_acquire(&pool->lock, HK_RANK_POOL);
     hk_pool_link_locked(pool, superslab);
     pool->superslabs++;
+    pool->warm_units += (uint32_t)__builtin_popcount(superslab->dirty_units);
     pool->acquires[HK_STAGE_NEW]++;
     slab = take_units(pool, superslab, 1, units, heap, class_index);
     hk_lock_release(&pool->lock, HK_RANK_POOL);

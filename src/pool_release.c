@@ -132,7 +132,12 @@ static size_t purge_one(hk_pool_t *pool, uint32_t keep_units)
         uint32_t units = (uint32_t)__builtin_popcount(mask);
         lower_warm_locked(pool, units);
         hk_pool_set_free_locked(pool, superslab, superslab->free_units & ~mask);
+        bool was_huge = superslab->huge;
+        superslab->huge = false;
         hk_lock_release(&pool->lock, HK_RANK_POOL);
+        if (was_huge) { /* else the kernel would fill the hole with a huge page again */
+            hk_os_prefer_small(superslab->base, HK_SUPERSLAB_BYTES);
+        }
         bool done = purge_units(superslab, mask);
         hk_lock_acquire(&pool->lock, HK_RANK_POOL);
         hk_pool_set_free_locked(pool, superslab, superslab->free_units | mask);

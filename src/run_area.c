@@ -6,6 +6,7 @@
 #include "bitrange.h"
 #include "limit.h"
 #include "log.h"
+#include "options.h"
 #include "os.h"
 #include "policy.h"
 
@@ -72,6 +73,9 @@ static hk_run_area_t *map_area(size_t bytes)
     area->page_shift = (uint32_t)__builtin_ctzl(page_bytes);
     area->base = hk_os_map(bytes, HK_SUPERSLAB_BYTES);
     if (area->base != NULL && register_area(area, bytes)) {
+        if (hk_options.huge < 2) { /* pages go back one by one */
+            hk_os_prefer_small(area->base, bytes);
+        }
         return area;
     }
     if (area->base != NULL) {

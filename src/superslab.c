@@ -7,11 +7,28 @@
 
 #include "limit.h"
 #include "meta.h"
+#include "options.h"
 #include "os.h"
+#include "policy.h"
 
 static_assert((int)HK_LIVE_BYTES <= (int)HK_UNIT_BYTES, "the live bits fit the first unit");
 
 static _Atomic uint64_t superslab_count;
+
+/* Of huge pages all units are resident from the first touch on, so all count as dirty.  Elsewhere huge pages are refused, whatever the
+ * system's setting: a heap that is small would be 2 MiB at once. */
+static void choose_pages(hk_superslab_t *superslab)
+{
+    uint64_t superslabs = hk_load_relaxed(&superslab_count); /* relaxed: a statistic */
+    superslab->huge = hk_policy_wants_huge(hk_options.huge, superslabs) &&
+                      hk_limit_charge((size_t)HK_SLAB_UNITS_MAX * HK_UNIT_BYTES);
+    if (superslab->huge) {
+        superslab->dirty_units = superslab->free_units;
+        hk_os_prefer_huge(superslab->base, HK_SUPERSLAB_BYTES);
+    } else {
+        hk_os_prefer_small(superslab->base, HK_SUPERSLAB_BYTES);
+    }
+}
 
 hk_superslab_t *hk_superslab_allocate(struct hk_pool *pool)
 {
@@ -33,10 +50,12 @@ hk_superslab_t *hk_superslab_allocate(struct hk_pool *pool)
             slab->first_unit = (uint8_t)unit;
             superslab->slab_of[unit] = (uint8_t)unit;
         }
+        choose_pages(superslab);
         if (hk_registry_insert(base, &superslab->region)) {
             hk_add_relaxed(&superslab_count, 1); /* relaxed: a statistic */
             return superslab;
         }
+        hk_limit_uncharge(HK_UNIT_BYTES * (size_t)__builtin_popcount(superslab->dirty_units));
         hk_os_unmap(base, HK_SUPERSLAB_BYTES);
     }
     hk_meta_free(HK_META_SUPERSLAB, superslab);

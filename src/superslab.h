@@ -45,6 +45,7 @@ typedef struct hk_superslab {
     hk_region_t region;
     uint32_t free_units;       /* lock(pool): a bit for each unit that is in no slab */
     uint32_t dirty_units;      /* lock(pool): a bit for each unit that may be resident */
+    bool huge;                 /* lock(pool): of huge pages, until a part of it goes back */
     char *base;                /* const */
     struct hk_pool *pool;      /* const */
     struct hk_superslab *next; /* lock(pool) */

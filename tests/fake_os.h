@@ -41,6 +41,8 @@ typedef struct fake_os {
     _Atomic uint64_t moves;
     _Atomic size_t mapped_bytes; /* address space that os.h has handed out and not got back */
     _Atomic size_t purged_bytes;
+    _Atomic size_t huge_bytes; /* advised, so far */
+    _Atomic size_t small_bytes;
     _Atomic uint64_t clock_ms;
     _Atomic uint64_t clock_reads;
     _Atomic unsigned cpu_count;
@@ -203,6 +205,18 @@ void hk_os_residency(const void *address, size_t bytes, unsigned char *pages)
         memset(pages, errno == ENOMEM ? 0 : 1, bytes / hk_os_page_bytes());
     }
     errno = saved;
+}
+
+void hk_os_prefer_huge(void *address, size_t bytes)
+{
+    fake_os_require(fake_os_is_range(address, bytes), "advice: range");
+    atomic_fetch_add(&fake_os.huge_bytes, bytes);
+}
+
+void hk_os_prefer_small(void *address, size_t bytes)
+{
+    fake_os_require(fake_os_is_range(address, bytes), "advice: range");
+    atomic_fetch_add(&fake_os.small_bytes, bytes);
 }
 
 bool hk_os_resize(void *address, size_t old_bytes, size_t new_bytes)
