@@ -98,7 +98,9 @@ static void collect(hak_stats_t *stats, unsigned want_ledger)
     stats->run_bytes = hk_run_used_bytes();
     stats->run_warm_bytes = hk_run_warm_bytes();
     stats->purged_bytes += hk_run_purged_bytes();
-    stats->metadata_bytes = hk_meta_bytes() + hk_run_descriptor_bytes();
+    uint64_t own_bytes = hk_meta_bytes() + hk_run_descriptor_bytes();
+    uint64_t live_bits = stats->superslabs * HK_LIVE_BYTES; /* in what is mapped for superslabs */
+    stats->metadata_bytes = own_bytes + live_bits;
     stats->heaps = hk_heaps_count();
     hk_path_leave();
     uint64_t free_bytes = stats->depot_bytes + stats->slab_free_bytes;
@@ -106,7 +108,7 @@ static void collect(hak_stats_t *stats, unsigned want_ledger)
     stats->in_use_bytes -= free_bytes < stats->in_use_bytes ? free_bytes : stats->in_use_bytes;
     stats->in_use_bytes += stats->large_bytes + stats->run_bytes;
     uint64_t large = stats->large_bytes + stats->large_cached_bytes;
-    stats->mapped_bytes += large + hk_run_mapped_bytes() + stats->metadata_bytes;
+    stats->mapped_bytes += large + hk_run_mapped_bytes() + own_bytes;
     stats->committed_bytes +=
         large + stats->run_bytes + stats->run_warm_bytes + stats->metadata_bytes;
     stats->cap_hits = hk_cap_hits();

@@ -32,8 +32,12 @@ static void choose_pages(hk_superslab_t *superslab)
 
 hk_superslab_t *hk_superslab_allocate(struct hk_pool *pool)
 {
+    if (!hk_limit_charge(HK_LIVE_BYTES)) {
+        return NULL;
+    }
     hk_superslab_t *superslab = hk_meta_allocate(HK_META_SUPERSLAB, sizeof *superslab);
     if (superslab == NULL) {
+        hk_limit_uncharge(HK_LIVE_BYTES);
         return NULL;
     }
     char *base = hk_os_map(HK_SUPERSLAB_BYTES, HK_SUPERSLAB_BYTES);
@@ -58,6 +62,7 @@ hk_superslab_t *hk_superslab_allocate(struct hk_pool *pool)
         hk_limit_uncharge(HK_UNIT_BYTES * (size_t)__builtin_popcount(superslab->dirty_units));
         hk_os_unmap(base, HK_SUPERSLAB_BYTES);
     }
+    hk_limit_uncharge(HK_LIVE_BYTES);
     hk_meta_free(HK_META_SUPERSLAB, superslab);
     return NULL;
 }
@@ -66,7 +71,8 @@ void hk_superslab_free(hk_superslab_t *superslab)
 {
     hk_registry_remove(superslab->base);
     hk_os_unmap(superslab->base, HK_SUPERSLAB_BYTES);
-    hk_limit_uncharge(HK_UNIT_BYTES * (size_t)__builtin_popcount(superslab->dirty_units));
+    hk_limit_uncharge(HK_UNIT_BYTES * (size_t)__builtin_popcount(superslab->dirty_units) +
+                      HK_LIVE_BYTES);
     hk_meta_free(HK_META_SUPERSLAB, superslab);
     hk_sub_relaxed(&superslab_count, 1); /* relaxed: a statistic */
 }
