@@ -276,16 +276,24 @@ HAK_API void hak_heap_destroy(hak_heap_t *heap)
     hk_path_leave();
 }
 
+static void *take_in(hk_heap_t *heap, size_t alignment, size_t size, bool *fresh)
+{
+    unsigned class_index = hk_class_of_aligned(size, alignment);
+    return class_index < HK_CLASS_COUNT ? hk_heap_take_block(heap, class_index)
+                                        : hk_span_allocate(heap, size, alignment, fresh);
+}
+
 static void *allocate_in(hk_heap_t *heap, size_t alignment, size_t size, bool zeroed)
 {
     if (!hk_path_enter()) { /* a fork is under way: the refuge serves all heaps */
         void *refuge = hand_out(hk_refuge_allocate(size, alignment));
         return refuge != NULL ? refuge : fail(ENOMEM);
     }
-    unsigned class_index = hk_class_of_aligned(size, alignment);
     bool fresh = false;
-    void *block = class_index < HK_CLASS_COUNT ? hk_heap_take_block(heap, class_index)
-                                               : hk_span_allocate(heap, size, alignment, &fresh);
+    void *block = take_in(heap, alignment, size, &fresh);
+    if (block == NULL && hk_path_trim(0) > 0) {
+        block = take_in(heap, alignment, size, &fresh);
+    }
     hk_path_leave();
     hk_reclaim_if_pressed();
     if (hand_out(block) == NULL) {

@@ -31,13 +31,23 @@ static void make_way(size_t size)
     }
 }
 
+static void *take_block(hk_heap_t *heap, unsigned class_index)
+{
+    void *block;
+    do {
+        block = hk_heap_take_block(heap, class_index);
+    } while (block == NULL && hk_reclaim_at_cap(heap, class_index));
+    return block;
+}
+
 static void *allocate_without_cache(unsigned class_index)
 {
     hk_heap_t *heap = hk_heaps_orphan();
-    void *block = NULL;
-    do {
-        block = heap == NULL ? NULL : hk_heap_take_block(heap, class_index);
-    } while (block == NULL && heap != NULL && hk_reclaim_at_cap(heap, class_index));
+    void *block = heap == NULL ? NULL : take_block(heap, class_index);
+    if (heap != NULL && block == NULL) {
+        (void)hk_reclaim_all(NULL, 0);
+        block = take_block(heap, class_index);
+    }
     return block;
 }
 

@@ -139,6 +139,24 @@ static void check_heaps(void)
     CHECKF(hak_limit_committed() <= before + MIB, " (%zu, %zu)", before, hak_limit_committed());
 }
 
+/* What threads' heaps have free is reclaimed for a first-class heap too, before it is refused anything. */
+static void check_heap_reclaims(void)
+{
+    (void)hak_trim(0);
+    CHECK(hak_limit_set(HAK_LIMIT_HARD, hak_limit_committed() + 64 * MIB) == 0);
+    size_t count = fill(40000);
+    CHECK(count > 1000 && count < BLOCKS);
+    clear(count, 40000);
+    hak_heap_t *heap = hak_heap_create();
+    CHECK(heap != NULL);
+    size_t bytes = 0;
+    while (bytes < 40 * MIB && hak_heap_malloc(heap, 2000) != NULL)
+        bytes += 2000;
+    CHECKF(bytes >= 40 * MIB, " (%zu)", bytes);
+    hak_heap_destroy(heap);
+    CHECK(hak_limit_set(HAK_LIMIT_HARD, 0) == 0);
+}
+
 static size_t notified;
 
 static void notify(size_t committed_bytes, size_t limit_bytes)
@@ -179,6 +197,7 @@ int main(void)
     check_below();
     check_reserve();
     check_heaps();
+    check_heap_reclaims();
     check_callback();
     CHECK(hak_check() == 0);
     return 0;
