@@ -232,7 +232,7 @@ static void at_work(void)
     pthread_t all[THREADS];
     for (uintptr_t i = 0; i < THREADS; i++)
         all[i] = test_thread(churn, (void *)(i + 1));
-    for (int i = 0; i < 50; i++) {
+    for (int i = 0; i < 20; i++) {
         hak_stats_t stats;
         CHECK(hak_stats_get(&stats, sizeof stats) == 0);
         CHECK(stats.resident_bytes > 0 && stats.resident_bytes < 4096 * MIB);
