@@ -19,6 +19,7 @@ static struct {
     unsigned count;             /* lock(large) */
     size_t kept_bytes;          /* lock(large) */
     hk_large_t *kept[KEPT_MAX]; /* lock(large) */
+    hk_large_t *used;           /* lock(large): all in use */
     _Atomic size_t used_bytes;  /* atomic: a statistic */
 } cache;
 
@@ -156,6 +157,26 @@ static hk_large_t *reuse_kept(size_t bytes)
     return large;
 }
 
+static void link_used(hk_large_t *large)
+{
+    hk_lock_acquire(&cache.lock, HK_RANK_LARGE);
+    large->used_prev = NULL;
+    large->used_next = cache.used;
+    if (cache.used != NULL) {
+        cache.used->used_prev = large;
+    }
+    cache.used = large;
+    hk_lock_release(&cache.lock, HK_RANK_LARGE);
+}
+
+static void unlink_used_locked(hk_large_t *large)
+{
+    *(large->used_prev != NULL ? &large->used_prev->used_next : &cache.used) = large->used_next;
+    if (large->used_next != NULL) {
+        large->used_next->used_prev = large->used_prev;
+    }
+}
+
 hk_large_t *hk_large_allocate(size_t bytes, size_t alignment)
 {
     bytes = hk_align_up(bytes, hk_os_page_bytes());
@@ -175,6 +196,7 @@ hk_large_t *hk_large_allocate(size_t bytes, size_t alignment)
         return NULL;
     }
     hk_add_relaxed(&cache.used_bytes, large->bytes); /* relaxed: a statistic */
+    link_used(large);
     return large;
 }
 
@@ -186,6 +208,7 @@ void hk_large_free(hk_large_t *large)
     large->freed_ms = hk_os_clock_ms();
     bool kept = false;
     hk_lock_acquire(&cache.lock, HK_RANK_LARGE);
+    unlink_used_locked(large);
     size_t most = hk_policy_large_kept_bytes(hk_large_used_bytes());
     if (cache.count < KEPT_MAX && cache.kept_bytes + large->bytes <= most) {
         cache.kept[cache.count++] = large;
@@ -247,6 +270,15 @@ size_t hk_large_kept_bytes(void)
     size_t bytes = cache.kept_bytes;
     hk_lock_release(&cache.lock, HK_RANK_LARGE);
     return bytes;
+}
+
+void hk_large_each_used(void (*visit)(const hk_large_t *large, void *context), void *context)
+{
+    hk_lock_acquire(&cache.lock, HK_RANK_LARGE);
+    for (const hk_large_t *large = cache.used; large != NULL; large = large->used_next) {
+        visit(large, context);
+    }
+    hk_lock_release(&cache.lock, HK_RANK_LARGE);
 }
 
 void hk_large_each_kept(void (*visit)(const void *address, size_t bytes, void *context),

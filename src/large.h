@@ -13,13 +13,15 @@ struct hk_heap;
 
 typedef struct hk_large {
     hk_region_t region;
-    bool fresh;            /* const while in use: the pages are as the system zeroed them */
-    char *address;         /* owner: who holds the block */
-    size_t bytes;          /* owner: mapped, a multiple of the page size */
-    struct hk_heap *heap;  /* const while in use */
-    struct hk_large *next; /* lock(heap) */
-    struct hk_large *prev; /* lock(heap) */
-    uint64_t freed_ms;     /* lock(large): while kept */
+    bool fresh;                 /* const while in use: the pages are as the system zeroed them */
+    char *address;              /* owner: who holds the block */
+    size_t bytes;               /* owner: mapped, a multiple of the page size */
+    struct hk_heap *heap;       /* const while in use */
+    struct hk_large *next;      /* lock(heap) */
+    struct hk_large *prev;      /* lock(heap) */
+    uint64_t freed_ms;          /* lock(large): while kept */
+    struct hk_large *used_next; /* lock(large): while in use */
+    struct hk_large *used_prev; /* lock(large) */
 } hk_large_t;
 
 /* A block of at least bytes at a multiple of alignment; NULL if there is no memory.  Kept mappings are used up before the process
@@ -34,7 +36,8 @@ bool hk_large_resize(hk_large_t *large, size_t bytes);
 /* Gives kept mappings back that were freed at or before the time; returns their bytes. */
 size_t hk_large_decay(uint64_t until_ms);
 
-/* Calls visit for each kept mapping, under lock(large). */
+/* Calls visit for each mapping in use, whose holder may be resizing it, and for each kept one; under lock(large). */
+void hk_large_each_used(void (*visit)(const hk_large_t *large, void *context), void *context);
 void hk_large_each_kept(void (*visit)(const void *address, size_t bytes, void *context),
                         void *context);
 

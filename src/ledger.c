@@ -259,15 +259,13 @@ __attribute__((no_sanitize("thread"))) static void copy_place(const hk_large_t *
     *bytes = large->bytes;
 }
 
-static void add_region(const hk_region_t *region, void *context)
+static void add_large(const hk_large_t *large, void *context)
 {
     walk_t *walk = context;
-    if (region->kind == HK_REGION_LARGE) {
-        const char *address;
-        size_t bytes;
-        copy_place((const hk_large_t *)region, &address, &bytes);
-        walk->span_resident_bytes += resident_in(address, bytes);
-    }
+    const char *address;
+    size_t bytes;
+    copy_place(large, &address, &bytes);
+    walk->span_resident_bytes += resident_in(address, bytes);
 }
 
 /* ---- The whole ---- */
@@ -284,7 +282,7 @@ void hk_ledger_collect(hak_stats_t *stats)
     hk_heaps_each_owned(add_owned_heap, &walk);
     add_pool(&walk, &hk_shared_pool);
     hk_run_area_each(add_area, &walk);
-    hk_registry_each_region(add_region, &walk);
+    hk_large_each_used(add_large, &walk);
     hk_thread_each_cache(add_cache, stats);
     hk_large_each_kept(add_range, &stats->large_cached_resident_bytes);
     hk_meta_each_chunk(add_range, &stats->metadata_resident_bytes);

@@ -100,16 +100,3 @@ void hk_registry_each_table(void (*visit)(const void *address, size_t bytes, voi
     visit(hk_near, sizeof hk_near, context);
     visit(root, sizeof root, context);
 }
-
-void hk_registry_each_region(void (*visit)(const hk_region_t *region, void *context), void *context)
-{
-    for (size_t i = 0; i < sizeof root / sizeof root[0]; i++) {
-        leaf_entry_t *leaf = hk_load_acquire(&root[i]); /* acquire: pairs with add_leaf */
-        for (size_t entry = 0; leaf != NULL && entry < (size_t)1 << LEAF_BITS; entry++) {
-            const hk_region_t *region = hk_load_acquire(&leaf[entry]);
-            if (region != NULL) {
-                visit(region, context);
-            }
-        }
-    }
-}

@@ -63,10 +63,6 @@ void hk_registry_remove(void *address);
 /* The region whose first 2 MiB hold address, or NULL. */
 hk_region_t *hk_registry_find(const void *address);
 
-/* Calls visit for each region, as often as it has entries.  It may be on its way out. */
-void hk_registry_each_region(void (*visit)(const hk_region_t *region, void *context),
-                             void *context);
-
 /* Calls visit for each leaf of the map; for the tables that are part of the library. */
 void hk_registry_each_leaf(void (*visit)(const void *address, size_t bytes, void *context),
                            void *context);
