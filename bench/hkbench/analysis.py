@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from . import stats
 from .limits import BUMP, LIVE
-from .model import MEMORY, MICRO_GROUPS, REAL_GROUPS, TIME
+from .model import FIELD, MEMORY, MICRO_GROUPS, REAL_GROUPS, TIME
 from .store import measures_of
 
 MINE, SYSTEM = "hakmem", "glibc"
@@ -127,9 +127,11 @@ class Analysis:
         return table
 
     def losses(self):
-        """Ratios to the best other that are lost, the worst first."""
-        found = [r for kind in (TIME, MEMORY) for r in self.ratios_to_best(kind, self.groups) if r.lost]
-        return sorted(found, key=lambda r: -r.value)
+        """Ratios to the best other that are lost, the worst first; of the field's rows all figures count."""
+        found = [r for kind in (TIME, MEMORY) for r in self.ratios_to_best(kind, self.groups)]
+        found += [self.ratio(row, m, self.best_other(row, m)) for row in self.rows if row["group"] == FIELD
+                  for m in measures_of(row) if m.kind in (TIME, MEMORY)]
+        return sorted((r for r in found if r and r.lost), key=lambda r: -r.value)
 
     def failures(self):
         """(allocator, row, how many of how many runs, what, note), hakmem's first."""
@@ -158,6 +160,15 @@ class Analysis:
                 if limit and not cell.failed:
                     lines.append((row, kind, cell.median, limit, cell.median / limit))
         return lines
+
+    def limit_summary(self):
+        """How close hakmem is to the limits over all rows, in one sentence; "" without limits."""
+        parts = []
+        for kind, limit in ((TIME, "the bump allocator's time"), (MEMORY, "the live bytes")):
+            ratios = [ratio for _, k, _, _, ratio in self.limits() if k == kind]
+            if ratios:
+                parts.append(f"{stats.geometric_mean(ratios):.2f} times {limit} ({len(ratios)} rows)")
+        return f"HAKMEM, geometric means: {', '.join(parts)}." if parts else ""
 
 
 def agreement(a, b):

@@ -17,7 +17,7 @@ def memory(key, unit):
 # Test, argument in the quick and in the other extents, measures, most rounds, seconds, about.
 TABLE = [
     ("idle_return", "3", "13",
-     [memory("live_mib", "MiB live"), memory("idle_mib", "MiB idle"), memory("trim_mib", "MiB trimmed"),
+     [Measure("live_mib", "MiB live", INFO), memory("idle_mib", "MiB idle"), memory("trim_mib", "MiB trimmed"),
       memory("exit_mib", "MiB after exit")], 2, 15,
      "RSS after main freed what 4 workers made, all idle; then malloc_trim(0); then the workers' exit"),
     ("idle_threads", "500", "500",

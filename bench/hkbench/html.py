@@ -192,7 +192,8 @@ def write(path, analysis, skipped, plots):
     if field:
         parts.append(section("Beside speed", "What users of allocators suffer from.", figures(analysis, field)))
     parts.append(section("Other figures", "", figures(analysis, beside), folded=True))
-    parts.append(section("Limits", "A bump allocator that never frees (time), live bytes (memory).",
+    parts.append(section("Limits", "A bump allocator that never frees (time), live bytes (memory). "
+                         + analysis.limit_summary(),
                          limits(analysis), folded=True))
     if skipped:
         parts.append(section("Not measured", "", "<br>".join(html.escape(s) for s in skipped)))

@@ -78,7 +78,7 @@ def limits(analysis):
     if not found:
         return []
     out = ["## Limits", "", "Time beside a bump allocator that never frees and whose memory is ready (its blocks "
-           "are never warm, so less than 1 is possible); peak memory beside the live bytes.", ""]
+           "are never warm, so less than 1 is possible); peak memory beside the live bytes.", "", analysis.limit_summary(), ""]
     by_row = {}
     for row, kind, mine, limit, ratio in found:
         by_row.setdefault(row["name"], {})[kind] = f"{number(mine)} / {number(limit)} = {ratio:.2f}"

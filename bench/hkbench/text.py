@@ -51,7 +51,7 @@ def print_losses(analysis):
     losses = analysis.losses()
     print(f"\nLosses (the whole interval above 1): {len(losses)}" if losses else "\nLosses: none")
     for r in losses:
-        print(f"  {r.value:<6.2f}[{r.low:.2f}, {r.high:.2f}]  {r.row:<20}{r.measure.unit:<10} to {r.against}")
+        print(f"  {r.value:<6.2f}[{r.low:.2f}, {r.high:.2f}]  {r.row:<23}{r.measure.unit:<17}to {r.against}")
 
 
 def print_failures(analysis):
@@ -68,6 +68,7 @@ def print_limits(analysis):
     print("\nLimits: a bump allocator that never frees (ns/op), live bytes (KiB)")
     for row, kind, mine, limit, ratio in lines:
         print(f"  {row['name']:<20}{kind:<8}{number(mine):>10} of {number(limit):>10}: {ratio:.2f}")
+    print(analysis.limit_summary())
 
 
 def report(analysis, skipped):

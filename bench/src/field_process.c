@@ -75,20 +75,23 @@ _Noreturn static void child_main(uint32_t seed)
     _exit(0);
 }
 
-/* A server that forks workers while its threads allocate.  hung: children that never ended. */
+/*
+ * A server that forks workers while its threads allocate, for 20 s at most.  forks: how many it made;
+ * hung: children that never ended.
+ */
 void field_fork_storm(const char *forks)
 {
-    enum { THREADS = 3 };
+    enum { THREADS = 3, SECONDS_MAX = 20 };
     pthread_t thread[THREADS];
-    long n = field_number(forks, 300), hung = 0, failed = 0;
+    long wanted = field_number(forks, 300), made = 0, hung = 0, failed = 0;
     for (int i = 0; i < THREADS; i++)
         if (pthread_create(&thread[i], NULL, busy_main, (void *)(uintptr_t)(i + 1)) != 0)
             bench_die("pthread_create failed");
     double start = bench_now();
-    for (long i = 0; i < n && hung < 20; i++) {
+    for (; made < wanted && bench_now() - start < SECONDS_MAX; made++) {
         pid_t pid = fork();
         if (pid == 0)
-            child_main((uint32_t)i + 1);
+            child_main((uint32_t)made + 1);
         int status = pid < 0 ? 1 : wait_or_kill(pid, 5);
         hung += status == -1;
         failed += status > 0;
@@ -97,8 +100,8 @@ void field_fork_storm(const char *forks)
     atomic_store(&stop, 1);
     for (int i = 0; i < THREADS; i++)
         pthread_join(thread[i], NULL);
-    printf("forks=%ld hung=%ld failed=%ld us_per_fork=%.0f\n", n, hung, failed,
-           elapsed * 1e6 / (double)n);
+    printf("forks=%ld hung=%ld failed=%ld us_per_fork=%.0f\n", made, hung, failed,
+           elapsed * 1e6 / (double)made);
 }
 
 /* ---- a trivial program ---- */
