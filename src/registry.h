@@ -4,7 +4,7 @@
  * Two parts.  The *near table* answers free's question, "is this block mine, and of which class?", in one load: 65,536 entries,
  * indexed by bits 16 to 31 of the address, each holding one slab unit's address, class and owner folded together
  * (hk_registry_entry), or zero.  It is lossy: two units 4 GiB apart share an entry and the later one has it.  The *map* is whole:
- * for each 2 MiB of address space a pointer to the descriptor of the superslab or direct mapping that starts there.
+ * for each 2 MiB of address space a pointer to the descriptor of the superslab, area or direct mapping there.
  *
  * Why relaxed access to the near table is enough: a unit's entry is written before the first block of its slab leaves the heap, so
  * the write happens before any free of such a block, by whatever carried the pointer to the freeing thread; it is cleared only when

@@ -92,9 +92,9 @@ HAK_API __attribute__((warn_unused_result)) void *hak_heap_realloc(hak_heap_t *h
 
 /* ---- Limits ---- */
 
-/* What HAKMEM may commit, in bytes.  Counted is what it has taken and may be resident: slabs and spans in use or kept warm, direct mappings
+/* What HAKMEM may commit, in bytes.  Counted is what it has taken and may be resident: slabs and runs in use or kept warm, direct mappings
  * in use or kept, its own data; not the program's other memory.  Both can be set by HAKMEM_LIMIT and HAKMEM_SOFT_LIMIT too.
- * Memory is checked where slabs, spans and mappings are acquired: blocks that lie in free places are served beyond any limit. */
+ * Memory is checked where slabs, runs and mappings are acquired: blocks that lie in free places are served beyond any limit. */
 typedef enum hak_limit {
     HAK_LIMIT_HARD, /* never exceeded: a request that would is refused with ENOMEM, once reclaiming has not helped */
     HAK_LIMIT_SOFT, /* exceeded, memory is reclaimed from everywhere, and the callback is called */
@@ -146,9 +146,9 @@ typedef struct hak_stats {
     uint32_t version;      /* hak_version() of it */
     uint64_t mapped_bytes; /* address space mapped: superslabs, large blocks, metadata */
     uint64_t
-        committed_bytes; /* of these, what may be resident: slabs and spans that were handed out and not purged */
+        committed_bytes; /* of these, what may be resident: slabs and runs that were handed out and not purged */
     uint64_t
-        in_use_bytes; /* blocks held by the program or by thread caches (size classes), spans, large blocks */
+        in_use_bytes; /* blocks held by the program or by thread caches (size classes), runs, direct mappings */
     uint64_t depot_bytes;     /* free blocks in the heaps' depots */
     uint64_t slab_free_bytes; /* free blocks in slabs that a heap owns */
     uint64_t pool_warm_bytes; /* empty slabs in the shared pool that are still committed */
