@@ -95,13 +95,8 @@ static hk_large_t *map_large(size_t bytes, size_t alignment)
     if (large == NULL) {
         return NULL;
     }
-    if (!hk_limit_charge(bytes)) {
-        hk_meta_free(HK_META_LARGE, large);
-        return NULL;
-    }
-    char *address = hk_os_map(bytes, alignment);
+    char *address = hk_limit_map(bytes, alignment);
     if (address == NULL) {
-        hk_limit_uncharge(bytes);
         hk_meta_free(HK_META_LARGE, large);
         return NULL;
     }

@@ -3,6 +3,7 @@
  */
 #include "limit.h"
 
+#include "os.h"
 #include "policy.h"
 
 _Atomic uint32_t hk_limit_pressed;
@@ -52,6 +53,18 @@ bool hk_limit_charge(size_t bytes)
     } while (!hk_cas_acq_rel(&limit.committed, &before, before + bytes));
     look_at_soft(before + bytes);
     return true;
+}
+
+void *hk_limit_map(size_t bytes, size_t alignment)
+{
+    if (!hk_limit_charge(bytes)) {
+        return NULL;
+    }
+    void *memory = hk_os_map(bytes, alignment);
+    if (memory == NULL) {
+        hk_limit_uncharge(bytes);
+    }
+    return memory;
 }
 
 void hk_limit_charge_always(size_t bytes)

@@ -19,7 +19,10 @@ extern _Atomic uint32_t hk_limit_pressed;
 /* Counts bytes about to be committed; false, and nothing counted, if the hard limit forbids them. */
 bool hk_limit_charge(size_t bytes);
 
-/* The same for what cannot be refused. */
+/* Maps what is charged whole; NULL, and nothing counted, if the hard limit or the system refuses. */
+void *hk_limit_map(size_t bytes, size_t alignment);
+
+/* The same as a charge for what cannot be refused. */
 void hk_limit_charge_always(size_t bytes);
 
 /* Counts bytes given back. */

@@ -42,12 +42,8 @@ static bool add_chunk(size_t bytes)
         return true;
     }
     /* A system call under a lock: it is the leaf lock, and one call serves hundreds of objects. */
-    if (!hk_limit_charge(CHUNK_BYTES)) {
-        return false;
-    }
-    chunk_t *chunk = hk_os_map(CHUNK_BYTES, hk_os_page_bytes());
+    chunk_t *chunk = hk_limit_map(CHUNK_BYTES, hk_os_page_bytes());
     if (chunk == NULL) {
-        hk_limit_uncharge(CHUNK_BYTES);
         return false;
     }
     chunk->older = meta.newest;

@@ -46,12 +46,8 @@ static leaf_entry_t *find_entry(uintptr_t address)
 static bool add_leaf(uintptr_t address)
 {
     size_t bytes = sizeof(leaf_entry_t) << LEAF_BITS;
-    if (!hk_limit_charge(bytes)) {
-        return false;
-    }
-    leaf_entry_t *leaf = hk_os_map(bytes, hk_os_page_bytes());
+    leaf_entry_t *leaf = hk_limit_map(bytes, hk_os_page_bytes());
     if (leaf == NULL) {
-        hk_limit_uncharge(bytes);
         return false;
     }
     leaf_entry_t *none = NULL;

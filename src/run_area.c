@@ -40,20 +40,6 @@ static bool register_area(hk_run_area_t *area, size_t bytes)
     return true;
 }
 
-/* A zeroed descriptor.  It counts towards the limit whole, though few of its entries are ever touched. */
-static hk_run_area_t *map_descriptor(size_t pages)
-{
-    size_t bytes = hk_run_area_descriptor_bytes(pages);
-    if (!hk_limit_charge(bytes)) {
-        return NULL;
-    }
-    hk_run_area_t *area = hk_os_map(bytes, hk_os_page_bytes());
-    if (area == NULL) {
-        hk_limit_uncharge(bytes);
-    }
-    return area;
-}
-
 static void unmap_descriptor(hk_run_area_t *area, size_t pages)
 {
     hk_os_unmap(area, hk_run_area_descriptor_bytes(pages));
@@ -64,7 +50,8 @@ static hk_run_area_t *map_area(size_t bytes)
 {
     size_t page_bytes = hk_os_page_bytes();
     size_t pages = bytes / page_bytes;
-    hk_run_area_t *area = map_descriptor(pages);
+    /* Zeroed.  The descriptor counts towards the limit whole, though few of its entries are ever touched. */
+    hk_run_area_t *area = hk_limit_map(hk_run_area_descriptor_bytes(pages), page_bytes);
     if (area == NULL) {
         return NULL;
     }
