@@ -7,11 +7,13 @@ As it stands a model must hold.  It must also hold with the macros that a line "
 --long with those of a line "/* long: ... */".  With each BUG_<NAME> that it tests for, the checker must find an error: that is
 how we know that it would.  Needs spin and a C compiler; without spin it is skipped.
 """
+import os
 import re
 import shutil
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 MODELS = Path(__file__).parent / "model"
@@ -19,32 +21,32 @@ DEPTH = 500_000
 MEMORY_MIB = 8192
 
 
-def fail(message):
-    print(f"model_check: {message}", file=sys.stderr)
-    sys.exit(1)
+class Failure(Exception):
+    pass
 
 
 def run(command, directory):
     result = subprocess.run(command, cwd=directory, capture_output=True, text=True)
     if result.returncode != 0:
-        fail(f"{' '.join(command)} failed:\n{result.stdout}{result.stderr}")
+        raise Failure(f"{' '.join(command)} failed:\n{result.stdout}{result.stderr}")
     return result.stdout
 
 
-def search(model, macros):
+def search(model, macros, has_bug):
     """Searches all states of the model; returns their number and the first error, or None."""
+    level = "-O0" if has_bug else "-O1"  # a bug is found soon: compiling is what takes long
     with tempfile.TemporaryDirectory() as directory:
         run(["spin", *[f"-D{macro}" for macro in macros], "-a", str(model)], directory)
-        run(["cc", "-O1", "-w", "-DSAFETY", f"-DMEMLIM={MEMORY_MIB}", "-o", "pan", "pan.c"], directory)
+        run(["cc", level, "-w", "-DSAFETY", f"-DMEMLIM={MEMORY_MIB}", "-o", "pan", "pan.c"], directory)
         output = run(["./pan", f"-m{DEPTH}"], directory)
     states = re.search(r"^ *(\d+)(?:\.\d+)?(?:e\+\d+)? states, stored", output, re.MULTILINE)
     errors = re.search(r"errors: (\d+)", output)
     if not states or not errors:
-        fail(f"{model.name}: the checker said nothing of use:\n{output}")
+        raise Failure(f"{model.name}: the checker said nothing of use:\n{output}")
     if errors.group(1) != "0":
         return int(states.group(1)), re.search(r"^pan:\d+: (.*)", output, re.MULTILINE).group(1)
     if "max search depth too small" in output or "out of memory" in output:
-        fail(f"{model.name} {macros}: the search was cut short:\n{output}")
+        raise Failure(f"{model.name} {macros}: the search was cut short:\n{output}")
     return int(states.group(1)), None
 
 
@@ -52,22 +54,14 @@ def variants(text, kind):
     return [line.split() for line in re.findall(rf"/\* {kind}: (.*?) \*/", text)]
 
 
-def check(model, with_long):
-    """Returns the number of complaints."""
+def searches(model, with_long):
+    """What to search: (model, macros, whether an error must be found)."""
     text = model.read_text()
-    complaints = 0
-    for macros in [[], *variants(text, "also"), *(variants(text, "long") if with_long else [])]:
-        states, error = search(model, macros)
-        complaints += error is not None
-        print(f"{model.stem:8} {' '.join(macros) or 'as it is':32} {states:10} states: {error or 'holds'}", flush=True)
+    whole = [[], *variants(text, "also"), *(variants(text, "long") if with_long else [])]
     bugs = sorted(set(re.findall(r"\bBUG_[A-Z_]+\b", text)))
     if not bugs:
-        fail(f"{model.name} has no planted bug")
-    for bug in bugs:
-        states, error = search(model, [bug])
-        complaints += error is None
-        print(f"{model.stem:8} {bug:32} {states:10} states: {error or 'NOT FOUND'}", flush=True)
-    return complaints
+        raise Failure(f"{model.name} has no planted bug")
+    return [(model, macros, False) for macros in whole] + [(model, [bug], True) for bug in bugs]
 
 
 def main():
@@ -79,9 +73,21 @@ def main():
         print("model_check: no spin here: skipped")
         return 77
     if not models:
-        fail("there are no models")
-    return 1 if sum(check(model, with_long) for model in models) else 0
+        raise Failure("there are no models")
+    todo = [item for model in models for item in searches(model, with_long)]
+    complaints = 0
+    with ThreadPoolExecutor(1 if with_long else len(os.sched_getaffinity(0))) as pool:
+        results = pool.map(lambda item: search(*item), todo)
+        for (model, macros, has_bug), (states, error) in zip(todo, results):
+            complaints += (error is not None) != has_bug
+            verdict = error or ("NOT FOUND" if has_bug else "holds")
+            print(f"{model.stem:8} {' '.join(macros) or 'as it is':40} {states:10} states: {verdict}", flush=True)
+    return 1 if complaints else 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except Failure as failure:
+        print(f"model_check: {failure}", file=sys.stderr)
+        sys.exit(1)

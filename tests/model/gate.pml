@@ -5,21 +5,23 @@
  * Holds: when a forking thread has seen all words at zero nobody is inside, the list of caches and the counts of the heaps agree, and no
  * thread is on its way in; every thread gets on (no deadlock), also one whose slow path finds the gate closed.
  */
-/* also: FORKERS=2 THREADS=2 LIVES=2 */
-/* long: FORKERS=1 THREADS=3 LIVES=2 */
+/* also: FORKERS=2 THREADS=2 LIVES=1 HEAPS=1 */
+/* long: FORKERS=1 THREADS=3 LIVES=1 HEAPS=2 */
+/* long: FORKERS=2 THREADS=2 LIVES=2 HEAPS=2 */
+/* long: FORKERS=1 THREADS=3 LIVES=2 HEAPS=2 */
 #ifndef FORKERS
-#define THREADS 3 /* with two heaps, so that one is shared */
-#define LIVES 1   /* threads that come one after the other: a heap is parked and taken again */
+#define THREADS 2
+#define LIVES 2 /* threads that come one after the other: a heap is parked and taken again */
+#define HEAPS 1 /* fewer than threads, so that one is shared */
 #define FORKERS 1
 #endif
-#define HEAPS 2
 
 bool caches_lock;
 byte closed;
 byte strangers;
 bool linked[3]; /* lock(caches): the thread's cache is in the list */
 byte busy[THREADS];
-byte threads[HEAPS]; /* lock(caches) */
+byte threads[2];     /* lock(caches): of each heap */
 byte inside;         /* threads that are changing shared state just now: the proof looks at it */
 
 #define LOCK(l) atomic { !l; l = true }
@@ -30,30 +32,35 @@ byte inside;         /* threads that are changing shared state just now: the pro
     inside++;                                                                                      \
     inside--
 
+/* One that has found the gate open raises its word and looks again; one that has found it closed is not busy even for a moment. */
 inline enter_stranger(ok)
 {
-    strangers++;
     if
-    :: closed == 0 -> ok = true
-    :: else -> ok = false; strangers--
+    :: closed == 0 ->
+       strangers++;
+       if
+       :: closed == 0 -> ok = true
+       :: else -> ok = false; strangers--
+       fi
+    :: else -> ok = false
     fi
 }
 
 inline enter(me, ok)
 {
-#ifdef BUG_LOOKS_FIRST
-    /* Reads closed before its word is raised. */
     if
-    :: closed == 0 -> ok = true; busy[me] = 1
+    :: closed == 0 ->
+       busy[me] = 1;
+#ifdef BUG_LOOKS_FIRST_ONLY
+       ok = true
+#else
+       if
+       :: closed == 0 -> ok = true
+       :: else -> ok = false; busy[me] = 0
+       fi
+#endif
     :: else -> ok = false
     fi
-#else
-    busy[me] = 1;
-    if
-    :: closed == 0 -> ok = true
-    :: else -> ok = false; busy[me] = 0
-    fi
-#endif
 }
 
 inline attach(me, heap, ok)
@@ -65,7 +72,7 @@ inline attach(me, heap, ok)
        LOCK(caches_lock);
        /* The heap with the fewest threads: a parked one if there is one. */
        if
-       :: threads[0] <= threads[1] -> heap = 0
+       :: HEAPS == 1 || threads[0] <= threads[1] -> heap = 0
        :: else -> heap = 1
        fi;
        counted = threads[heap];

@@ -6,7 +6,7 @@
  */
 #define THREADS 3
 
-bool caches, heap[2], pool, large, meta;
+bool caches, heap[2], pool, runs, large, meta;
 #if defined(BUG_REGISTRY_UNDER_POOL)
 bool registry;
 #endif
@@ -54,6 +54,12 @@ proctype thread(byte mine)
        fi
     :: WITH(large); /* a kept mapping; its descriptor goes back afterwards */
        WITH(meta)
+    :: WITH(runs); /* a run of pages, then its place in a first-class heap's list; areas are mapped and purged with the lock open */
+       WITH(heap[mine]);
+       WITH(runs)
+    :: LOCK(heap[mine]); /* a block of a cold class: taken from, or put into, its slab under the heap's lock, as above */
+       WITH(pool);
+       UNLOCK(heap[mine])
 #ifdef BUG_REGISTRY_UNDER_POOL
     :: LOCK(pool);
        WITH(registry);
