@@ -10,7 +10,7 @@
 #include <stdatomic.h>
 #include <sys/mman.h>
 
-enum { THREADS = 4, SLOTS = 96, STEPS = 2000, SHARED = 64 };
+enum { THREADS = 4, SLOTS = 96, STEPS = HK_DEBUG >= 2 ? 500 : 2000, SHARED = 64 };
 
 /* What the library itself may call: keep in step with docs/DESIGN.md. */
 static const long library_calls[] = {

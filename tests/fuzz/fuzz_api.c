@@ -268,6 +268,8 @@ static void end_input(void)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     fuzz_input_t input = {data, size};
+    hak_free(hak_malloc(1));
+    fake_os.main_thread = false; /* this one has its cache now; all others' end */
     work.short_of_memory = false;
     for (unsigned i = 0; i < STEPS_MAX && input.left > 0; i++)
         step(&input);

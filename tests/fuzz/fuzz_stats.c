@@ -270,6 +270,8 @@ static void step(fuzz_input_t *input)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     fuzz_input_t input = {data, size};
+    hak_free(hak_malloc(1));
+    fake_os.main_thread = false; /* this one has its cache now; all others' end */
     while (input.left > 0)
         step(&input);
     fake_os_heal();
