@@ -261,6 +261,11 @@ HAK_API hak_heap_t *hak_heap_create(void)
     return heap != NULL ? heap : fail(ENOMEM);
 }
 
+static void free_noted(void *block)
+{
+    hk_path_free(block);
+}
+
 HAK_API void hak_heap_destroy(hak_heap_t *heap)
 {
     if (heap == NULL) {
@@ -272,6 +277,8 @@ HAK_API void hak_heap_destroy(hak_heap_t *heap)
     if (!hk_heaps_remove(heap)) {
         hk_log_fatal("invalid pointer: destroy", heap, "not a live heap");
     }
+    /* Blocks of it may be among those that were freed while another thread forked. */
+    hk_refuge_settle(free_noted);
     hk_heap_delete(heap);
     hk_path_leave();
 }

@@ -36,6 +36,7 @@ static _Atomic uint32_t
     users; /* atomic: threads that may be looking at `current` and what lies behind it */
 _Atomic(void *) hk_refuge_deferred;
 static _Atomic size_t written_bytes; /* atomic: of all regions, a statistic */
+static _Atomic uint32_t replays; /* atomic: threads that have taken notes and not worked them off */
 
 static void drop(hk_refuge_t *refuge)
 {
@@ -158,12 +159,22 @@ void hk_refuge_defer(void *block)
 
 void hk_refuge_replay(void (*free_block)(void *block))
 {
+    hk_add_seq_cst(&replays, 1); /* before the notes are taken: pairs with hk_refuge_settle */
     note_t *note = hk_exchange_acq_rel(&hk_refuge_deferred, NULL);
     while (note != NULL) {
         note_t *next = note->next;
         free_block(note->block);
         hk_refuge_free((hk_refuge_t *)(void *)hk_registry_find(note), note);
         note = next;
+    }
+    hk_sub_acq_rel(&replays, 1); /* release: what was freed is seen by who finds 0 */
+}
+
+void hk_refuge_settle(void (*free_block)(void *block))
+{
+    hk_refuge_replay(free_block);
+    while (hk_load_seq_cst(&replays) != 0) {
+        hk_os_yield();
     }
 }
 
@@ -200,4 +211,5 @@ void hk_refuge_reset(void)
     hk_store_seq_cst(&current, NULL);
     hk_store_seq_cst(&users, 0);
     hk_store_seq_cst(&hk_refuge_deferred, NULL);
+    hk_store_seq_cst(&replays, 0);
 }

@@ -23,6 +23,10 @@ void hk_refuge_defer(void *block);
 /* Takes all noted blocks: calls free_block for each. */
 void hk_refuge_replay(void (*free_block)(void *block));
 
+/* The same, and waits until other threads have worked off what they took: then no note names a block that was freed before.  Inside the
+ * gate, without a lock. */
+void hk_refuge_settle(void (*free_block)(void *block));
+
 static inline bool hk_refuge_has_deferred(void)
 {
     extern _Atomic(void *) hk_refuge_deferred;

@@ -8,6 +8,7 @@
 #include <hakmem/hakmem.h>
 
 #include "fake_os.h"
+#include "thread.h"
 
 enum { SLOTS = 64, HEAPS = 3, STEPS_MAX = 4096 };
 
@@ -28,6 +29,7 @@ static struct {
     size_t live_bytes;
     uint64_t next_id;
     bool short_of_memory; /* the system has been made to fail since the input began */
+    bool fork_under_way;  /* the refuge serves: no large alignments, and sizes as asked */
 } work;
 
 /* ---- The shadow ---- */
@@ -76,7 +78,8 @@ static bool refused(const void *block, size_t size)
     if (block != NULL)
         return false;
     CHECKF(errno == ENOMEM, " (errno %d)", errno);
-    CHECKF(size > PTRDIFF_MAX / 2 || work.short_of_memory, " (%zu bytes)", size);
+    CHECKF(size > PTRDIFF_MAX / 2 || work.short_of_memory || work.fork_under_way, " (%zu bytes)",
+           size);
     return true;
 }
 
@@ -117,7 +120,8 @@ static void take(slot_t *slot, fuzz_input_t *input)
     uint8_t what = fuzz_byte(input);
     size_t size = fuzz_size(input);
     size_t alignment = (size_t)1 << (fuzz_byte(input) % 24);
-    int heap = what & 8 && work.heaps[(what >> 4) % HEAPS] != NULL ? (what >> 4) % HEAPS : -1;
+    int heap = (what & 8) != 0 && !work.fork_under_way ? (what >> 4) % HEAPS : -1;
+    heap = heap >= 0 && work.heaps[heap] != NULL ? heap : -1;
     hak_heap_t *in = heap >= 0 ? work.heaps[heap] : NULL;
     bool zeroed = what % 4 == 0;
     bool aligned = what % 4 == 1;
@@ -135,7 +139,7 @@ static void take(slot_t *slot, fuzz_input_t *input)
     CHECK(!zeroed || sparse_is_zero(block, size));
     adopt(slot, block, size, aligned ? alignment : 0, heap);
     /* A direct mapping may be made of one that was kept, and is then somewhat larger. */
-    CHECK(aligned || slot->usable == hak_good_size(size) ||
+    CHECK(aligned || work.fork_under_way || slot->usable == hak_good_size(size) ||
           (size > 2 * MIB && slot->usable > hak_good_size(size)));
     make_room();
 }
@@ -206,6 +210,42 @@ static void *run_errand(void *argument)
     return NULL;
 }
 
+/* Another thread forks, as far as the library is concerned: it closes the gate, and opens it when this one has gone on. */
+static _Atomic int fork_step;
+
+static void *fork_elsewhere(void *argument)
+{
+    hk_thread_fork_prepare();
+    fork_step = 1;
+    while (fork_step != 2) {
+        (void)sched_yield();
+    }
+    hk_thread_fork_parent();
+    return argument;
+}
+
+static void go_on_during_fork(fuzz_input_t *input, unsigned count)
+{
+    fork_step = 0;
+    pthread_t thread = test_thread(fork_elsewhere, NULL);
+    while (fork_step != 1) {
+        (void)sched_yield();
+    }
+    work.fork_under_way = true;
+    for (unsigned i = 0; i < count; i++) {
+        slot_t *slot = &work.slots[fuzz_byte(input) % SLOTS];
+        if (slot->block == NULL)
+            take(slot, input);
+        else if (i % 3 == 0 && slot->heap < 0)
+            resize(slot, input);
+        else
+            drop(slot, (uint8_t)i);
+    }
+    work.fork_under_way = false;
+    fork_step = 2;
+    test_join(thread);
+}
+
 static void step(fuzz_input_t *input)
 {
     uint8_t what = fuzz_byte(input);
@@ -239,6 +279,7 @@ static void step(fuzz_input_t *input)
         for (unsigned i = 0; i < which % 32u; i++)
             drop(&work.slots[(which + i * 7) % SLOTS], which);
         break;
+    case 10: go_on_during_fork(input, which % 16u); break;
     default:
         if (slot->block == NULL)
             take(slot, input);
