@@ -114,6 +114,9 @@ static void linger(hk_cache_t *cache, size_t excess, uint64_t now_ms)
 
 void hk_cache_help(hk_cache_t *cache)
 {
+    if (HK_UNLIKELY(hk_decay_is_peak())) {
+        hk_decay_at_peak();
+    }
     uint64_t now = hk_os_clock_ms();
     bool due = now - cache->step_ms >= STEP_MS;
     if (cache->linger_uses > 0) {

@@ -6,6 +6,8 @@
 #include "large.h"
 #include "run.h"
 
+_Atomic size_t hk_decay_peak_bytes;
+
 /* What lies in the depots of threads' heaps, and which other one than mine has most. */
 typedef struct depots {
     const hk_heap_t *mine;
@@ -40,4 +42,32 @@ size_t hk_decay_step(const hk_heap_t *mine, uint64_t now_ms)
     }
     return depots.bytes + hk_large_kept_bytes() + hk_pool_maintain(&hk_shared_pool, now_ms) +
            hk_run_maintain(now_ms);
+}
+
+/* Most of what is free lies in one place when a program has turned from some sizes to others: in depots and slabs, in runs, or in kept
+ * mappings.  That place gives, at most a step's worth; the process comes back here as it grows on. */
+void hk_decay_at_peak(void)
+{
+    size_t committed = hk_limit_committed_bytes();
+    size_t allowed = hk_policy_warm_bytes(committed);
+    depots_t depots = {0};
+    hk_store_relaxed(&hk_decay_peak_bytes, committed); /* relaxed: a hint */
+    hk_heaps_each_shared(add_depots, &depots);
+    if (depots.bytes > allowed) {
+        hk_heap_relieve(depots.fullest);
+    }
+    size_t slabs = hk_pool_warm_bytes(&hk_shared_pool);
+    size_t runs = hk_run_warm_bytes();
+    size_t kept = hk_large_kept_bytes();
+    if (slabs + runs + kept <= allowed) {
+        return;
+    }
+    if (kept > slabs && kept > runs) {
+        (void)hk_large_decay(UINT64_MAX);
+    } else if (slabs > runs) {
+        size_t keep = slabs > HK_DECAY_STEP_BYTES ? slabs - HK_DECAY_STEP_BYTES : 0;
+        (void)hk_pool_purge(&hk_shared_pool, (uint32_t)(keep >> HK_UNIT_SHIFT), 1);
+    } else {
+        (void)hk_run_purge(runs > HK_DECAY_STEP_BYTES ? runs - HK_DECAY_STEP_BYTES : 0);
+    }
 }

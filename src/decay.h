@@ -8,9 +8,23 @@
 #define HK_DECAY_H
 
 #include "heaps.h"
+#include "limit.h"
 
 /* Gives back at most about HK_DECAY_STEP_BYTES each of slabs and of runs, what is due of direct mappings, and helps up to two heaps other than
  * mine (or NULL).  Inside the gate, without a lock held.  Returns the bytes that may still go back, now or in a later epoch. */
 size_t hk_decay_step(const hk_heap_t *mine, uint64_t now_ms);
+
+/* atomic: the most that was ever committed, in steps. */
+extern _Atomic size_t hk_decay_peak_bytes;
+
+/* Whether the process has grown beyond what it ever was: then what is free had better go first. */
+static inline bool hk_decay_is_peak(void)
+{
+    /* relaxed: a hint */
+    return hk_limit_committed_bytes() > hk_load_relaxed(&hk_decay_peak_bytes) + HK_PEAK_STEP_BYTES;
+}
+
+/* At such a peak: gives back a part of what is free, if that is more than policy allows beside what is committed.  As hk_decay_step. */
+void hk_decay_at_peak(void);
 
 #endif

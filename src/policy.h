@@ -9,14 +9,15 @@
 enum {
     HK_MAGAZINE_KINDS = 4, /* 64, 128, 256 and 512 bytes */
     HK_OUTGOING_BYTES =
-        128 * 1024,                /* an outgoing magazine is handed over once it holds this much */
-    HK_INBOX_MAGAZINES = 64,       /* longer inboxes are drained by whoever lengthens them */
-    HK_DECAY_MS = 250,             /* the epoch of the working-set estimate */
-    HK_DECAY_STEP_BYTES = 8 << 20, /* given back by one step: about 100 us */
-    HK_LINGER_BYTES = 16 << 20,    /* so much to give back keeps a thread on its slow paths, */
-    HK_LINGER_BYTES_MIN = 1 << 20, /* until there is no more than this */
-    HK_LARGE_KEEP_MS = 1000,       /* how long a freed direct mapping is kept */
-    HK_CAP_UNITS_MIN = 16,         /* the least soft cap of a class: 1 MiB */
+        128 * 1024,          /* an outgoing magazine is handed over once it holds this much */
+    HK_INBOX_MAGAZINES = 64, /* longer inboxes are drained by whoever lengthens them */
+    HK_DECAY_MS = 250,       /* the epoch of the working-set estimate */
+    HK_PEAK_STEP_BYTES = 256 << 10, /* growth between two looks at a new peak */
+    HK_DECAY_STEP_BYTES = 8 << 20,  /* given back by one step: about 100 us */
+    HK_LINGER_BYTES = 16 << 20,     /* so much to give back keeps a thread on its slow paths, */
+    HK_LINGER_BYTES_MIN = 1 << 20,  /* until there is no more than this */
+    HK_LARGE_KEEP_MS = 1000,        /* how long a freed direct mapping is kept */
+    HK_CAP_UNITS_MIN = 16,          /* the least soft cap of a class: 1 MiB */
 };
 
 /* The largest magazine kind worth having for blocks of this size: few blocks of large sizes. */
@@ -46,7 +47,7 @@ size_t hk_policy_depot_bytes(size_t slab_bytes);
 /* How many bytes of freed direct mappings may be kept for reuse, when so many are in use. */
 size_t hk_policy_large_kept_bytes(size_t used_bytes);
 
-/* How many bytes may be free and resident when a direct mapping makes the process grow that has committed so many. */
+/* How many bytes may be free and resident when a process grows that has committed so many. */
 size_t hk_policy_warm_bytes(size_t committed_bytes);
 
 /* Whether the next superslab is to be of huge pages, when there are so many; mode is HAKMEM_HUGE's: 0 never, 1 where the heap is large, 2
