@@ -182,6 +182,6 @@ def agreement(a, b):
                 if x.failed or y.failed or isinstance(x.median, str) or isinstance(y.median, str):
                     continue
                 shared += 1
-                if not stats.overlap((x.low, x.high), (y.low, y.high)):
+                if not stats.overlap((x.low, x.high), (y.low, y.high), EVEN):
                     apart.append((row["name"], measure, name, x, y))
     return shared, apart

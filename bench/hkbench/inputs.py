@@ -65,7 +65,7 @@ use strict; use warnings;
 my $x = 99;
 sub rnd { $x = ($x * 1103515245 + 12345) % 4294967296; return int($x / 256) % $_[0]; }
 my (%count, %lines);
-for my $i (1 .. @130000@) {
+for my $i (1 .. @220000@) {
     my @words = map { 'w' . rnd(30000) } 1 .. 8;
     my $line = join ' ', @words;
     $count{$_}++ for @words;
@@ -85,7 +85,7 @@ LUA_SCRIPT = r"""
 local x = 4242
 local function rnd(n) x = (x * 1103515245 + 12345) % 4294967296; return (x >> 8) % n end
 local live, out = {}, {}
-for i = 1, @1400000@ do
+for i = 1, @2200000@ do
   local k = rnd(50000) + 1
   if live[k] then live[k] = nil
   else live[k] = { id = i, name = 'item' .. rnd(1000000), list = { i, i + 1 } } end

@@ -138,7 +138,7 @@ def tools():
                 inputs.write_c_source, [cc1 or "cc1", "--version"], output="big.o",
                 family=True),
         Program("clang", ["clang"], "clang", ["clang", "-O2", "-c", "big.c", "-o", "big.o"],
-                inputs.write_c_source, ["clang", "--version"], output="big.o"),
+                lambda work, scale: inputs.write_c_source(work, 1.7 * scale), ["clang", "--version"], output="big.o"),
         Program("git", ["git"], "git", ["sh", "-c", inputs.GIT_SCRIPT], inputs.write_history,
                 ["git", "--version"], family=True, env=inputs.GIT_ENV),
         Program("tar_xz", ["xz", "tar"], "xz-utils", ["sh", "-c", inputs.TAR_SCRIPT],

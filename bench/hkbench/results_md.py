@@ -90,8 +90,8 @@ def machine(head):
     libraries = ", ".join(f"{n} {v}" for n, v in head["packages"].items() if n.startswith("lib"))
     return [f"`bench/compare --{head['extent']}`, {head['date']}: {head['rounds_done']} rounds on {head['cpus']} CPUs "
             f"({head['cpu']}), Linux {head['kernel']}, {head['libc']}, THP `{head['thp']}`, load at the start "
-            f"{head['load']:.1f}; HAKMEM {head['commit']}; {libraries}. Medians; intervals hold the median with at "
-            "least 95 % confidence, or are the whole range where the rounds are too few for that. Ratios are "
+            f"{head['load']:.1f}; HAKMEM {head['commit']}; {libraries}. Medians; intervals hold the median with "
+            "95 % confidence, below 6 rounds as if the noise were normal. Ratios are "
             "taken round by round. This file is written by the comparison; causes come from "
             "[causes.txt](causes.txt); every run stands in results.csv beside this file, or in the CSV of the run.", ""]
 
