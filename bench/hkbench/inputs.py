@@ -241,14 +241,14 @@ def write_smt_problem(work, _scale):
              "(declare-const b (_ BitVec 40))", "(assert (= (bvmul a b) #x0000d3c21b))",
              "(assert (bvugt a #x0000000001))", "(assert (bvugt b #x0000000001))",
              "(assert (bvult a #x0000010000))", "(assert (bvult b #x0000010000))", "(check-sat)", "(pop)"]
-    names = [f"x{i}" for i in range(120)]
+    names = [f"x{i}" for i in range(140)]
     lines += [f"(declare-const {n} Int)" for n in names]
     lines += [f"(assert (and (>= {n} 0) (<= {n} 1000)))" for n in names]
-    for _ in range(200):
+    for _ in range(235):
         chosen = rng.sample(names, 4)
         terms = " ".join(f"(* {rng.randrange(-9, 10)} {n})" for n in chosen)
         lines.append(f"(assert (<= (+ {terms}) {rng.randrange(500, 4000)}))")
-    for _ in range(160):
+    for _ in range(185):
         a, b, c = rng.sample(names, 3)
         lines.append(f"(assert (or (< {a} {b}) (> {b} (+ {c} {rng.randrange(50)})) (= {c} {a})))")
     (work / "job.smt2").write_text("\n".join(lines + ["(check-sat)"]) + "\n")
