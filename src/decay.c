@@ -6,6 +6,8 @@
 #include "large.h"
 #include "run.h"
 
+enum { PEAK_BLOCKS = 4096 }; /* of depots, dissolved at a peak: about 100 us */
+
 _Atomic size_t hk_decay_peak_bytes;
 
 /* What lies in the depots of threads' heaps, and which other one than mine has most. */
@@ -53,8 +55,8 @@ void hk_decay_at_peak(void)
     depots_t depots = {0};
     hk_store_relaxed(&hk_decay_peak_bytes, committed); /* relaxed: a hint */
     hk_heaps_each_shared(add_depots, &depots);
-    if (depots.bytes > allowed) {
-        hk_heap_relieve(depots.fullest);
+    if (depots.bytes > allowed / 4) { /* they may keep a block of every slab */
+        hk_heap_reclaim(depots.fullest, PEAK_BLOCKS);
     }
     size_t slabs = hk_pool_warm_bytes(&hk_shared_pool);
     size_t runs = hk_run_warm_bytes();
