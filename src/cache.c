@@ -183,6 +183,9 @@ void hk_cache_push_outgoing(hk_cache_t *cache, uint16_t owner, unsigned class_in
 
 void hk_cache_flush(hk_cache_t *cache)
 {
+    if (cache->harden != NULL) {
+        hk_harden_drain(cache->harden);
+    }
     for (unsigned class_index = 0; class_index < HK_CLASS_COUNT; class_index++) {
         hk_magazine_t *loaded = take_loaded(cache, class_index);
         hk_magazine_t *previous = cache->previous[class_index];

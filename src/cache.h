@@ -12,6 +12,7 @@
 #define HK_CACHE_H
 
 #include "gate.h"
+#include "harden.h"
 #include "heaps.h"
 
 enum { HK_OUTGOING_SLOTS = 32 };
@@ -24,10 +25,12 @@ typedef struct hk_cache {
     hk_magazine_t *loaded[HK_CLASS_COUNT];   /* NULL: none yet */
     hk_magazine_t *previous[HK_CLASS_COUNT]; /* NULL: none yet; its count is valid */
     uint8_t uses[HK_CLASS_COUNT];            /* slow paths so far, up to what makes a difference */
-    uint32_t operations;                     /* slow paths taken */
-    uint32_t linger_uses;                    /* slow paths still to be taken by all calls */
-    uint64_t step_ms;                        /* when this thread last helped to give back */
-    uint64_t linger_ms;                      /* when it last began to linger */
+    hk_harden_t *harden;                     /* hardening's store; NULL: there is none */
+    int64_t sample_left;  /* blocks until the next sampled one; 0: not drawn yet */
+    uint32_t operations;  /* slow paths taken */
+    uint32_t linger_uses; /* slow paths still to be taken by all calls */
+    uint64_t step_ms;     /* when this thread last helped to give back */
+    uint64_t linger_ms;   /* when it last began to linger */
     hk_magazine_t *outgoing[HK_OUTGOING_SLOTS]; /* blocks of other heaps, by owner */
     uint16_t outgoing_owner[HK_OUTGOING_SLOTS];
     struct hk_cache *next; /* lock(caches) */

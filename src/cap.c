@@ -67,8 +67,9 @@ bool hk_cap_give_way(unsigned class_index)
         uint64_t cap = hk_cap_units(other);
         uint64_t used = hk_cap_used_units(other);
         uint64_t raised = hk_load_relaxed(&caps.raised[other]);
-        uint64_t change = other == class_index ? hk_policy_cap_raise(cap, used)
-                                               : 0 - hk_policy_cap_lower(raised, used);
+        uint64_t change = other == class_index
+                              ? hk_policy_cap_raise(cap, used + hk_class_info[other].units - 1u)
+                              : 0 - hk_policy_cap_lower(raised, used);
         if (change != 0) {
             hk_store_relaxed(&caps.raised[other], raised + change);
         }

@@ -10,6 +10,7 @@
 
 #include "path.h"
 #include "log.h"
+#include "options.h"
 #include "os.h"
 #include "poison.h"
 #include "reclaim.h"
@@ -58,7 +59,7 @@ static HK_NOINLINE void *allocate_span(size_t size, size_t alignment, bool zeroe
 /* Takes the size again, so that the fast path need not keep the class for it. */
 static HK_COLD void *malloc_slow(size_t size)
 {
-    void *block = hand_out(hk_path_malloc_slow(hk_class_of(size)));
+    void *block = hand_out(hk_path_malloc_slow(hk_class_of(size), size, 1));
     return block != NULL ? block : fail(ENOMEM);
 }
 
@@ -67,7 +68,7 @@ static HK_NOINLINE void *malloc_beyond_table(size_t size)
     if (size > HK_SMALL_MAX) {
         return allocate_span(size, 1, false);
     }
-    void *block = hand_out(hk_path_malloc(hk_class_compute(size)));
+    void *block = hand_out(hk_path_malloc(hk_class_compute(size), size, 1));
     return block != NULL ? block : fail(ENOMEM);
 }
 
@@ -111,7 +112,7 @@ static void *allocate_aligned(size_t alignment, size_t size)
     if (class_index == HK_CLASS_COUNT) {
         return allocate_span(size, alignment, false);
     }
-    void *block = hand_out(hk_path_malloc(class_index));
+    void *block = hand_out(hk_path_malloc(class_index, size, alignment));
     return block != NULL ? block : fail(ENOMEM);
 }
 
@@ -145,11 +146,14 @@ static size_t aligned_good_size(size_t alignment, size_t size)
                                         : hk_span_good_size(size);
 }
 
-/* A block may be larger than its last realloc needs, by less than twice. */
+/* A block may be larger than its last realloc needs, by less than twice; with hardening its size is known. */
 static void check_size(const void *block, size_t alignment, size_t size)
 {
     size_t usable = hk_path_usable_bytes(block, "invalid free");
-    if (size > usable || aligned_good_size(alignment, size) < usable / 2) {
+    bool wrong = hk_path_is_exact(block)
+                     ? size != usable
+                     : size > usable || aligned_good_size(alignment, size) < usable / 2;
+    if (wrong) {
         hk_log_fatal("invalid free", block, "the size given is not the block's");
     }
 }
@@ -172,7 +176,7 @@ HAK_API void hak_free_aligned_sized(void *block, size_t alignment, size_t size)
 
 HAK_API size_t hak_good_size(size_t size)
 {
-    return size > PTRDIFF_MAX     ? size
+    return size > PTRDIFF_MAX || hk_options.harden != 0 ? size
            : size <= HK_SMALL_MAX ? hk_class_info[hk_class_of(size)].block_bytes
                                   : hk_span_good_size(size);
 }
@@ -204,6 +208,7 @@ static void *resize(hk_heap_t *heap, void *block, size_t size)
         return fail(ENOMEM);
     }
     if (size <= usable && size >= usable / 2) {
+        hk_path_shrink(block, size);
         return block;
     }
     if (usable > HK_SMALL_MAX) {
@@ -283,13 +288,6 @@ HAK_API void hak_heap_destroy(hak_heap_t *heap)
     hk_path_leave();
 }
 
-static void *take_in(hk_heap_t *heap, size_t alignment, size_t size, bool *fresh)
-{
-    unsigned class_index = hk_class_of_aligned(size, alignment);
-    return class_index < HK_CLASS_COUNT ? hk_heap_take_block(heap, class_index)
-                                        : hk_span_allocate(heap, size, alignment, fresh);
-}
-
 static void *allocate_in(hk_heap_t *heap, size_t alignment, size_t size, bool zeroed)
 {
     if (!hk_path_enter()) { /* a fork is under way: the refuge serves all heaps */
@@ -297,9 +295,9 @@ static void *allocate_in(hk_heap_t *heap, size_t alignment, size_t size, bool ze
         return refuge != NULL ? refuge : fail(ENOMEM);
     }
     bool fresh = false;
-    void *block = take_in(heap, alignment, size, &fresh);
+    void *block = hk_path_allocate_past_caches(heap, size, alignment, &fresh);
     if (block == NULL && hk_path_trim(0) > 0) {
-        block = take_in(heap, alignment, size, &fresh);
+        block = hk_path_allocate_past_caches(heap, size, alignment, &fresh);
     }
     hk_path_leave();
     hk_reclaim_if_pressed();

@@ -8,7 +8,10 @@
 #include "large.h"
 #include "log.h"
 #include "meta.h"
+#include "options.h"
 #include "os.h"
+#include "random.h"
+#include "retire.h"
 #include "run.h"
 
 enum {
@@ -32,6 +35,7 @@ hk_heap_t *hk_heap_new(uint16_t owner, hk_pool_t *pool)
     memset(heap, 0, sizeof *heap + pool_bytes);
     heap->owner = owner;
     heap->pool = pool != NULL ? pool : (hk_pool_t *)(heap + 1);
+    heap->random = hk_options.harden != 0 ? hk_random_seed() : 0;
     return heap;
 }
 
@@ -566,6 +570,44 @@ void *hk_heap_take_block(hk_heap_t *heap, unsigned class_index)
     return block;
 }
 
+/* The fullest partial slab of the class; at level 2 a random one of the first few. */
+static hk_slab_t *pick_partial_locked(hk_heap_t *heap, unsigned class_index)
+{
+    hk_slab_t *slab = NULL;
+    for (unsigned bucket = 0; bucket < HK_SLAB_BUCKETS && slab == NULL; bucket++) {
+        slab = heap->classes[class_index].partial[bucket];
+    }
+    unsigned steps = hk_options.harden < 2 ? 0 : hk_random_below(&heap->random, 8);
+    for (; steps > 0 && slab != NULL && slab->next != NULL; steps--) {
+        slab = slab->next;
+    }
+    return slab;
+}
+
+unsigned hk_heap_take_blocks(hk_heap_t *heap, unsigned class_index, void **blocks, unsigned count)
+{
+    unsigned taken = 0;
+    hk_slab_t *slab;
+    hk_lock_acquire(&heap->lock, HK_RANK_HEAP);
+    while ((slab = pick_partial_locked(heap, class_index)) == NULL &&
+           add_slab_relocking(heap, class_index)) {
+    }
+    if (slab != NULL) {
+        unlink_slab(heap, slab);
+        if (hk_options.harden < 2) {
+            taken = hk_slab_take(slab, blocks, count);
+        }
+        while (taken < count && slab->free_blocks > 0) {
+            blocks[taken++] = hk_slab_take_random(slab, hk_random_next(&heap->random));
+        }
+        if (slab->free_blocks > 0) {
+            link_slab(heap, slab, bucket_of(slab));
+        }
+    }
+    hk_lock_release(&heap->lock, HK_RANK_HEAP);
+    return taken;
+}
+
 void hk_heap_put_block(hk_heap_t *heap, hk_slab_t *slab, void *block)
 {
     hk_lock_acquire(&heap->lock, HK_RANK_HEAP);
@@ -587,7 +629,11 @@ void hk_heap_delete(hk_heap_t *heap)
     while (heap->large != NULL) {
         hk_large_t *large = heap->large;
         heap->large = large->next;
-        hk_large_free(large);
+        if (large->walled) {
+            hk_retire_free(large);
+        } else {
+            hk_large_free(large);
+        }
     }
     while (heap->runs != NULL) {
         hk_run_t *run = heap->runs;

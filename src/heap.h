@@ -54,6 +54,7 @@ typedef struct hk_heap {
     struct hk_run *runs;        /* lock(heap): a first-class heap's runs of pages */
     struct hk_heap *next;       /* lock(caches): first-class heaps */
     struct hk_heap *prev;       /* lock(caches) */
+    uint64_t random;            /* lock(heap): random numbers for a hardened heap; 0: it is none */
     hk_magazine_t *spare[HK_MAGAZINE_KINDS]; /* lock(heap): empty ones */
     uint16_t spare_count[HK_MAGAZINE_KINDS]; /* lock(heap) */
     hk_heap_class_t classes[HK_CLASS_COUNT];
@@ -96,6 +97,9 @@ void hk_heap_hand_over(hk_heap_t *heap, hk_magazine_t *magazine);
  * uses.  The live bit is set. */
 void *hk_heap_take_block(hk_heap_t *heap, unsigned class_index);
 void hk_heap_put_block(hk_heap_t *heap, hk_slab_t *slab, void *block);
+
+/* For hardened heaps: up to count blocks of one slab of the class; at level 2 random ones.  Returns how many, 0 without memory. */
+unsigned hk_heap_take_blocks(hk_heap_t *heap, unsigned class_index, void **blocks, unsigned count);
 
 /* Puts a block back into whatever slab it lies in: when there is no memory for a magazine. */
 void hk_heap_put_any(void *block);

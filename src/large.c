@@ -254,6 +254,11 @@ bool hk_large_resize(hk_large_t *large, size_t bytes)
     return resize_counted(large, hk_align_up(bytes, hk_os_page_bytes()), resize_used);
 }
 
+void hk_large_add_used(size_t bytes)
+{
+    hk_add_relaxed(&cache.used_bytes, bytes); /* relaxed: a statistic */
+}
+
 size_t hk_large_used_bytes(void)
 {
     return hk_load_relaxed(&cache.used_bytes); /* relaxed: a statistic */

@@ -14,8 +14,10 @@ struct hk_heap;
 typedef struct hk_large {
     hk_region_t region;
     bool fresh;                 /* const while in use: the pages are as the system zeroed them */
+    bool walled;                /* const: retire's, between pages without access */
     char *address;              /* owner: who holds the block */
     size_t bytes;               /* owner: mapped, a multiple of the page size */
+    size_t size;                /* owner: if walled, what was asked for */
     struct hk_heap *heap;       /* const while in use */
     struct hk_large *next;      /* lock(heap) */
     struct hk_large *prev;      /* lock(heap) */
@@ -30,6 +32,12 @@ hk_large_t *hk_large_allocate(size_t bytes, size_t alignment);
 
 void hk_large_free(hk_large_t *large);
 
+/* What the block's holder may use. */
+static inline size_t hk_large_usable_bytes(const hk_large_t *large)
+{
+    return large->walled ? large->size : large->bytes;
+}
+
 /* Resizes the block, moving it without a copy if it must; false leaves it as it was. */
 bool hk_large_resize(hk_large_t *large, size_t bytes);
 
@@ -41,7 +49,9 @@ void hk_large_each_used(void (*visit)(const hk_large_t *large, void *context), v
 void hk_large_each_kept(void (*visit)(const void *address, size_t bytes, void *context),
                         void *context);
 
+/* In use, with retire's, which add (or take away, by wrapping) theirs. */
 size_t hk_large_used_bytes(void);
+void hk_large_add_used(size_t bytes);
 size_t hk_large_kept_bytes(void);
 
 /* In a forked child. */

@@ -182,7 +182,11 @@ static void read_entry(const char *name, const char *equals)
 
 void hk_options_read(char **environment)
 {
-    if (environment == NULL || getauxval(AT_SECURE) != 0) {
+    if (getauxval(AT_SECURE) != 0) {
+        hk_options.harden = 1; /* the environment is the attacker's: what protects is on */
+        return;
+    }
+    if (environment == NULL) {
         return;
     }
     for (char **entry = environment; *entry != NULL; entry++) {

@@ -2,7 +2,7 @@
  * options: what HAKMEM_<NAME> in the environment sets.  One table; adding an option is one row.
  *
  * Read once, by the library's constructor, before the program has threads; const afterwards.  Ignored in programs that run with
- * privileges (AT_SECURE).  Unknown names and bad values get one line on stderr and leave the default.
+ * privileges (AT_SECURE); these are hardened at level 1.  Unknown names and bad values get one line on stderr and leave the default.
  */
 #ifndef HK_OPTIONS_H
 #define HK_OPTIONS_H
@@ -39,7 +39,11 @@ typedef struct hk_amount {
       "1: a size class at its cap reclaims, and then the cap is raised; 2: strict, it gets "       \
       "ENOMEM")                                                                                    \
     X(amount, cap, "CAP", HK_AMOUNT_NONE, 0, 0,                                                    \
-      "what the slabs of one size class may hold; in normal mode where reclaiming begins")
+      "what the slabs of one size class may hold; in normal mode where reclaiming begins")         \
+    X(number, harden, "HARDEN", 0, 0, 2,                                                           \
+      "1: canaries, quarantine, random placement, guard pages; 2: the same, whole and stricter")   \
+    X(number, guard_sample, "GUARD_SAMPLE", 0, 0, 1u << 30,                                        \
+      "one block in about so many lies between pages without access; 0: none")
 
 typedef struct hk_options {
 #define HK_OPTION_TYPE_number uint64_t

@@ -5,9 +5,14 @@
 
 #include "housekeeper.h"
 #include "log.h"
+#include "options.h"
 #include "os.h"
+#include "guard.h"
+#include "harden.h"
+#include "nothing.h"
 #include "reclaim.h"
 #include "refuge.h"
+#include "retire.h"
 #include "span.h"
 #include "suspect.h"
 
@@ -31,22 +36,36 @@ static void make_way(size_t size)
     }
 }
 
-static void *take_block(hk_heap_t *heap, unsigned class_index)
+void *hk_path_allocate_past_caches(hk_heap_t *heap, size_t size, size_t alignment, bool *fresh)
 {
+    if (hk_harden_owns(heap)) {
+        return hk_harden_allocate_in(heap, size, alignment, fresh);
+    }
+    unsigned class_index = hk_class_of_aligned(size, alignment);
+    return class_index < HK_CLASS_COUNT ? hk_heap_take_block(heap, class_index)
+                                        : hk_span_allocate(heap, size, alignment, fresh);
+}
+
+/* The same; a soft cap in the way gives way. */
+static void *allocate_at_caps(hk_heap_t *heap, size_t size, size_t alignment)
+{
+    bool fresh;
     void *block;
+    unsigned class_index = hk_harden_owns(heap) ? hk_harden_class_of(size, alignment)
+                                                : hk_class_of_aligned(size, alignment);
     do {
-        block = hk_heap_take_block(heap, class_index);
-    } while (block == NULL && hk_reclaim_at_cap(heap, class_index));
+        block = hk_path_allocate_past_caches(heap, size, alignment, &fresh);
+    } while (block == NULL && class_index < HK_CLASS_COUNT && hk_reclaim_at_cap(heap, class_index));
     return block;
 }
 
-static void *allocate_without_cache(unsigned class_index)
+static void *allocate_without_cache(size_t size, size_t alignment)
 {
     hk_heap_t *heap = hk_heaps_orphan();
-    void *block = heap == NULL ? NULL : take_block(heap, class_index);
+    void *block = heap == NULL ? NULL : allocate_at_caps(heap, size, alignment);
     if (heap != NULL && block == NULL) {
         (void)hk_reclaim_all(NULL, 0);
-        block = take_block(heap, class_index);
+        block = allocate_at_caps(heap, size, alignment);
     }
     return block;
 }
@@ -61,10 +80,38 @@ static bool reload(hk_cache_t *cache, unsigned class_index)
     return loaded;
 }
 
-static void *allocate_small(hk_cache_t *cache, unsigned class_index)
+static void *try_hardened(hk_cache_t *cache, size_t size, size_t alignment)
+{
+    if (cache->harden == NULL) {
+        return allocate_at_caps(cache->heap, size, alignment);
+    }
+    void *block;
+    unsigned class_index = hk_harden_class_of(size, alignment);
+    do {
+        block = hk_harden_allocate(cache->harden, size, alignment);
+    } while (block == NULL && class_index < HK_CLASS_COUNT &&
+             hk_reclaim_at_cap(cache->heap, class_index));
+    return block;
+}
+
+static void *allocate_hardened(hk_cache_t *cache, size_t size, size_t alignment)
+{
+    void *block = try_hardened(cache, size, alignment);
+    if (block == NULL) {
+        (void)hk_reclaim_all(cache, 0);
+        block = try_hardened(cache, size, alignment);
+    }
+    hk_cache_help(cache);
+    return block;
+}
+
+static void *allocate_small(hk_cache_t *cache, unsigned class_index, size_t size, size_t alignment)
 {
     if (cache == NULL) {
-        return allocate_without_cache(class_index);
+        return allocate_without_cache(size, alignment);
+    }
+    if (hk_options.harden != 0) {
+        return allocate_hardened(cache, size, alignment);
     }
     void *block =
         hk_cache_is_cold(cache, class_index) ? hk_heap_take_block(cache->heap, class_index) : NULL;
@@ -83,24 +130,50 @@ static void *allocate_small(hk_cache_t *cache, unsigned class_index)
     return block;
 }
 
+/* A sampled block, if one is due; NULL if not.  About as many blocks as the magazine holds were allocated since it was loaded. */
+static void *allocate_sampled(unsigned class_index, size_t size, size_t alignment)
+{
+    hk_cache_t *cache = hk_thread_attach();
+    void *block = NULL;
+    if (cache == NULL) {
+        return NULL;
+    }
+    size_t allocated = (size_t)(cache->limit[class_index] - cache->top[class_index]) + 1;
+    if (hk_guard_is_due(&cache->sample_left, allocated) && hk_thread_enter(cache)) {
+        block = hk_guard_allocate(size, alignment);
+        hk_thread_leave(cache);
+    }
+    return block;
+}
+
 /* Frees the blocks that were noted while a fork was under way. */
 static void replay(void *block)
 {
     hk_path_free(block);
 }
 
-void *hk_path_malloc_slow(unsigned class_index)
+void *hk_path_malloc_slow(unsigned class_index, size_t size, size_t alignment)
 {
+    if (hk_options.guard_sample != 0) {
+        void *sampled = allocate_sampled(class_index, size, alignment);
+        if (sampled != NULL) {
+            return sampled;
+        }
+    }
+    if (hk_thread_cache->harden != NULL) {
+        void *stocked = hk_harden_try_allocate(hk_thread_cache->harden, size, alignment);
+        if (stocked != NULL) {
+            return stocked;
+        }
+    }
     if (hk_cache_swap_in(hk_thread_cache, class_index)) {
         return hk_cache_pop(hk_thread_cache, class_index);
     }
     hk_cache_t *cache = hk_thread_attach();
     if (!hk_thread_enter(cache)) {
-        /* The class may have been chosen for an alignment: any that its blocks have. */
-        size_t bytes = hk_class_info[class_index].block_bytes;
-        return hk_refuge_allocate(bytes, bytes & -bytes);
+        return hk_refuge_allocate(size, alignment);
     }
-    void *block = allocate_small(cache, class_index);
+    void *block = allocate_small(cache, class_index, size, alignment);
     if (hk_refuge_has_deferred()) {
         hk_refuge_replay(replay); /* inside the gate, so that none is noted again */
     }
@@ -169,7 +242,12 @@ static void free_remote(hk_cache_t *cache, uint16_t owner, unsigned class_index,
 
 static void free_in_slab(hk_cache_t *cache, hk_slab_t *slab, void *block)
 {
-    if (cache == NULL || slab->heap->owner == HK_OWNER_NONE) {
+    if (hk_harden_owns(slab->heap)) {
+        hk_harden_free(cache != NULL ? cache->harden : NULL, slab, block);
+        if (cache != NULL) {
+            hk_cache_help(cache);
+        }
+    } else if (cache == NULL || slab->heap->owner == HK_OWNER_NONE || hk_options.harden != 0) {
         if (slab->heap->owner != HK_OWNER_NONE && !hk_live_is_set(block)) {
             hk_suspect_check(cache, block, NULL);
         }
@@ -227,6 +305,9 @@ static void free_by_map(hk_cache_t *cache, void *block)
         return;
     }
     case HK_REGION_REFUGE: hk_refuge_free((hk_refuge_t *)region, block); return;
+    case HK_REGION_RETIRED: hk_log_fatal("double free", block, "the block is free already");
+    case HK_REGION_GUARD: hk_guard_free(block); return;
+    case HK_REGION_NOTHING: hk_nothing_free(block); return;
     default: reject_foreign("invalid free", block);
     }
 }
@@ -251,7 +332,7 @@ static HK_NOINLINE void free_through_gate(void *block)
         hk_refuge_defer(block);
         return;
     }
-    if (cache == NULL || !find_near(block, &owner, &class_index)) {
+    if (cache == NULL || hk_options.harden != 0 || !find_near(block, &owner, &class_index)) {
         free_by_map(cache, block);
         if (cache != NULL) {
             hk_cache_help(cache);
@@ -271,6 +352,9 @@ static bool free_within(hk_cache_t *cache, void *block)
     uint16_t owner;
     if (!find_near(block, &owner, &class_index)) {
         return false;
+    }
+    if (cache->harden != NULL) {
+        return hk_harden_try_free(cache->harden, block, owner, class_index);
     }
     if (cache->tag != (uint64_t)owner << HK_OWNER_SHIFT) {
         return hk_cache_try_outgoing(cache, owner, class_index, block);
@@ -299,6 +383,9 @@ static size_t slab_usable_bytes(const hk_slab_t *slab, const void *block, const 
     if (slab->units == 0) {
         reject_foreign(what, block);
     }
+    if (slab->class_index < HK_CLASS_COUNT && hk_harden_owns(slab->heap)) {
+        return hk_harden_usable_bytes(slab, block, what);
+    }
     bool owned = slab->heap->owner == HK_OWNER_NONE; /* then its blocks have no live bits */
     if (owned ? !hk_slab_starts_block(slab, block) : !hk_live_is_set(block)) {
         hk_suspect_check(hk_thread_cache, block, what);
@@ -322,11 +409,49 @@ size_t hk_path_usable_bytes(const void *block, const char *what)
     }
     case HK_REGION_LARGE:
         if (((hk_large_t *)region)->address == block) {
-            return ((hk_large_t *)region)->bytes;
+            return hk_large_usable_bytes((hk_large_t *)region);
         }
         hk_log_fatal(what, block, "an interior pointer: no block starts there");
     case HK_REGION_REFUGE: return hk_refuge_usable_bytes((hk_refuge_t *)region, block);
+    case HK_REGION_RETIRED: hk_log_fatal(what, block, "the block is free already");
+    case HK_REGION_GUARD: return hk_guard_usable_bytes(block, what);
+    case HK_REGION_NOTHING: return hk_nothing_usable_bytes(block, what);
     default: reject_foreign(what, block);
+    }
+}
+
+/* The slab of a live small block of a hardened heap, or NULL. */
+static hk_slab_t *hardened_slab_of(const void *block)
+{
+    hk_slab_t *slab = hk_slab_find(block);
+    return slab != NULL && slab->class_index < HK_CLASS_COUNT && hk_harden_owns(slab->heap) ? slab
+                                                                                            : NULL;
+}
+
+static hk_large_t *walled_large_of(const void *block)
+{
+    hk_region_t *region = hk_registry_find(block);
+    hk_large_t *large = (hk_large_t *)region;
+    return region != NULL && region->kind == HK_REGION_LARGE && large->walled ? large : NULL;
+}
+
+bool hk_path_is_exact(const void *block)
+{
+    return hk_options.harden != 0 &&
+           (hardened_slab_of(block) != NULL || walled_large_of(block) != NULL);
+}
+
+void hk_path_shrink(void *block, size_t size)
+{
+    if (hk_options.harden == 0) {
+        return;
+    }
+    hk_slab_t *slab = hardened_slab_of(block);
+    hk_large_t *large = walled_large_of(block);
+    if (slab != NULL) {
+        hk_harden_shrink(slab, block, size);
+    } else if (large != NULL) {
+        (void)hk_retire_resize(large, size);
     }
 }
 
@@ -372,6 +497,9 @@ void hk_path_finish(void)
 {
     hk_cache_t *cache = hk_thread_cache;
     if (cache != &hk_cache_empty && hk_gate_enter(&cache->busy)) {
+        if (hk_options.harden >= 2 && hk_thread_is_alone()) {
+            hk_harden_inspect(&hk_shared_pool);
+        }
         hk_cache_flush(cache);
         hk_reclaim_heaps(FINISH_BLOCKS);
         hk_gate_leave(&cache->busy);

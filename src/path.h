@@ -9,8 +9,12 @@
 
 #include "thread.h"
 
-/* A block of the class; NULL without memory.  The loaded magazine is empty. */
-HK_COLD void *hk_path_malloc_slow(unsigned class_index);
+/* A block of the class, which is the one for the size and the alignment; NULL without memory.  The loaded magazine is
+ * empty. */
+HK_COLD void *hk_path_malloc_slow(unsigned class_index, size_t size, size_t alignment);
+
+/* A block of the heap itself, inside the gate. */
+void *hk_path_allocate_past_caches(hk_heap_t *heap, size_t size, size_t alignment, bool *fresh);
 
 /* Frees a block that the fast path could not: no block, not mine, no room, or its live bit is clear. */
 HK_NOINLINE void hk_path_free_slow(void *block);
@@ -20,6 +24,12 @@ void *hk_path_allocate_span(size_t size, size_t alignment, bool *fresh);
 
 /* Resizes a span or direct mapping in place or by moving its pages; NULL: it stays as it was, and the caller copies. */
 void *hk_path_resize(void *block, size_t size);
+
+/* Tells hardening that a live block's holder needs only size of it from now on. */
+void hk_path_shrink(void *block, size_t size);
+
+/* Whether hardening knows the size that a live block was asked for: it is the usable size then. */
+bool hk_path_is_exact(const void *block);
 
 /* The usable bytes of a block; the process ends if there is no such block.  what names the caller's operation. */
 size_t hk_path_usable_bytes(const void *block, const char *what);
@@ -37,13 +47,13 @@ bool hk_path_enter(void);
 void hk_path_leave(void);
 
 /* The fast path of malloc. */
-HK_INLINE void *hk_path_malloc(unsigned class_index)
+HK_INLINE void *hk_path_malloc(unsigned class_index, size_t size, size_t alignment)
 {
     hk_cache_t *cache = hk_thread_cache;
     void **top = cache->top[class_index];
     void *block = top[0];
     if (HK_UNLIKELY(block == NULL)) { /* empty: see magazine.h */
-        return hk_path_malloc_slow(class_index);
+        return hk_path_malloc_slow(class_index, size, alignment);
     }
     cache->top[class_index] = top - 1;
     hk_live_set(block);

@@ -49,6 +49,7 @@ static hk_slab_t *take_units(hk_pool_t *pool, hk_superslab_t *superslab, unsigne
                          (size_t)__builtin_popcount(mask & ~superslab->dirty_units))) {
         return NULL;
     }
+    slab->fresh = (superslab->dirty_units & mask) == 0;
     pool->warm_units -= (uint32_t)__builtin_popcount(superslab->dirty_units & mask);
     if (pool->warm_units < pool->warm_low_water) {
         pool->warm_low_water = pool->warm_units;

@@ -7,6 +7,7 @@
 
 #include "cap.h"
 #include "large.h"
+#include "retire.h"
 #include "run.h"
 
 /* A heap's step takes up to 50 us, and a malloc should not pay for many. */
@@ -35,6 +36,7 @@ size_t hk_reclaim_all(hk_cache_t *cache, size_t keep_bytes)
     }
     hk_reclaim_heaps(SIZE_MAX);
     size_t bytes = hk_large_decay(UINT64_MAX) + hk_run_purge(keep_bytes);
+    (void)hk_retire_drain(); /* address space alone */
     return bytes + hk_pool_purge(&hk_shared_pool, (uint32_t)(keep_bytes >> HK_UNIT_SHIFT),
                                  (uint32_t)(keep_bytes >> HK_SUPERSLAB_SHIFT));
 }

@@ -31,6 +31,9 @@ typedef enum hk_region_kind {
     HK_REGION_RUNS,
     HK_REGION_LARGE,
     HK_REGION_REFUGE,
+    HK_REGION_GUARD,   /* sampled blocks */
+    HK_REGION_NOTHING, /* blocks of no bytes, with hardening */
+    HK_REGION_RETIRED, /* a direct mapping that was freed, without access: hardening keeps it a while */
 } hk_region_kind_t;
 
 typedef struct hk_region {

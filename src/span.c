@@ -3,7 +3,9 @@
  */
 #include "span.h"
 
+#include "options.h"
 #include "os.h"
+#include "retire.h"
 
 /* Links a span into, and out of, the list of a first-class heap. */
 #define HK_SPAN_LINK(heap, list, span)                                                             \
@@ -48,7 +50,9 @@ static void *allocate_run(hk_heap_t *owned, size_t size, size_t alignment, bool 
 
 static void *allocate_large(hk_heap_t *owned, size_t size, size_t alignment, bool *fresh)
 {
-    hk_large_t *large = hk_large_allocate(size, alignment);
+    hk_large_t *large = hk_options.harden != 0
+                            ? hk_retire_allocate(size, alignment)
+                            : hk_large_allocate(hk_span_good_size(size), alignment);
     if (large == NULL) {
         return NULL;
     }
@@ -63,10 +67,10 @@ static void *allocate_large(hk_heap_t *owned, size_t size, size_t alignment, boo
 void *hk_span_allocate(hk_heap_t *heap, size_t size, size_t alignment, bool *fresh)
 {
     hk_heap_t *owned = heap->owner == HK_OWNER_NONE ? heap : NULL;
-    if (size <= HK_RUN_BYTES_MAX && alignment <= HK_SUPERSLAB_BYTES) {
+    if (size <= HK_RUN_BYTES_MAX && alignment <= HK_SUPERSLAB_BYTES && hk_options.harden == 0) {
         return allocate_run(owned, size, alignment, fresh);
     }
-    return allocate_large(owned, hk_span_good_size(size), alignment, fresh);
+    return allocate_large(owned, size, alignment, fresh);
 }
 
 bool hk_span_free_run(hk_run_t *run)
@@ -83,7 +87,11 @@ void hk_span_free_large(hk_large_t *large)
     if (large->heap != NULL) {
         HK_SPAN_UNLINK(large->heap, large, large);
     }
-    hk_large_free(large);
+    if (large->walled) {
+        hk_retire_free(large);
+    } else {
+        hk_large_free(large);
+    }
 }
 
 bool hk_span_resize_run(hk_run_t *run, size_t size)
@@ -93,5 +101,8 @@ bool hk_span_resize_run(hk_run_t *run, size_t size)
 
 void *hk_span_resize_large(hk_large_t *large, size_t size)
 {
+    if (large->walled) {
+        return size > HK_SMALL_MAX && hk_retire_resize(large, size) ? large->address : NULL;
+    }
     return size > HK_RUN_BYTES_MAX && hk_large_resize(large, size) ? large->address : NULL;
 }

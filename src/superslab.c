@@ -10,6 +10,7 @@
 #include "options.h"
 #include "os.h"
 #include "policy.h"
+#include "wall.h"
 
 static_assert((int)HK_LIVE_BYTES <= (int)HK_UNIT_BYTES, "the live bits fit the first unit");
 
@@ -30,6 +31,15 @@ static void choose_pages(hk_superslab_t *superslab)
     }
 }
 
+static void unmap_base(char *base, bool walled)
+{
+    if (walled) {
+        hk_wall_unmap(base, HK_SUPERSLAB_BYTES);
+    } else {
+        hk_os_unmap(base, HK_SUPERSLAB_BYTES);
+    }
+}
+
 hk_superslab_t *hk_superslab_allocate(struct hk_pool *pool)
 {
     if (!hk_limit_charge(HK_LIVE_BYTES)) {
@@ -40,12 +50,15 @@ hk_superslab_t *hk_superslab_allocate(struct hk_pool *pool)
         hk_limit_uncharge(HK_LIVE_BYTES);
         return NULL;
     }
-    char *base = hk_os_map(HK_SUPERSLAB_BYTES, HK_SUPERSLAB_BYTES);
+    bool walled = hk_options.harden != 0;
+    char *base = walled ? hk_wall_map(HK_SUPERSLAB_BYTES, HK_SUPERSLAB_BYTES)
+                        : hk_os_map(HK_SUPERSLAB_BYTES, HK_SUPERSLAB_BYTES);
     if (base != NULL) {
         memset(superslab, 0, offsetof(hk_superslab_t, bitmaps));
         superslab->region.kind = HK_REGION_SUPERSLAB;
         superslab->free_units = UINT32_MAX - 1; /* the first unit is never free */
         superslab->base = base;
+        superslab->walled = walled;
         superslab->pool = pool;
         for (unsigned unit = 0; unit < HK_SUPERSLAB_UNITS; unit++) {
             hk_slab_t *slab = &superslab->slabs[unit];
@@ -60,7 +73,7 @@ hk_superslab_t *hk_superslab_allocate(struct hk_pool *pool)
             return superslab;
         }
         hk_limit_uncharge(HK_UNIT_BYTES * (size_t)__builtin_popcount(superslab->dirty_units));
-        hk_os_unmap(base, HK_SUPERSLAB_BYTES);
+        unmap_base(base, walled);
     }
     hk_limit_uncharge(HK_LIVE_BYTES);
     hk_meta_free(HK_META_SUPERSLAB, superslab);
@@ -70,7 +83,7 @@ hk_superslab_t *hk_superslab_allocate(struct hk_pool *pool)
 void hk_superslab_free(hk_superslab_t *superslab)
 {
     hk_registry_remove(superslab->base);
-    hk_os_unmap(superslab->base, HK_SUPERSLAB_BYTES);
+    unmap_base(superslab->base, superslab->walled);
     hk_limit_uncharge(HK_UNIT_BYTES * (size_t)__builtin_popcount(superslab->dirty_units) +
                       HK_LIVE_BYTES);
     hk_meta_free(HK_META_SUPERSLAB, superslab);
@@ -92,6 +105,9 @@ void hk_slab_start(hk_slab_t *slab, uint16_t owner)
     }
     slab->free_blocks = (uint16_t)blocks;
     slab->first_word = 0;
+    if (hk_options.harden != 0 && !slab->fresh) { /* a hardened heap's free blocks are zero */
+        memset(hk_slab_base(slab), 0, (size_t)slab->units << HK_UNIT_SHIFT);
+    }
     for (unsigned unit = 0; owner != HK_OWNER_NONE && unit < slab->units; unit++) {
         uintptr_t address = (uintptr_t)hk_slab_base(slab) + ((uintptr_t)unit << HK_UNIT_SHIFT);
         hk_registry_set_near(address, slab->class_index, owner);
@@ -133,6 +149,23 @@ unsigned hk_slab_take(hk_slab_t *slab, void **blocks, unsigned count)
     slab->first_word = (uint16_t)word;
     slab->free_blocks = (uint16_t)(slab->free_blocks - taken);
     return taken;
+}
+
+void *hk_slab_take_random(hk_slab_t *slab, uint64_t random)
+{
+    unsigned words = (hk_class_info[slab->class_index].block_count + 63u) / 64;
+    unsigned word = (unsigned)((random >> 32) % words);
+    while (slab->bitmap[word] == 0) {
+        word = word + 1 < words ? word + 1 : 0;
+    }
+    unsigned shift = random & 63;
+    uint64_t bits = slab->bitmap[word];
+    uint64_t above = bits >> shift << shift;
+    unsigned bit = (unsigned)__builtin_ctzll(above != 0 ? above : bits);
+    slab->bitmap[word] = bits & ~(1ull << bit);
+    slab->free_blocks--;
+    size_t index = (size_t)word * 64 + bit;
+    return hk_slab_base(slab) + index * hk_class_info[slab->class_index].block_bytes;
 }
 
 /* The block's index, or UINT32_MAX if no block starts at the address. */

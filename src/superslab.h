@@ -36,6 +36,7 @@ typedef struct hk_slab {
     uint8_t units;                  /* const while acquired; 0 if free */
     uint8_t first_unit;             /* const */
     uint8_t bucket;                 /* lock(heap): which of the heap's lists */
+    uint8_t fresh;                  /* const while acquired: zero, as the system gave it */
     uint8_t unsettled;              /* lock(heap): free blocks may still have their live bits set */
 } hk_slab_t;
 
@@ -46,6 +47,7 @@ typedef struct hk_superslab {
     uint32_t free_units;       /* lock(pool): a bit for each unit that is in no slab */
     uint32_t dirty_units;      /* lock(pool): a bit for each unit that may be resident */
     bool huge;                 /* lock(pool): of huge pages, until a part of it goes back */
+    bool walled;               /* const: between pages without access */
     char *base;                /* const */
     struct hk_pool *pool;      /* const */
     struct hk_superslab *next; /* lock(pool) */
@@ -96,6 +98,9 @@ void hk_slab_stop(hk_slab_t *slab, uint16_t owner);
 
 /* Takes up to count free blocks, lowest address first, into blocks; returns how many. */
 unsigned hk_slab_take(hk_slab_t *slab, void **blocks, unsigned count);
+
+/* Takes one free block, which there must be, a random one. */
+void *hk_slab_take_random(hk_slab_t *slab, uint64_t random);
 
 typedef enum hk_put_result {
     HK_PUT_DONE,

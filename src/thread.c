@@ -5,11 +5,15 @@
 
 #include <pthread.h>
 
+#include "guard.h"
 #include "large.h"
 #include "log.h"
 #include "meta.h"
+#include "nothing.h"
+#include "options.h"
 #include "os.h"
 #include "refuge.h"
+#include "retire.h"
 #include "run.h"
 
 HK_TLS hk_cache_t *hk_thread_cache = &hk_cache_empty;
@@ -48,6 +52,9 @@ static void end_thread(void *argument)
     hk_lock_release(&hk_heaps_lock, HK_RANK_CACHES);
     hk_thread_cache = &hk_cache_empty;
     hk_gate_leave(&cache->busy);
+    if (cache->harden != NULL) {
+        hk_harden_delete(cache->harden);
+    }
     hk_meta_free(HK_META_CACHE, cache);
     (void)hk_pool_maintain(&hk_shared_pool, hk_os_clock_ms());
     hk_gate_leave_stranger();
@@ -81,7 +88,11 @@ static hk_cache_t *make_cache(void)
     hk_lock_acquire(&hk_heaps_lock, HK_RANK_CACHES);
     cache->heap = hk_heaps_attach_locked();
     if (cache->heap != NULL) {
-        cache->tag = (uint64_t)cache->heap->owner << HK_OWNER_SHIFT;
+        if (hk_options.harden == 0) { /* else no block is ever the cache's */
+            cache->tag = (uint64_t)cache->heap->owner << HK_OWNER_SHIFT;
+        } else {
+            cache->harden = hk_harden_new(cache->heap);
+        }
         cache->next = caches;
         if (caches != NULL) {
             caches->prev = cache;
@@ -117,6 +128,32 @@ hk_cache_t *hk_thread_attach(void)
     }
     hk_gate_leave_stranger();
     return cache;
+}
+
+bool hk_thread_is_alone(void)
+{
+    hk_lock_acquire(&hk_heaps_lock, HK_RANK_CACHES);
+    bool alone = caches == NULL || (caches == hk_thread_cache && caches->next == NULL);
+    hk_lock_release(&hk_heaps_lock, HK_RANK_CACHES);
+    return alone;
+}
+
+void hk_thread_harden(void)
+{
+    hk_cache_t *cache = hk_thread_cache;
+    if (cache == &hk_cache_empty) {
+        return;
+    }
+    hk_cache_flush(cache);
+    hk_lock_acquire(&hk_heaps_lock, HK_RANK_CACHES);
+    hk_heap_t *heap = hk_heaps_attach_locked();
+    if (heap != NULL) {
+        hk_heaps_detach_locked(cache->heap);
+        cache->heap = heap;
+    }
+    cache->tag = hk_cache_empty.tag;
+    cache->harden = hk_harden_new(cache->heap);
+    hk_lock_release(&hk_heaps_lock, HK_RANK_CACHES);
 }
 
 /* Enters the gate, with or without a cache. */
@@ -190,6 +227,9 @@ void hk_thread_fork_child(void)
     hk_gate_reset();
     hk_meta_reset_lock();
     hk_large_reset_lock();
+    hk_retire_reset_lock();
+    hk_guard_reset_lock();
+    hk_nothing_reset_lock();
     hk_run_reset_lock();
     hk_heaps_reset(mine != NULL ? mine->heap : NULL);
     hk_refuge_reset();

@@ -15,6 +15,13 @@ extern HK_TLS hk_cache_t *hk_thread_cache;
 /* This thread's cache, made if there is none; NULL if there can be none now. */
 hk_cache_t *hk_thread_attach(void);
 
+/* Once the options ask for hardening: the calling thread's cache, if it has one already, is emptied for good, and gets a hardened
+ * heap.  There are no other threads yet. */
+void hk_thread_harden(void);
+
+/* Whether no other thread has a cache. */
+bool hk_thread_is_alone(void);
+
 /* Enters and leaves the gate, with or without (NULL) a cache. */
 bool hk_thread_enter(hk_cache_t *cache);
 void hk_thread_leave(hk_cache_t *cache);

@@ -47,7 +47,7 @@ static bool is_standard(void)
            hk_options.tiny_ss_shared == standard.tiny_ss_shared && hk_options.limit.bytes == 0 &&
            hk_options.limit.percent == 0 && hk_options.soft_limit.bytes == 0 &&
            hk_options.soft_limit.percent == 0 && hk_options.cap.bytes == 0 &&
-           hk_options.cap.percent == 0;
+           hk_options.cap.percent == 0 && hk_options.harden == standard.harden;
 }
 
 static void check_good(void)
@@ -64,6 +64,8 @@ static void check_good(void)
     CHECK(hk_options.stats_json == 1 && hk_options.stats == 0);
     CHECK_SAID("HAKMEM_TINY_SS_SHARED=2", "");
     CHECK(hk_options.tiny_ss_shared == 2);
+    CHECK_SAID("HAKMEM_HARDEN=2", "");
+    CHECK(hk_options.harden == 2);
     CHECK_SAID("HAKMEM_STATS_FILE=/tmp/a=b.%p", "");
     CHECK(hk_options.stats_file != NULL && strcmp(hk_options.stats_file, "/tmp/a=b.%p") == 0);
     CHECK_SAID("HAKMEM_STATS_FILE=", "");

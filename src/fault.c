@@ -1,0 +1,130 @@
+/*
+ * fault: see fault.h.
+ */
+#define _GNU_SOURCE
+#include "fault.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <ucontext.h>
+#include <unistd.h>
+
+#include "guard.h"
+#include "log.h"
+#include "os.h"
+#include "retire.h"
+#include "superslab.h"
+
+enum {
+    SEARCHED_CHUNKS = 4096
+}; /* of 2 MiB, down from a fault to the start of the mapping it may lie behind */
+
+static struct sigaction previous; /* const once started */
+
+static const char *access_kind(const void *context)
+{
+#if defined(__x86_64__)
+    const ucontext_t *user = context;
+    return (user->uc_mcontext.gregs[REG_ERR] & 2) != 0 ? "a write" : "a read";
+#else
+    (void)context;
+    return "an access";
+#endif
+}
+
+static void print_line(const char *what, const void *address, const char *access, const char *where)
+{
+    hk_line_t line = {0};
+    hk_line_text(&line, "hakmem: ");
+    hk_line_text(&line, what);
+    hk_line_text(&line, " of ");
+    hk_line_address(&line, address);
+    hk_line_text(&line, ": ");
+    hk_line_text(&line, access);
+    hk_line_text(&line, where);
+    hk_line_text(&line, "\n");
+    (void)hk_log_write(STDERR_FILENO, line.text, line.length);
+}
+
+/* Whether the region, which starts at or below the address or in the next 2 MiB, explains it. */
+static bool explain_region(const hk_region_t *region, const char *address, const char *access)
+{
+    size_t page = hk_os_page_bytes();
+    const char *start = NULL;
+    size_t bytes = 0;
+    if (region->kind == HK_REGION_LARGE || region->kind == HK_REGION_RETIRED) {
+        start = ((const hk_large_t *)region)->address;
+        bytes = ((const hk_large_t *)region)->bytes;
+    } else if (region->kind == HK_REGION_SUPERSLAB) {
+        start = ((const hk_superslab_t *)region)->base;
+        bytes = HK_SUPERSLAB_BYTES;
+    }
+    if (start == NULL || address < start - page || address >= start + bytes + page) {
+        return false;
+    }
+    if (region->kind == HK_REGION_RETIRED) {
+        print_line("use after free", start, access, " of a freed block");
+    } else if (address < start) {
+        print_line("underflow", address, access, " in the page before a mapping");
+    } else if (address >= start + bytes) {
+        print_line("overflow", address, access, " in the page behind a mapping");
+    } else {
+        return false;
+    }
+    return true;
+}
+
+static bool explain(const char *address, const char *access)
+{
+    const hk_region_t *region = hk_registry_find(address);
+    if (region != NULL && region->kind == HK_REGION_NOTHING) {
+        print_line("overflow", address, access, " of a block of no bytes");
+        return true;
+    }
+    if (region != NULL && region->kind == HK_REGION_GUARD) {
+        return hk_guard_explain(address, access);
+    }
+    const hk_region_t *next = hk_registry_find(address + hk_os_page_bytes());
+    if (next != NULL && next != region && explain_region(next, address, access)) {
+        return true;
+    }
+    for (unsigned chunk = 0; region == NULL && chunk < SEARCHED_CHUNKS; chunk++) {
+        region = hk_registry_find(address - ((size_t)chunk << HK_SUPERSLAB_SHIFT));
+    }
+    return region != NULL && explain_region(region, address, access);
+}
+
+static void step_aside(void)
+{
+    (void)sigaction(SIGSEGV, &previous, NULL);
+}
+
+static void handle(int number, siginfo_t *info, void *context)
+{
+    int saved = errno;
+    bool sent = info->si_code <= 0; /* by kill: nothing faults again */
+    bool ours = !sent && explain(info->si_addr, access_kind(context));
+    if (ours) {
+        step_aside();
+    } else if ((previous.sa_flags & SA_SIGINFO) != 0) {
+        previous.sa_sigaction(number, info, context);
+    } else if (previous.sa_handler != SIG_DFL && previous.sa_handler != SIG_IGN) {
+        previous.sa_handler(number);
+    } else if (!sent || previous.sa_handler == SIG_DFL) {
+        step_aside();
+        if (sent) {
+            (void)raise(number);
+        }
+    }
+    errno = saved;
+}
+
+void hk_fault_start(void)
+{
+    struct sigaction action = {.sa_sigaction = handle, .sa_flags = SA_SIGINFO | SA_ONSTACK};
+    (void)sigemptyset(&action.sa_mask);
+    if (sigaction(SIGSEGV, &action, &previous) != 0) {
+        hk_log_warning("no handler for SIGSEGV:", "faults are not explained");
+    }
+}

@@ -1,0 +1,110 @@
+/*
+ * nothing: see nothing.h.
+ */
+#include "nothing.h"
+
+#include "lock.h"
+#include "log.h"
+#include "os.h"
+#include "random.h"
+
+enum {
+    APART_BYTES = HK_NOTHING_ALIGNMENT,
+    WORDS = HK_SUPERSLAB_BYTES / APART_BYTES / 64,
+};
+
+static struct {
+    hk_region_t region;
+    hk_lock_t lock;
+    char *base;           /* lock(guard): NULL until first used */
+    uint64_t random;      /* lock(guard) */
+    uint64_t live[WORDS]; /* lock(guard): a bit for each address that is handed out */
+} range;
+
+static bool start_locked(char *base)
+{
+    range.region.kind = HK_REGION_NOTHING;
+    if (!hk_registry_insert(base, &range.region)) {
+        return false;
+    }
+    range.random = hk_random_seed();
+    range.base = base;
+    return true;
+}
+
+/* Reserves the range if nobody has. */
+static bool ensure_range(void)
+{
+    hk_lock_acquire(&range.lock, HK_RANK_GUARD);
+    bool ready = range.base != NULL;
+    hk_lock_release(&range.lock, HK_RANK_GUARD);
+    if (ready) {
+        return true;
+    }
+    char *base = hk_os_reserve(HK_SUPERSLAB_BYTES, HK_SUPERSLAB_BYTES);
+    if (base == NULL) {
+        return false;
+    }
+    hk_lock_acquire(&range.lock, HK_RANK_GUARD);
+    bool mine = range.base == NULL && start_locked(base);
+    ready = range.base != NULL;
+    hk_lock_release(&range.lock, HK_RANK_GUARD);
+    if (!mine) {
+        hk_os_unmap(base, HK_SUPERSLAB_BYTES);
+    }
+    return ready;
+}
+
+void *hk_nothing_allocate(void)
+{
+    char *block = NULL;
+    if (!ensure_range()) {
+        return NULL;
+    }
+    hk_lock_acquire(&range.lock, HK_RANK_GUARD);
+    unsigned start = hk_random_below(&range.random, WORDS);
+    for (unsigned i = 0; i < WORDS && block == NULL; i++) {
+        unsigned word = (start + i) % WORDS;
+        uint64_t free_bits = ~range.live[word];
+        if (free_bits != 0) {
+            unsigned bit = (unsigned)__builtin_ctzll(free_bits);
+            range.live[word] |= 1ull << bit;
+            block = range.base + ((size_t)word * 64 + bit) * APART_BYTES;
+        }
+    }
+    hk_lock_release(&range.lock, HK_RANK_GUARD);
+    return block;
+}
+
+/* Whether the address is handed out; taken back by the way if it is to be freed. */
+static bool find_live(const void *block, uint64_t keep)
+{
+    size_t offset = (size_t)((const char *)block - range.base);
+    uint64_t *word = &range.live[offset / APART_BYTES / 64];
+    uint64_t bit = 1ull << offset / APART_BYTES % 64;
+    hk_lock_acquire(&range.lock, HK_RANK_GUARD);
+    bool live = offset % APART_BYTES == 0 && (*word & bit) != 0;
+    *word &= ~bit | keep;
+    hk_lock_release(&range.lock, HK_RANK_GUARD);
+    return live;
+}
+
+void hk_nothing_free(const void *block)
+{
+    if (!find_live(block, 0)) {
+        hk_log_fatal("double free", block, "no block of no bytes is live there");
+    }
+}
+
+size_t hk_nothing_usable_bytes(const void *block, const char *what)
+{
+    if (!find_live(block, UINT64_MAX)) {
+        hk_log_fatal(what, block, "no block of no bytes is live there");
+    }
+    return 0;
+}
+
+void hk_nothing_reset_lock(void)
+{
+    hk_lock_reset(&range.lock);
+}

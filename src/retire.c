@@ -1,0 +1,223 @@
+/*
+ * retire: see retire.h.
+ */
+#include "retire.h"
+
+#include "canary.h"
+#include "limit.h"
+#include "lock.h"
+#include "log.h"
+#include "meta.h"
+#include "options.h"
+#include "os.h"
+#include "random.h"
+#include "wall.h"
+
+enum {
+    WAITING_MAX = 256,
+    WAITING_LEVEL_1 = 64,
+};
+
+/* Address space only: what waits holds no memory. */
+static const size_t waiting_bytes_max = (size_t)4 << 30;
+
+static struct {
+    hk_lock_t lock;
+    unsigned count;                   /* lock(large) */
+    size_t bytes;                     /* lock(large) */
+    uint64_t random;                  /* lock(large): 0 until first used */
+    hk_large_t *waiting[WAITING_MAX]; /* lock(large) */
+} retired;
+
+static void unmap(hk_large_t *large)
+{
+    hk_wall_unmap(large->address, large->bytes);
+    hk_meta_free(HK_META_LARGE, large);
+}
+
+static char *slack_of(const hk_large_t *large)
+{
+    return large->address + large->size;
+}
+
+hk_large_t *hk_retire_allocate(size_t size, size_t alignment)
+{
+    hk_large_t *large = hk_meta_allocate(HK_META_LARGE, sizeof *large);
+    if (large == NULL) {
+        return NULL;
+    }
+    size_t bytes = hk_align_up(size + (size == 0), hk_os_page_bytes());
+    alignment = alignment < HK_SUPERSLAB_BYTES ? (size_t)HK_SUPERSLAB_BYTES : alignment;
+    if (!hk_limit_charge(bytes)) {
+        hk_meta_free(HK_META_LARGE, large);
+        return NULL;
+    }
+    char *address = hk_wall_map(bytes, alignment);
+    if (address == NULL) {
+        hk_limit_uncharge(bytes);
+        hk_meta_free(HK_META_LARGE, large);
+        return NULL;
+    }
+    *large = (hk_large_t){.region = {HK_REGION_LARGE},
+                          .fresh = true,
+                          .walled = true,
+                          .address = address,
+                          .bytes = bytes,
+                          .size = size};
+    if (!hk_registry_insert(address, &large->region)) {
+        unmap(large);
+        hk_limit_uncharge(bytes);
+        return NULL;
+    }
+    hk_canary_fill(slack_of(large), bytes - size);
+    hk_large_add_used(bytes);
+    return large;
+}
+
+/* ---- Resizing ---- */
+
+static void check_slack(const hk_large_t *large)
+{
+    if (!hk_canary_is_filled(slack_of(large), large->bytes - large->size)) {
+        hk_log_fatal("overflow", large->address, "the bytes behind the block were written to");
+    }
+}
+
+/* The page behind the new end becomes the wall. */
+static bool cut(hk_large_t *large, size_t bytes)
+{
+    size_t page = hk_os_page_bytes();
+    if (!hk_wall_seal(large->address + bytes, page)) {
+        return false;
+    }
+    if (large->bytes - bytes > 0) {
+        hk_os_unmap(large->address + bytes + page, large->bytes - bytes);
+    }
+    return true;
+}
+
+/* Moves the pages between walls with more room.  The registry has a leaf for the new place before the pages leave the old one. */
+static bool move(hk_large_t *large, size_t bytes)
+{
+    char *old = large->address;
+    char *target = hk_wall_reserve(bytes, HK_SUPERSLAB_BYTES);
+    if (target == NULL) {
+        return false;
+    }
+    if (!hk_registry_insert(target, &large->region)) {
+        hk_wall_unmap(target, bytes);
+        return false;
+    }
+    /* Neither place is in the registry during the move: see hk_large_resize. */
+    hk_registry_remove(target);
+    hk_registry_remove(old);
+    bool moved = hk_os_move_to(old, large->bytes, target, bytes);
+    (void)hk_registry_insert(moved ? target : old, &large->region); /* both leaves are there */
+    size_t page = hk_os_page_bytes();
+    if (!moved) { /* the range between the target's walls is gone already */
+        hk_os_unmap(target - page, page);
+        hk_os_unmap(target + bytes, page);
+        return false;
+    }
+    hk_os_unmap(old - page, page);
+    hk_os_unmap(old + large->bytes, page);
+    large->address = target;
+    return true;
+}
+
+bool hk_retire_resize(hk_large_t *large, size_t size)
+{
+    size_t bytes = hk_align_up(size + (size == 0), hk_os_page_bytes());
+    size_t old_bytes = large->bytes;
+    size_t growth = bytes > old_bytes ? bytes - old_bytes : 0;
+    check_slack(large);
+    if (!hk_limit_charge(growth)) {
+        return false;
+    }
+    if ((bytes < old_bytes && !cut(large, bytes)) || (bytes > old_bytes && !move(large, bytes))) {
+        hk_limit_uncharge(growth);
+        return false;
+    }
+    hk_limit_uncharge(old_bytes + growth - bytes);
+    hk_large_add_used(bytes - old_bytes);
+    large->bytes = bytes;
+    large->size = size;
+    hk_canary_fill(slack_of(large), bytes - size);
+    return true;
+}
+
+/* ---- The waiting ones ---- */
+
+static hk_large_t *take_random_locked(void)
+{
+    unsigned at = hk_random_below(&retired.random, retired.count);
+    hk_large_t *large = retired.waiting[at];
+    retired.waiting[at] = retired.waiting[--retired.count];
+    retired.bytes -= large->bytes;
+    return large;
+}
+
+/* One that has to go before bytes have room, out of those that wait; NULL if there is room. */
+static hk_large_t *make_room(size_t bytes, unsigned most)
+{
+    hk_large_t *large = NULL;
+    hk_lock_acquire(&retired.lock, HK_RANK_LARGE);
+    if (retired.random == 0) {
+        retired.random = hk_random_seed();
+    }
+    if (retired.count > 0 && (retired.count >= most || retired.bytes + bytes > waiting_bytes_max)) {
+        large = take_random_locked();
+    }
+    hk_lock_release(&retired.lock, HK_RANK_LARGE);
+    return large;
+}
+
+static bool add_waiting(hk_large_t *large, unsigned most)
+{
+    hk_lock_acquire(&retired.lock, HK_RANK_LARGE);
+    bool room = retired.count < most && large->bytes <= waiting_bytes_max;
+    if (room) {
+        retired.waiting[retired.count++] = large;
+        retired.bytes += large->bytes;
+    }
+    hk_lock_release(&retired.lock, HK_RANK_LARGE);
+    return room;
+}
+
+static void unmap_retired(hk_large_t *large)
+{
+    hk_registry_remove(large->address);
+    unmap(large);
+}
+
+void hk_retire_free(hk_large_t *large)
+{
+    unsigned most = hk_options.harden >= 2 ? WAITING_MAX : WAITING_LEVEL_1;
+    hk_large_t *evicted;
+    check_slack(large);
+    large->region.kind = HK_REGION_RETIRED;
+    hk_large_add_used(-large->bytes);
+    hk_limit_uncharge(large->bytes);
+    while ((evicted = make_room(large->bytes, most)) != NULL) {
+        unmap_retired(evicted);
+    }
+    if (!hk_wall_seal(large->address, large->bytes) || !add_waiting(large, most)) {
+        unmap_retired(large);
+    }
+}
+
+size_t hk_retire_drain(void)
+{
+    size_t bytes = 0;
+    hk_large_t *large;
+    while ((large = make_room(0, 0)) != NULL) {
+        bytes += large->bytes;
+        unmap_retired(large);
+    }
+    return bytes;
+}
+
+void hk_retire_reset_lock(void)
+{
+    hk_lock_reset(&retired.lock);
+}

@@ -1,0 +1,29 @@
+/*
+ * trace: where a thread is, as a list of return addresses.
+ *
+ * Taken by the C library's backtrace, which opens libgcc_s when it is first called: hk_trace_start does that once, outside of malloc,
+ * and only if somebody will want traces.  Where libgcc_s is missing, traces are empty.
+ */
+#ifndef HK_TRACE_H
+#define HK_TRACE_H
+
+#include "base.h"
+
+enum { HK_TRACE_FRAMES = 16 };
+
+typedef struct hk_trace {
+    uint32_t thread; /* the system's number for it */
+    uint32_t count;
+    void *frames[HK_TRACE_FRAMES];
+} hk_trace_t;
+
+/* From the library's constructor. */
+void hk_trace_start(void);
+
+/* The calling thread's; hold no lock. */
+void hk_trace_take(hk_trace_t *trace);
+
+/* Writes "hakmem: <what> by thread <number>:" and a line for each frame to stderr, without memory. */
+void hk_trace_print(const hk_trace_t *trace, const char *what);
+
+#endif

@@ -1,0 +1,67 @@
+/*
+ * wall: Linux.  See wall.h.
+ */
+#define _GNU_SOURCE
+#include "wall.h"
+
+#include <errno.h>
+#include <sys/mman.h>
+
+#include "os.h"
+
+static void unmap_range(uintptr_t start, uintptr_t end)
+{
+    if (start < end) {
+        hk_os_unmap((void *)start, end - start);
+    }
+}
+
+void *hk_wall_reserve(size_t bytes, size_t alignment)
+{
+    size_t page = hk_os_page_bytes();
+    size_t whole;
+    if (__builtin_add_overflow(bytes, alignment + 2 * page, &whole)) {
+        return NULL;
+    }
+    uintptr_t start = (uintptr_t)hk_os_reserve(whole, page);
+    if (start == 0) {
+        return NULL;
+    }
+    uintptr_t address = hk_align_up(start + page, alignment);
+    unmap_range(start, address - page);
+    unmap_range(address + bytes + page, start + whole);
+    return (void *)address;
+}
+
+void *hk_wall_map(size_t bytes, size_t alignment)
+{
+    void *address = hk_wall_reserve(bytes, alignment);
+    if (address != NULL && !hk_wall_open(address, bytes)) {
+        hk_wall_unmap(address, bytes);
+        return NULL;
+    }
+    return address;
+}
+
+void hk_wall_unmap(void *address, size_t bytes)
+{
+    size_t page = hk_os_page_bytes();
+    hk_os_unmap((char *)address - page, bytes + 2 * page);
+}
+
+bool hk_wall_seal(void *address, size_t bytes)
+{
+    int saved = errno;
+    bool done = mmap(address, bytes, PROT_NONE,
+                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0) == address;
+    errno = saved;
+    return done;
+}
+
+bool hk_wall_open(void *address, size_t bytes)
+{
+    int saved = errno;
+    bool done = mprotect(address, bytes, PROT_READ | PROT_WRITE) == 0;
+    errno = saved;
+    return done;
+}

@@ -1,0 +1,114 @@
+#!/usr/bin/env python3
+"""Runs every program of hostile.txt under HAKMEM at each level, and looks at how it ended.
+
+    hostile.py                       the test: HAKMEM_LIB is the library, HK_TEST_BUILD the build folder
+    hostile.py --table               docs/MISUSE.md on stdout: HAKMEM's levels, glibc, and the packaged allocators that are installed
+    hostile.py --print               hostile.txt on stdout, as things are
+"""
+
+import os
+import pathlib
+import re
+import resource
+import subprocess
+import sys
+
+HERE = pathlib.Path(__file__).resolve().parent
+ROOT = HERE.parent
+BUILD = pathlib.Path(os.environ.get("HK_TEST_BUILD", ROOT / "build" / "release"))
+HAKMEM = os.environ.get("HAKMEM_LIB", str(BUILD / "libhakmem.so"))
+LIBRARIES = pathlib.Path("/usr/lib/x86_64-linux-gnu")
+PEERS = {"mimalloc": "libmimalloc.so.2", "jemalloc": "libjemalloc.so.2", "tcmalloc": "libtcmalloc_minimal.so.4",
+         "tbbmalloc": "libtbbmalloc_proxy.so.2"}
+LEVELS = {"default": {}, "HARDEN=1": {"HAKMEM_HARDEN": "1"}, "HARDEN=2": {"HAKMEM_HARDEN": "2"}}
+STATUSES = {0: "silent", 99: "works", 77: "lacks", -6: "abort", -11: "fault", -7: "fault", -4: "fault", -5: "fault"}
+MESSAGE = re.compile(r"hakmem: (.+?) of 0x[0-9a-f]+: .+")
+
+
+def run(program, library, settings):
+    """The outcome in a word: silent, works, lacks, abort, fault, hang; with HAKMEM's message, if there is one, behind a colon."""
+    environment = {"PATH": "/usr/bin:/bin", **settings}
+    if library:
+        environment["LD_PRELOAD"] = library
+    try:
+        done = subprocess.run([BUILD / "tests" / program], env=environment, capture_output=True, text=True, errors="replace",
+                              timeout=60, check=False)
+    except subprocess.TimeoutExpired:
+        return "hang"
+    outcome = STATUSES.get(done.returncode, f"status {done.returncode}")
+    first = done.stderr.splitlines()[0] if done.stderr else ""
+    message = MESSAGE.fullmatch(first)
+    if message:
+        return f"{outcome}: {message.group(1)}"
+    return f"{outcome}: {first}" if first.startswith("hakmem:") else outcome
+
+
+def programs():
+    return sorted(path.stem for path in HERE.glob("hostile_*.c"))
+
+
+def expectations():
+    """{program: the outcomes at the levels}; outcomes are separated by '|', and one may offer several by ' or '."""
+    expected = {}
+    for line in (HERE / "hostile.txt").read_text().splitlines():
+        if re.match(r"[a-z]", line):
+            name, *outcomes = (part.strip() for part in line.split("|"))
+            expected["hostile_" + name] = outcomes
+    return expected
+
+
+def test():
+    expected = expectations()
+    failures = [f"{name}.c is not in hostile.txt" for name in programs() if name not in expected]
+    for name, outcomes in expected.items():
+        for (level, settings), wanted in zip(LEVELS.items(), outcomes, strict=True):
+            got = run(name, HAKMEM, settings)
+            if got not in wanted.split(" or "):
+                failures.append(f"{name} at {level}: {got!r}, expected {wanted!r}")
+    print("\n".join(failures + [f"hostile: {len(expected)} programs at {len(LEVELS)} levels, {len(failures)} failures"]))
+    return 1 if failures or not expected else 0
+
+
+def print_expectations():
+    for name in programs():
+        cells = [run(name, HAKMEM, settings) for settings in LEVELS.values()]
+        print(f"{name.removeprefix('hostile_'):32}| " + " | ".join(f"{cell:26}" for cell in cells).rstrip())
+
+
+def word(outcome):
+    kind, _, message = outcome.partition(": ")
+    if kind == "fault" and message:
+        return "caught"
+    return {"abort": "caught", "fault": "crashed", "works": "**works**", "lacks": "–"}.get(kind, kind)
+
+
+def table():
+    allocators = {f"HAKMEM {level}": (HAKMEM, settings) for level, settings in LEVELS.items()}
+    allocators["glibc"] = ("", {})
+    for name, file in PEERS.items():
+        if (LIBRARIES / file).exists():
+            allocators[name] = (str(LIBRARIES / file), {})
+    rows = {name: [word(run(name, *allocator)) for allocator in allocators.values()] for name in programs()}
+    print((HERE / "hostile.md").read_text())
+    print("| program | " + " | ".join(allocators) + " |")
+    print("|---" * (len(allocators) + 1) + "|")
+    for name, cells in rows.items():
+        print(f"| {name.removeprefix('hostile_')} | " + " | ".join(cells) + " |")
+    columns = list(zip(*rows.values(), strict=True))
+    for kind in ("caught", "crashed", "silent", "**works**"):
+        print(f"| **{kind.strip('*')}, of {len(rows)}** | " + " | ".join(str(column.count(kind)) for column in columns) + " |")
+
+
+def main():
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    if "--table" in sys.argv:
+        table()
+    elif "--print" in sys.argv:
+        print_expectations()
+    else:
+        return test()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

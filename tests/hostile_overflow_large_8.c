@@ -1,0 +1,9 @@
+#include "hostile.h"
+
+int main(void)
+{
+    char *block = block_of(LARGE);
+    poke(block + malloc_usable_size(block) + 7, 1);
+    free(block);
+    return HARMLESS;
+}

@@ -1,0 +1,9 @@
+#include "hostile.h"
+
+int main(void)
+{
+    char *block = block_of(24);
+    poke(block + 24, 0);
+    free(block);
+    return HARMLESS;
+}

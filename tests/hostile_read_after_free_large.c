@@ -1,0 +1,8 @@
+#include "hostile.h"
+
+int main(void)
+{
+    char *block = block_of(LARGE);
+    free(block);
+    return peek(block + 5000) == 'a' ? WORKS : HARMLESS;
+}

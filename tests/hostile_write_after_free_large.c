@@ -1,0 +1,9 @@
+#include "hostile.h"
+
+int main(void)
+{
+    char *block = block_of(LARGE);
+    free(block);
+    poke(block + 5000, 'b');
+    return HARMLESS;
+}
