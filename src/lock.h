@@ -19,8 +19,8 @@
     X(POOL, "a pool: its superslabs and their free units")                                         \
     X(RUNS, "runs of pages: areas, free runs")                                                     \
     X(LARGE, "the direct mappings kept for reuse")                                                 \
-    X(META, "the allocator's own memory")                                                          \
-    X(GUARD, "the slots of sampled blocks, and the blocks of no bytes")
+    X(GUARD, "the slots of sampled blocks, and the blocks of no bytes")                            \
+    X(META, "the allocator's own memory")
 
 typedef enum hk_rank {
 #define X(name, protects) HK_RANK_##name,
