@@ -17,11 +17,15 @@ size_t hk_decay_step(const hk_heap_t *mine, uint64_t now_ms);
 /* atomic: the most that was ever committed, in steps. */
 extern _Atomic size_t hk_decay_peak_bytes;
 
+static inline size_t hk_decay_peak(void)
+{
+    return hk_load_relaxed(&hk_decay_peak_bytes); /* relaxed: a hint */
+}
+
 /* Whether the process has grown beyond what it ever was: then what is free had better go first. */
 static inline bool hk_decay_is_peak(void)
 {
-    /* relaxed: a hint */
-    return hk_limit_committed_bytes() > hk_load_relaxed(&hk_decay_peak_bytes) + HK_PEAK_STEP_BYTES;
+    return hk_limit_committed_bytes() > hk_decay_peak() + HK_PEAK_STEP_BYTES;
 }
 
 /* At such a peak: gives back a part of what is free, if that is more than policy allows beside what is committed.  As hk_decay_step. */

@@ -218,10 +218,13 @@ static void *resize(hk_heap_t *heap, void *block, size_t size)
         }
     }
     heap = heap != NULL ? heap : owned_heap_of(block);
-    void *moved = heap != NULL ? allocate_in(heap, 1, size, false) : hak_malloc(size);
+    void *moved = heap != NULL ? allocate_in(heap, 1, size, false)
+                  : size > usable && usable > HK_SMALL_MAX
+                      ? hand_out(hk_path_allocate_growing(size))
+                      : hak_malloc(size);
     if (moved == NULL) {
         /* A smaller block can always stay where it is. */
-        return size <= usable ? block : NULL;
+        return size <= usable ? block : fail(ENOMEM);
     }
     memcpy(moved, block, size < usable ? size : usable);
     take_back(block);

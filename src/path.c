@@ -3,6 +3,7 @@
  */
 #include "path.h"
 
+#include "decay.h"
 #include "housekeeper.h"
 #include "log.h"
 #include "options.h"
@@ -23,14 +24,15 @@ enum {
 
 /* ---- malloc ---- */
 
-/* Before a direct mapping, what is free and resident goes if it is much: the process grows by that much less. */
+/* Before a direct mapping that would make the process larger than it ever was, what is free and resident goes, if it is much. */
 static void make_way(size_t size)
 {
-    if (size <= HK_RUN_BYTES_MAX) {
+    size_t committed = hk_limit_committed_bytes();
+    if (size <= HK_RUN_BYTES_MAX || committed + size <= hk_decay_peak()) {
         return;
     }
     size_t warm = hk_pool_warm_bytes(&hk_shared_pool) + hk_run_warm_bytes();
-    if (warm > hk_policy_warm_bytes(hk_limit_committed_bytes())) {
+    if (warm > hk_policy_warm_bytes(committed)) {
         (void)hk_pool_purge(&hk_shared_pool, 0, 0);
         (void)hk_run_purge(0);
     }
@@ -183,7 +185,8 @@ void *hk_path_malloc_slow(unsigned class_index, size_t size, size_t alignment)
     return block;
 }
 
-void *hk_path_allocate_span(size_t size, size_t alignment, bool *fresh)
+static void *allocate_span_by(hk_span_allocate_t *allocate, size_t size, size_t alignment,
+                              bool *fresh)
 {
     hk_cache_t *cache = hk_thread_attach();
     if (!hk_thread_enter(cache)) {
@@ -194,10 +197,10 @@ void *hk_path_allocate_span(size_t size, size_t alignment, bool *fresh)
     void *block = NULL;
     if (heap != NULL) {
         make_way(size);
-        block = hk_span_allocate(heap, size, alignment, fresh);
+        block = allocate(heap, size, alignment, fresh);
         if (block == NULL) {
             (void)hk_reclaim_all(cache, 0);
-            block = hk_span_allocate(heap, size, alignment, fresh);
+            block = allocate(heap, size, alignment, fresh);
         }
     }
     if (cache != NULL) {
@@ -207,6 +210,17 @@ void *hk_path_allocate_span(size_t size, size_t alignment, bool *fresh)
     hk_reclaim_if_pressed();
     hk_housekeeper_look();
     return block;
+}
+
+void *hk_path_allocate_span(size_t size, size_t alignment, bool *fresh)
+{
+    return allocate_span_by(hk_span_allocate, size, alignment, fresh);
+}
+
+void *hk_path_allocate_growing(size_t size)
+{
+    bool fresh;
+    return allocate_span_by(hk_span_allocate_growing, size, 1, &fresh);
 }
 
 /* ---- free ---- */

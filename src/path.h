@@ -22,6 +22,9 @@ HK_NOINLINE void hk_path_free_slow(void *block);
 /* A span, by hk_span_allocate. */
 void *hk_path_allocate_span(size_t size, size_t alignment, bool *fresh);
 
+/* The same for a block above HK_SMALL_MAX that realloc has to move. */
+void *hk_path_allocate_growing(size_t size);
+
 /* Resizes a span or direct mapping in place or by moving its pages; NULL: it stays as it was, and the caller copies. */
 void *hk_path_resize(void *block, size_t size);
 

@@ -89,7 +89,7 @@ size_t hk_policy_large_kept_bytes(size_t used_bytes)
 
 size_t hk_policy_warm_bytes(size_t committed_bytes)
 {
-    return committed_bytes / 16;
+    return committed_bytes / 8;
 }
 
 bool hk_policy_wants_huge(uint64_t mode, uint64_t superslabs)

@@ -150,6 +150,9 @@ bool hk_retire_resize(hk_large_t *large, size_t size)
 
 static hk_large_t *take_random_locked(void)
 {
+    if (retired.random == 0) {
+        retired.random = hk_random_seed();
+    }
     unsigned at = hk_random_below(&retired.random, retired.count);
     hk_large_t *large = retired.waiting[at];
     retired.waiting[at] = retired.waiting[--retired.count];
@@ -162,9 +165,6 @@ static hk_large_t *make_room(size_t bytes, unsigned most)
 {
     hk_large_t *large = NULL;
     hk_lock_acquire(&retired.lock, HK_RANK_LARGE);
-    if (retired.random == 0) {
-        retired.random = hk_random_seed();
-    }
     if (retired.count > 0 && (retired.count >= most || retired.bytes + bytes > waiting_bytes_max)) {
         large = take_random_locked();
     }

@@ -17,7 +17,7 @@ struct hk_heap;
 struct hk_run_area;
 
 enum {
-    HK_RUN_BYTES_MAX = 16 << 20,
+    HK_RUN_BYTES_MAX = 32 << 20,
     HK_RUN_AREA_BYTES_MAX = 64 << 20,
     HK_RUN_AREA_WORDS = HK_RUN_AREA_BYTES_MAX / 4096 / 64, /* no page is smaller than 4 KiB */
 };

@@ -73,6 +73,13 @@ void *hk_span_allocate(hk_heap_t *heap, size_t size, size_t alignment, bool *fre
     return allocate_large(owned, size, alignment, fresh);
 }
 
+void *hk_span_allocate_growing(hk_heap_t *heap, size_t size, size_t alignment, bool *fresh)
+{
+    hk_heap_t *owned = heap->owner == HK_OWNER_NONE ? heap : NULL;
+    return size > HK_SUPERSLAB_BYTES ? allocate_large(owned, size, alignment, fresh)
+                                     : hk_span_allocate(heap, size, alignment, fresh);
+}
+
 bool hk_span_free_run(hk_run_t *run)
 {
     hk_heap_t *owned = run->heap;
@@ -104,5 +111,5 @@ void *hk_span_resize_large(hk_large_t *large, size_t size)
     if (large->walled) {
         return size > HK_SMALL_MAX && hk_retire_resize(large, size) ? large->address : NULL;
     }
-    return size > HK_RUN_BYTES_MAX && hk_large_resize(large, size) ? large->address : NULL;
+    return size > HK_SUPERSLAB_BYTES && hk_large_resize(large, size) ? large->address : NULL;
 }
