@@ -101,7 +101,8 @@ static void hand_over_all(hk_cache_t *cache)
 static void linger(hk_cache_t *cache, size_t excess, uint64_t now_ms)
 {
     bool lingers = cache->linger_uses > 0;
-    if (excess < (lingers ? (size_t)HK_LINGER_BYTES_MIN : (size_t)HK_LINGER_BYTES)) {
+    size_t least = lingers ? (size_t)HK_LINGER_BYTES_MIN : (size_t)HK_LINGER_BYTES;
+    if (excess < least || cache->harden != NULL) { /* a hardened one has no magazines in any case */
         cache->linger_uses = 0;
         return;
     }

@@ -25,9 +25,15 @@ static HK_COLD void *fail(int error)
 
 /* ---- What crosses into the program's hands and back ---- */
 
+/* Hardening and sampling write into free blocks themselves. */
+HK_INLINE bool poisons(void)
+{
+    return HK_POISONS && hk_options.harden == 0 && hk_options.guard_sample == 0;
+}
+
 HK_INLINE void *hand_out(void *block)
 {
-    if (HK_POISONS && block != NULL) {
+    if (poisons() && block != NULL) {
         hk_poison_clear(block, hk_path_usable_bytes(block, "handed out"));
     }
     return block;
@@ -35,7 +41,7 @@ HK_INLINE void *hand_out(void *block)
 
 HK_INLINE void take_back(void *block)
 {
-    if (HK_POISONS && block != NULL) {
+    if (poisons() && block != NULL) {
         hk_poison_set(block, hk_path_usable_bytes(block, "invalid free"));
     }
     hk_path_free(block);
@@ -224,7 +230,11 @@ static void *resize(hk_heap_t *heap, void *block, size_t size)
                       : hak_malloc(size);
     if (moved == NULL) {
         /* A smaller block can always stay where it is. */
-        return size <= usable ? block : fail(ENOMEM);
+        if (size > usable) {
+            return fail(ENOMEM);
+        }
+        hk_path_shrink(block, size);
+        return block;
     }
     memcpy(moved, block, size < usable ? size : usable);
     take_back(block);

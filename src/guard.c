@@ -7,8 +7,10 @@
 #include <unistd.h>
 
 #include "canary.h"
+#include "limit.h"
 #include "lock.h"
 #include "log.h"
+#include "meta.h"
 #include "os.h"
 #include "random.h"
 #include "trace.h"
@@ -44,6 +46,7 @@ static struct {
     uint32_t head;    /* lock(guard) */
     uint32_t waiting; /* lock(guard): in the queue */
     _Atomic uint64_t drawn;
+    _Atomic size_t used_bytes; /* atomic: of opened pages; a statistic */
 } guard;
 
 /* ---- Sampling ---- */
@@ -52,7 +55,7 @@ void hk_guard_start(uint64_t every)
 {
     guard.slot_bytes = SLOT_PAGES * hk_os_page_bytes();
     size_t bytes = SLOTS * guard.slot_bytes; /* the last slot is the wall behind the one before */
-    slot_t *slots = hk_os_map(SLOTS * sizeof *slots, hk_os_page_bytes());
+    slot_t *slots = hk_meta_allocate(HK_META_GUARD, SLOTS * sizeof *slots);
     char *base = hk_os_reserve(bytes, HK_SUPERSLAB_BYTES);
     bool known = slots != NULL && base != NULL;
     guard.region.kind = HK_REGION_GUARD;
@@ -152,6 +155,31 @@ static bool change_state(slot_t *slot, state_t from, state_t to)
     return same;
 }
 
+/* Opens the slot's pages, so that the limits count them. */
+static bool open_pages(slot_t *slot, size_t bytes)
+{
+    if (!hk_limit_charge(bytes)) {
+        return false;
+    }
+    if (!hk_wall_open(pages_of(slot), bytes)) {
+        hk_limit_uncharge(bytes);
+        return false;
+    }
+    hk_add_relaxed(&guard.used_bytes, bytes); /* relaxed: a statistic */
+    return true;
+}
+
+/* Forbids them; false if the kernel refuses: they stay resident, and counted. */
+static bool seal_pages(slot_t *slot)
+{
+    bool sealed = hk_wall_seal(pages_of(slot), slot->open_bytes);
+    if (sealed) {
+        hk_limit_uncharge(slot->open_bytes);
+        hk_sub_relaxed(&guard.used_bytes, slot->open_bytes); /* relaxed: a statistic */
+    }
+    return sealed;
+}
+
 void *hk_guard_allocate(size_t size, size_t alignment)
 {
     size_t page = hk_os_page_bytes();
@@ -165,7 +193,7 @@ void *hk_guard_allocate(size_t size, size_t alignment)
         return NULL;
     }
     char *pages = pages_of(slot);
-    if (!hk_wall_open(pages, open_bytes)) {
+    if (!open_pages(slot, open_bytes)) {
         return_slot(slot, UNUSED);
         return NULL;
     }
@@ -296,7 +324,7 @@ void hk_guard_free(void *block)
     }
     check_sides(slot);
     hk_trace_take(&slot->freed);
-    if (hk_wall_seal(pages_of(slot), slot->open_bytes)) {
+    if (seal_pages(slot)) {
         return_slot(slot, FREED);
     } else {
         (void)change_state(slot, CHANGING, FREED); /* it cannot be used again */
@@ -306,6 +334,19 @@ void hk_guard_free(void *block)
 size_t hk_guard_usable_bytes(const void *block, const char *what)
 {
     return find_live(block, what, what)->size;
+}
+
+size_t hk_guard_used_bytes(void)
+{
+    return hk_load_relaxed(&guard.used_bytes); /* relaxed: a statistic */
+}
+
+void hk_guard_each_range(void (*visit)(const void *address, size_t bytes, void *context),
+                         void *context)
+{
+    if (guard.base != NULL) {
+        visit(guard.base, SLOTS * guard.slot_bytes, context);
+    }
 }
 
 void hk_guard_reset_lock(void)

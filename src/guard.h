@@ -30,6 +30,13 @@ size_t hk_guard_usable_bytes(const void *block, const char *what);
 /* Says on stderr what an access at the address, which faulted, has done.  False if it is none of the slots'. */
 bool hk_guard_explain(const void *address, const char *access);
 
+/* The bytes of live blocks' pages. */
+size_t hk_guard_used_bytes(void);
+
+/* Calls visit for the range of all slots, if there is one. */
+void hk_guard_each_range(void (*visit)(const void *address, size_t bytes, void *context),
+                         void *context);
+
 /* In a forked child. */
 void hk_guard_reset_lock(void);
 

@@ -214,7 +214,7 @@ static size_t check_live(const hk_slab_t *slab, const void *block, const char *w
 {
     size_t size;
     size_t block_bytes = hk_class_info[slab->class_index].block_bytes;
-    if (hk_slab_probe(slab, block) == HK_PUT_INTERIOR) {
+    if (!hk_slab_starts_block(slab, block)) {
         hk_log_fatal(what, block, "an interior pointer: no block starts there");
     }
     switch (hk_canary_read(block, block_bytes, &size)) {
@@ -280,6 +280,16 @@ void hk_harden_drain(hk_harden_t *store)
     }
 }
 
+/* The store is its thread's, who may be at work: the figure may be off by a few blocks. */
+__attribute__((no_sanitize("thread"))) size_t hk_harden_stored_bytes(const hk_harden_t *store)
+{
+    size_t bytes = store->quarantine->bytes;
+    for (unsigned class_index = 0; class_index < HK_CLASS_COUNT; class_index++) {
+        bytes += (size_t)store->count[class_index] * hk_class_info[class_index].block_bytes;
+    }
+    return bytes;
+}
+
 /* ---- The end ---- */
 
 static void inspect_block(const void *block, size_t block_bytes)
@@ -309,17 +319,20 @@ static void inspect_superslab(const hk_superslab_t *superslab)
 {
     for (unsigned unit = 0; unit < HK_SUPERSLAB_UNITS; unit++) {
         const hk_slab_t *slab = &superslab->slabs[unit];
-        if (slab->units != 0 && slab->class_index < HK_CLASS_COUNT && hk_harden_owns(slab->heap)) {
+        if (slab->units != 0 && hk_harden_owns(slab->heap)) {
             inspect_slab(slab);
         }
     }
 }
 
-void hk_harden_inspect(const hk_pool_t *pool)
+/* Under the lock: the housekeeper may be giving empty slabs back. */
+void hk_harden_inspect(hk_pool_t *pool)
 {
-    for (unsigned list = 0; list < HK_SUPERSLAB_UNITS; list++) {
+    hk_lock_acquire(&pool->lock, HK_RANK_POOL);
+    for (unsigned list = 0; list <= HK_SLAB_UNITS_MAX; list++) {
         for (const hk_superslab_t *s = pool->by_free[list]; s != NULL; s = s->next) {
             inspect_superslab(s);
         }
     }
+    hk_lock_release(&pool->lock, HK_RANK_POOL);
 }

@@ -4,7 +4,8 @@
  * With HAKMEM_HARDEN every thread's cache stays empty for good, so that each malloc and free takes the slow path and comes by here.
  * Every small block of a hardened heap has a tail (canary.h).  A thread's store holds, for each class, a stock of free blocks, of
  * which a random one goes out, and a quarantine, where what the thread frees waits.  Stores belong to their threads alone; a tail goes
- * from live to free by one atomic operation, so that of two threads that free the same block one is told.
+ * from live to free by one atomic operation, so that of two threads that free the same block one is told; so hardened heaps have no use
+ * for live bits, and set none.
  *
  * Heaps made before the options were read are not hardened, and their blocks are as always.
  */
@@ -17,7 +18,7 @@ typedef struct hk_harden hk_harden_t;
 
 static inline bool hk_harden_owns(const hk_heap_t *heap)
 {
-    return heap->random != 0;
+    return heap->hardened;
 }
 
 /* A store for a thread that works out of the heap; NULL if there is no memory. */
@@ -27,7 +28,7 @@ hk_harden_t *hk_harden_new(hk_heap_t *heap);
 void hk_harden_drain(hk_harden_t *store);
 void hk_harden_delete(hk_harden_t *store);
 
-/* The class of a block and its tail; HK_CLASS_COUNT if it is a span. */
+/* The class of a block of the size, with its tail; HK_CLASS_COUNT if there is none. */
 unsigned hk_harden_class_of(size_t size, size_t alignment);
 
 /* A block out of the stock; NULL if there is none of the class.  Touches nothing but the store. */
@@ -50,11 +51,14 @@ void hk_harden_free(hk_harden_t *store, hk_slab_t *slab, void *block);
 /* The size of the live block; the process ends if there is none, what names the operation. */
 size_t hk_harden_usable_bytes(const hk_slab_t *slab, const void *block, const char *what);
 
+/* What the store's free blocks hold, about, from any thread. */
+size_t hk_harden_stored_bytes(const hk_harden_t *store);
+
 /* Gives a live block the smaller size, for which it stays where it is. */
 void hk_harden_shrink(const hk_slab_t *slab, void *block, size_t size);
 
 /* Looks at every block of the pool's hardened slabs: the process ends if one was written to behind its end or while it was free.  No
  * other thread may be using the heap. */
-void hk_harden_inspect(const hk_pool_t *pool);
+void hk_harden_inspect(hk_pool_t *pool);
 
 #endif

@@ -44,6 +44,7 @@ typedef struct hk_heap {
     uint32_t acquires;          /* lock(heap): slabs from the pool */
     _Atomic uint32_t threads;   /* lock(caches): caches that work out of it */
     bool shared;                /* lock(caches): has had several threads at once */
+    bool hardened;              /* const: its blocks have tails, and no live bits (see harden.h) */
     uint64_t epoch_ms;          /* lock(heap): when the epoch began */
     size_t units;               /* lock(heap): in its slabs */
     _Atomic size_t depot_bytes; /* atomic: written under lock(heap): in the blocks of all depots */
@@ -52,9 +53,9 @@ typedef struct hk_heap {
     hk_pool_t *pool;            /* const: the shared pool, or its own */
     struct hk_large *large;     /* lock(heap): a first-class heap's direct mappings */
     struct hk_run *runs;        /* lock(heap): a first-class heap's runs of pages */
+    uint64_t random;            /* lock(heap): random numbers, if it is hardened */
     struct hk_heap *next;       /* lock(caches): first-class heaps */
     struct hk_heap *prev;       /* lock(caches) */
-    uint64_t random;            /* lock(heap): random numbers for a hardened heap; 0: it is none */
     hk_magazine_t *spare[HK_MAGAZINE_KINDS]; /* lock(heap): empty ones */
     uint16_t spare_count[HK_MAGAZINE_KINDS]; /* lock(heap) */
     hk_heap_class_t classes[HK_CLASS_COUNT];

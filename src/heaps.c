@@ -55,7 +55,7 @@ hk_heap_t *hk_heaps_attach_locked(void)
     uint32_t count = hk_load_relaxed(&heaps.count); /* relaxed: under the lock */
     for (uint32_t owner = 1; owner <= count; owner++) {
         hk_heap_t *heap = heap_at(owner);
-        if (hk_options.harden != 0 && heap->random == 0) {
+        if (hk_options.harden != 0 && !heap->hardened) {
             continue; /* made before the options were read */
         }
         if (best == NULL || threads_of(heap) < threads_of(best)) {

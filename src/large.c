@@ -152,8 +152,9 @@ static hk_large_t *reuse_kept(size_t bytes)
     return large;
 }
 
-static void link_used(hk_large_t *large)
+void hk_large_enter_used(hk_large_t *large)
 {
+    hk_large_add_used(large->bytes);
     hk_lock_acquire(&cache.lock, HK_RANK_LARGE);
     large->used_prev = NULL;
     large->used_next = cache.used;
@@ -170,6 +171,14 @@ static void unlink_used_locked(hk_large_t *large)
     if (large->used_next != NULL) {
         large->used_next->used_prev = large->used_prev;
     }
+}
+
+void hk_large_leave_used(hk_large_t *large)
+{
+    hk_large_add_used(-large->bytes);
+    hk_lock_acquire(&cache.lock, HK_RANK_LARGE);
+    unlink_used_locked(large);
+    hk_lock_release(&cache.lock, HK_RANK_LARGE);
 }
 
 hk_large_t *hk_large_allocate(size_t bytes, size_t alignment)
@@ -190,8 +199,7 @@ hk_large_t *hk_large_allocate(size_t bytes, size_t alignment)
         unmap_large(large);
         return NULL;
     }
-    hk_add_relaxed(&cache.used_bytes, large->bytes); /* relaxed: a statistic */
-    link_used(large);
+    hk_large_enter_used(large);
     return large;
 }
 

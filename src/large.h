@@ -49,8 +49,10 @@ void hk_large_each_used(void (*visit)(const hk_large_t *large, void *context), v
 void hk_large_each_kept(void (*visit)(const void *address, size_t bytes, void *context),
                         void *context);
 
-/* In use, with retire's, which add (or take away, by wrapping) theirs. */
+/* In use, with retire's, which come and go by enter and leave, and are resized by (wrapping) bytes. */
 size_t hk_large_used_bytes(void);
+void hk_large_enter_used(hk_large_t *large);
+void hk_large_leave_used(hk_large_t *large);
 void hk_large_add_used(size_t bytes);
 size_t hk_large_kept_bytes(void);
 

@@ -3,6 +3,7 @@
  */
 #include "ledger.h"
 
+#include "guard.h"
 #include "large.h"
 #include "meta.h"
 #include "os.h"
@@ -26,7 +27,7 @@ typedef struct residency {
 typedef struct walk {
     hak_stats_t *stats;
     uint64_t slab_resident_bytes; /* of slabs in use, without their ends */
-    uint64_t span_resident_bytes; /* of runs and direct mappings in use */
+    uint64_t span_resident_bytes; /* of runs, direct mappings and sampled blocks in use */
 } walk_t;
 
 /* ---- Residency ---- */
@@ -127,6 +128,9 @@ static void add_cache(const hk_cache_t *cache, void *context)
     for (unsigned class_index = 0; class_index < HK_CLASS_COUNT; class_index++) {
         stats->cache_bytes +=
             count_cached(cache, class_index) * hk_class_info[class_index].block_bytes;
+    }
+    if (cache->harden != NULL) {
+        stats->cache_bytes += hk_harden_stored_bytes(cache->harden);
     }
     for (unsigned slot = 0; slot < HK_OUTGOING_SLOTS; slot++) {
         blocks_t blocks;
@@ -283,6 +287,7 @@ void hk_ledger_collect(hak_stats_t *stats)
     add_pool(&walk, &hk_shared_pool);
     hk_run_area_each(add_area, &walk);
     hk_large_each_used(add_large, &walk);
+    hk_guard_each_range(add_range, &walk.span_resident_bytes);
     hk_thread_each_cache(add_cache, stats);
     hk_large_each_kept(add_range, &stats->large_cached_resident_bytes);
     hk_meta_each_chunk(add_range, &stats->metadata_resident_bytes);

@@ -5,6 +5,7 @@
 
 #include "os.h"
 #include "policy.h"
+#include "wall.h"
 
 _Atomic uint32_t hk_limit_pressed;
 
@@ -55,16 +56,26 @@ bool hk_limit_charge(size_t bytes)
     return true;
 }
 
-void *hk_limit_map(size_t bytes, size_t alignment)
+static void *map_counted(size_t bytes, size_t alignment, void *(*map)(size_t, size_t))
 {
     if (!hk_limit_charge(bytes)) {
         return NULL;
     }
-    void *memory = hk_os_map(bytes, alignment);
+    void *memory = map(bytes, alignment);
     if (memory == NULL) {
         hk_limit_uncharge(bytes);
     }
     return memory;
+}
+
+void *hk_limit_map(size_t bytes, size_t alignment)
+{
+    return map_counted(bytes, alignment, hk_os_map);
+}
+
+void *hk_limit_map_walled(size_t bytes, size_t alignment)
+{
+    return map_counted(bytes, alignment, hk_wall_map);
 }
 
 void hk_limit_charge_always(size_t bytes)

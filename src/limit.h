@@ -22,6 +22,9 @@ bool hk_limit_charge(size_t bytes);
 /* Maps what is charged whole; NULL, and nothing counted, if the hard limit or the system refuses. */
 void *hk_limit_map(size_t bytes, size_t alignment);
 
+/* The same between walls (wall.h), which are not counted. */
+void *hk_limit_map_walled(size_t bytes, size_t alignment);
+
 /* The same as a charge for what cannot be refused. */
 void hk_limit_charge_always(size_t bytes);
 

@@ -7,7 +7,6 @@
 #include "lock.h"
 #include "options.h"
 #include "os.h"
-#include "wall.h"
 
 enum { FIRST_CHUNK_BYTES = 64 * 1024, CHUNK_BYTES = 256 * 1024 };
 
@@ -33,23 +32,6 @@ static struct {
     bool started;                      /* lock(meta): the first chunk is in use */
 } meta;
 
-/* Hardened, between walls. */
-static chunk_t *map_chunk(void)
-{
-    size_t page_bytes = hk_os_page_bytes();
-    if (hk_options.harden == 0) {
-        return hk_limit_map(CHUNK_BYTES, page_bytes);
-    }
-    if (!hk_limit_charge(CHUNK_BYTES)) {
-        return NULL;
-    }
-    chunk_t *chunk = hk_wall_map(CHUNK_BYTES, page_bytes);
-    if (chunk == NULL) {
-        hk_limit_uncharge(CHUNK_BYTES);
-    }
-    return chunk;
-}
-
 /* Makes room for bytes.  The rest of the old chunk, smaller than one object, is lost. */
 static bool add_chunk(size_t bytes)
 {
@@ -61,7 +43,9 @@ static bool add_chunk(size_t bytes)
         return true;
     }
     /* A system call under a lock: it is the leaf lock, and one call serves hundreds of objects. */
-    chunk_t *chunk = map_chunk();
+    size_t page = hk_os_page_bytes();
+    chunk_t *chunk = hk_options.harden != 0 ? hk_limit_map_walled(CHUNK_BYTES, page)
+                                            : hk_limit_map(CHUNK_BYTES, page);
     if (chunk == NULL) {
         return false;
     }

@@ -17,6 +17,7 @@ typedef enum hk_meta_kind {
     HK_META_LARGE,
     HK_META_QUARANTINE,
     HK_META_HARDEN,
+    HK_META_GUARD,
     HK_META_KINDS,
 } hk_meta_kind_t;
 

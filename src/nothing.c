@@ -19,18 +19,7 @@ static struct {
     char *base;           /* lock(guard): NULL until first used */
     uint64_t random;      /* lock(guard) */
     uint64_t live[WORDS]; /* lock(guard): a bit for each address that is handed out */
-} range;
-
-static bool start_locked(char *base)
-{
-    range.region.kind = HK_REGION_NOTHING;
-    if (!hk_registry_insert(base, &range.region)) {
-        return false;
-    }
-    range.random = hk_random_seed();
-    range.base = base;
-    return true;
-}
+} range = {.region = {HK_REGION_NOTHING}};
 
 /* Reserves the range if nobody has. */
 static bool ensure_range(void)
@@ -45,14 +34,23 @@ static bool ensure_range(void)
     if (base == NULL) {
         return false;
     }
+    if (!hk_registry_insert(base, &range.region)) {
+        hk_os_unmap(base, HK_SUPERSLAB_BYTES);
+        return false;
+    }
+    uint64_t random = hk_random_seed();
     hk_lock_acquire(&range.lock, HK_RANK_GUARD);
-    bool mine = range.base == NULL && start_locked(base);
-    ready = range.base != NULL;
+    bool mine = range.base == NULL;
+    if (mine) {
+        range.random = random;
+        range.base = base;
+    }
     hk_lock_release(&range.lock, HK_RANK_GUARD);
-    if (!mine) {
+    if (!mine) { /* another thread was first */
+        hk_registry_remove(base);
         hk_os_unmap(base, HK_SUPERSLAB_BYTES);
     }
-    return ready;
+    return true;
 }
 
 void *hk_nothing_allocate(void)

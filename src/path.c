@@ -1,16 +1,13 @@
 /*
- * path: the slow paths.  See path.h.
+ * path: freeing, blocks in place, and the whole.  See path.h.
  */
 #include "path.h"
 
-#include "decay.h"
-#include "housekeeper.h"
+#include "guard.h"
 #include "log.h"
+#include "nothing.h"
 #include "options.h"
 #include "os.h"
-#include "guard.h"
-#include "harden.h"
-#include "nothing.h"
 #include "reclaim.h"
 #include "refuge.h"
 #include "retire.h"
@@ -21,207 +18,6 @@ enum {
     OWNED_PER_MAINTAIN = 64, /* frees in first-class heaps between two looks at the pool */
     FINISH_BLOCKS = 32768,   /* of each heap, looked through at the end: half a millisecond */
 };
-
-/* ---- malloc ---- */
-
-/* Before a direct mapping that would make the process larger than it ever was, what is free and resident goes, if it is much. */
-static void make_way(size_t size)
-{
-    size_t committed = hk_limit_committed_bytes();
-    if (size <= HK_RUN_BYTES_MAX || committed + size <= hk_decay_peak()) {
-        return;
-    }
-    size_t warm = hk_pool_warm_bytes(&hk_shared_pool) + hk_run_warm_bytes();
-    if (warm > hk_policy_warm_bytes(committed)) {
-        (void)hk_pool_purge(&hk_shared_pool, 0, 0);
-        (void)hk_run_purge(0);
-    }
-}
-
-void *hk_path_allocate_past_caches(hk_heap_t *heap, size_t size, size_t alignment, bool *fresh)
-{
-    if (hk_harden_owns(heap)) {
-        return hk_harden_allocate_in(heap, size, alignment, fresh);
-    }
-    unsigned class_index = hk_class_of_aligned(size, alignment);
-    return class_index < HK_CLASS_COUNT ? hk_heap_take_block(heap, class_index)
-                                        : hk_span_allocate(heap, size, alignment, fresh);
-}
-
-/* The same; a soft cap in the way gives way. */
-static void *allocate_at_caps(hk_heap_t *heap, size_t size, size_t alignment)
-{
-    bool fresh;
-    void *block;
-    unsigned class_index = hk_harden_owns(heap) ? hk_harden_class_of(size, alignment)
-                                                : hk_class_of_aligned(size, alignment);
-    do {
-        block = hk_path_allocate_past_caches(heap, size, alignment, &fresh);
-    } while (block == NULL && class_index < HK_CLASS_COUNT && hk_reclaim_at_cap(heap, class_index));
-    return block;
-}
-
-static void *allocate_without_cache(size_t size, size_t alignment)
-{
-    hk_heap_t *heap = hk_heaps_orphan();
-    void *block = heap == NULL ? NULL : allocate_at_caps(heap, size, alignment);
-    if (heap != NULL && block == NULL) {
-        (void)hk_reclaim_all(NULL, 0);
-        block = allocate_at_caps(heap, size, alignment);
-    }
-    return block;
-}
-
-/* A soft cap in the way gives way. */
-static bool reload(hk_cache_t *cache, unsigned class_index)
-{
-    bool loaded;
-    do {
-        loaded = hk_cache_reload(cache, class_index);
-    } while (!loaded && hk_reclaim_at_cap(cache->heap, class_index));
-    return loaded;
-}
-
-static void *try_hardened(hk_cache_t *cache, size_t size, size_t alignment)
-{
-    if (cache->harden == NULL) {
-        return allocate_at_caps(cache->heap, size, alignment);
-    }
-    void *block;
-    unsigned class_index = hk_harden_class_of(size, alignment);
-    do {
-        block = hk_harden_allocate(cache->harden, size, alignment);
-    } while (block == NULL && class_index < HK_CLASS_COUNT &&
-             hk_reclaim_at_cap(cache->heap, class_index));
-    return block;
-}
-
-static void *allocate_hardened(hk_cache_t *cache, size_t size, size_t alignment)
-{
-    void *block = try_hardened(cache, size, alignment);
-    if (block == NULL) {
-        (void)hk_reclaim_all(cache, 0);
-        block = try_hardened(cache, size, alignment);
-    }
-    hk_cache_help(cache);
-    return block;
-}
-
-static void *allocate_small(hk_cache_t *cache, unsigned class_index, size_t size, size_t alignment)
-{
-    if (cache == NULL) {
-        return allocate_without_cache(size, alignment);
-    }
-    if (hk_options.harden != 0) {
-        return allocate_hardened(cache, size, alignment);
-    }
-    void *block =
-        hk_cache_is_cold(cache, class_index) ? hk_heap_take_block(cache->heap, class_index) : NULL;
-    if (block != NULL) {
-        hk_cache_help(cache);
-        return block;
-    }
-    if (!reload(cache, class_index)) {
-        (void)hk_reclaim_all(cache, 0);
-        if (!reload(cache, class_index)) {
-            return NULL;
-        }
-    }
-    block = hk_cache_pop(cache, class_index);
-    hk_cache_help(cache);
-    return block;
-}
-
-/* A sampled block, if one is due; NULL if not.  About as many blocks as the magazine holds were allocated since it was loaded. */
-static void *allocate_sampled(unsigned class_index, size_t size, size_t alignment)
-{
-    hk_cache_t *cache = hk_thread_attach();
-    void *block = NULL;
-    if (cache == NULL) {
-        return NULL;
-    }
-    size_t allocated = (size_t)(cache->limit[class_index] - cache->top[class_index]) + 1;
-    if (hk_guard_is_due(&cache->sample_left, allocated) && hk_thread_enter(cache)) {
-        block = hk_guard_allocate(size, alignment);
-        hk_thread_leave(cache);
-    }
-    return block;
-}
-
-/* Frees the blocks that were noted while a fork was under way. */
-static void replay(void *block)
-{
-    hk_path_free(block);
-}
-
-void *hk_path_malloc_slow(unsigned class_index, size_t size, size_t alignment)
-{
-    if (hk_options.guard_sample != 0) {
-        void *sampled = allocate_sampled(class_index, size, alignment);
-        if (sampled != NULL) {
-            return sampled;
-        }
-    }
-    if (hk_thread_cache->harden != NULL) {
-        void *stocked = hk_harden_try_allocate(hk_thread_cache->harden, size, alignment);
-        if (stocked != NULL) {
-            return stocked;
-        }
-    }
-    if (hk_cache_swap_in(hk_thread_cache, class_index)) {
-        return hk_cache_pop(hk_thread_cache, class_index);
-    }
-    hk_cache_t *cache = hk_thread_attach();
-    if (!hk_thread_enter(cache)) {
-        return hk_refuge_allocate(size, alignment);
-    }
-    void *block = allocate_small(cache, class_index, size, alignment);
-    if (hk_refuge_has_deferred()) {
-        hk_refuge_replay(replay); /* inside the gate, so that none is noted again */
-    }
-    hk_thread_leave(cache);
-    hk_reclaim_if_pressed();
-    hk_housekeeper_look();
-    return block;
-}
-
-static void *allocate_span_by(hk_span_allocate_t *allocate, size_t size, size_t alignment,
-                              bool *fresh)
-{
-    hk_cache_t *cache = hk_thread_attach();
-    if (!hk_thread_enter(cache)) {
-        *fresh = true;
-        return hk_refuge_allocate(size, alignment);
-    }
-    hk_heap_t *heap = cache != NULL ? cache->heap : hk_heaps_orphan();
-    void *block = NULL;
-    if (heap != NULL) {
-        make_way(size);
-        block = allocate(heap, size, alignment, fresh);
-        if (block == NULL) {
-            (void)hk_reclaim_all(cache, 0);
-            block = allocate(heap, size, alignment, fresh);
-        }
-    }
-    if (cache != NULL) {
-        hk_cache_help(cache);
-    }
-    hk_thread_leave(cache);
-    hk_reclaim_if_pressed();
-    hk_housekeeper_look();
-    return block;
-}
-
-void *hk_path_allocate_span(size_t size, size_t alignment, bool *fresh)
-{
-    return allocate_span_by(hk_span_allocate, size, alignment, fresh);
-}
-
-void *hk_path_allocate_growing(size_t size)
-{
-    bool fresh;
-    return allocate_span_by(hk_span_allocate_growing, size, 1, &fresh);
-}
 
 /* ---- free ---- */
 
@@ -254,22 +50,27 @@ static void free_remote(hk_cache_t *cache, uint16_t owner, unsigned class_index,
     hk_cache_push_outgoing(cache, owner, class_index, block);
 }
 
-static void free_in_slab(hk_cache_t *cache, hk_slab_t *slab, void *block)
+static void free_past_magazines(hk_cache_t *cache, hk_slab_t *slab, void *block)
 {
-    if (hk_harden_owns(slab->heap)) {
+    hk_heap_t *heap = slab->heap;
+    hk_pool_t *pool = heap->pool;
+    if (hk_harden_owns(heap)) {
         hk_harden_free(cache != NULL ? cache->harden : NULL, slab, block);
-        if (cache != NULL) {
-            hk_cache_help(cache);
-        }
-    } else if (cache == NULL || slab->heap->owner == HK_OWNER_NONE || hk_options.harden != 0) {
-        if (slab->heap->owner != HK_OWNER_NONE && !hk_live_is_set(block)) {
+    } else {
+        if (heap->owner != HK_OWNER_NONE && !hk_live_is_set(block)) {
             hk_suspect_check(cache, block, NULL);
         }
-        hk_pool_t *pool = slab->heap->pool;
-        hk_heap_put_block(slab->heap, slab, block);
-        if (cache != NULL && ++cache->operations % OWNED_PER_MAINTAIN == 0) {
-            (void)hk_pool_maintain(pool, hk_os_clock_ms());
-        }
+        hk_heap_put_block(heap, slab, block);
+    }
+    if (cache != NULL && ++cache->operations % OWNED_PER_MAINTAIN == 0) {
+        (void)hk_pool_maintain(pool, hk_os_clock_ms());
+    }
+}
+
+static void free_in_slab(hk_cache_t *cache, hk_slab_t *slab, void *block)
+{
+    if (cache == NULL || slab->heap->owner == HK_OWNER_NONE || hk_options.harden != 0) {
+        free_past_magazines(cache, slab, block);
     } else if (slab->heap == cache->heap) {
         free_own(cache, slab->class_index, block);
     } else {
@@ -367,11 +168,10 @@ static bool free_within(hk_cache_t *cache, void *block)
     if (!find_near(block, &owner, &class_index)) {
         return false;
     }
-    if (cache->harden != NULL) {
-        return hk_harden_try_free(cache->harden, block, owner, class_index);
-    }
     if (cache->tag != (uint64_t)owner << HK_OWNER_SHIFT) {
-        return hk_cache_try_outgoing(cache, owner, class_index, block);
+        return HK_UNLIKELY(cache->harden != NULL)
+                   ? hk_harden_try_free(cache->harden, block, owner, class_index)
+                   : hk_cache_try_outgoing(cache, owner, class_index, block);
     }
     bool full = cache->top[class_index] == cache->limit[class_index];
     if (!full || hk_live_is_misaligned(block) || !hk_live_is_set(block) ||
@@ -397,7 +197,7 @@ static size_t slab_usable_bytes(const hk_slab_t *slab, const void *block, const 
     if (slab->units == 0) {
         reject_foreign(what, block);
     }
-    if (slab->class_index < HK_CLASS_COUNT && hk_harden_owns(slab->heap)) {
+    if (hk_harden_owns(slab->heap)) {
         return hk_harden_usable_bytes(slab, block, what);
     }
     bool owned = slab->heap->owner == HK_OWNER_NONE; /* then its blocks have no live bits */
@@ -438,8 +238,7 @@ size_t hk_path_usable_bytes(const void *block, const char *what)
 static hk_slab_t *hardened_slab_of(const void *block)
 {
     hk_slab_t *slab = hk_slab_find(block);
-    return slab != NULL && slab->class_index < HK_CLASS_COUNT && hk_harden_owns(slab->heap) ? slab
-                                                                                            : NULL;
+    return slab != NULL && hk_harden_owns(slab->heap) ? slab : NULL;
 }
 
 static hk_large_t *walled_large_of(const void *block)
@@ -479,7 +278,7 @@ void *hk_path_resize(void *block, size_t size)
     }
     if (region->kind == HK_REGION_LARGE) {
         size_t bytes = ((hk_large_t *)region)->bytes;
-        make_way(size > bytes ? size - bytes : 0);
+        hk_path_make_way(size > bytes ? size - bytes : 0);
         resized = hk_span_resize_large((hk_large_t *)region, size);
         if (resized == NULL && size > bytes && !hk_limit_allows(size - bytes)) {
             (void)hk_reclaim_all(cache, 0); /* a copy would need both sizes at once */

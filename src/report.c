@@ -7,6 +7,7 @@
 
 #include "path.h"
 #include "cap.h"
+#include "guard.h"
 #include "large.h"
 #include "ledger.h"
 #include "log.h"
@@ -106,11 +107,13 @@ static void collect(hak_stats_t *stats, unsigned want_ledger)
     uint64_t free_bytes = stats->depot_bytes + stats->slab_free_bytes;
     /* The parts were read one after the other: never report a negative rest. */
     stats->in_use_bytes -= free_bytes < stats->in_use_bytes ? free_bytes : stats->in_use_bytes;
-    stats->in_use_bytes += stats->large_bytes + stats->run_bytes;
+    uint64_t guarded = hk_guard_used_bytes();
+    stats->in_use_bytes += stats->large_bytes + stats->run_bytes + guarded;
     uint64_t large = stats->large_bytes + stats->large_cached_bytes;
-    stats->mapped_bytes += large + hk_run_mapped_bytes() + own_bytes;
+    /* Address space without access is not counted: it can hold nothing. */
+    stats->mapped_bytes += large + hk_run_mapped_bytes() + guarded + own_bytes;
     stats->committed_bytes +=
-        large + stats->run_bytes + stats->run_warm_bytes + stats->metadata_bytes;
+        large + stats->run_bytes + stats->run_warm_bytes + guarded + stats->metadata_bytes;
     stats->cap_hits = hk_cap_hits();
     if (want_ledger && hk_path_enter()) {
         hk_ledger_collect(stats);

@@ -29,6 +29,7 @@ static struct {
     hk_large_t *waiting[WAITING_MAX]; /* lock(large) */
 } retired;
 
+/* What waits was uncharged when it was sealed. */
 static void unmap(hk_large_t *large)
 {
     hk_wall_unmap(large->address, large->bytes);
@@ -48,13 +49,8 @@ hk_large_t *hk_retire_allocate(size_t size, size_t alignment)
     }
     size_t bytes = hk_align_up(size + (size == 0), hk_os_page_bytes());
     alignment = alignment < HK_SUPERSLAB_BYTES ? (size_t)HK_SUPERSLAB_BYTES : alignment;
-    if (!hk_limit_charge(bytes)) {
-        hk_meta_free(HK_META_LARGE, large);
-        return NULL;
-    }
-    char *address = hk_wall_map(bytes, alignment);
+    char *address = hk_limit_map_walled(bytes, alignment);
     if (address == NULL) {
-        hk_limit_uncharge(bytes);
         hk_meta_free(HK_META_LARGE, large);
         return NULL;
     }
@@ -65,12 +61,12 @@ hk_large_t *hk_retire_allocate(size_t size, size_t alignment)
                           .bytes = bytes,
                           .size = size};
     if (!hk_registry_insert(address, &large->region)) {
-        unmap(large);
         hk_limit_uncharge(bytes);
+        unmap(large);
         return NULL;
     }
     hk_canary_fill(slack_of(large), bytes - size);
-    hk_large_add_used(bytes);
+    hk_large_enter_used(large);
     return large;
 }
 
@@ -96,7 +92,8 @@ static bool cut(hk_large_t *large, size_t bytes)
     return true;
 }
 
-/* Moves the pages between walls with more room.  The registry has a leaf for the new place before the pages leave the old one. */
+/* Moves the pages between walls with more room.  As in large.c, the registry has a leaf for the new place before the pages leave the
+ * old one, and knows neither place during the move: the old one after it, or the new one if it fails, may be another mapping's. */
 static bool move(hk_large_t *large, size_t bytes)
 {
     char *old = large->address;
@@ -108,38 +105,32 @@ static bool move(hk_large_t *large, size_t bytes)
         hk_wall_unmap(target, bytes);
         return false;
     }
-    /* Neither place is in the registry during the move: see hk_large_resize. */
     hk_registry_remove(target);
     hk_registry_remove(old);
     bool moved = hk_os_move_to(old, large->bytes, target, bytes);
     (void)hk_registry_insert(moved ? target : old, &large->region); /* both leaves are there */
     size_t page = hk_os_page_bytes();
-    if (!moved) { /* the range between the target's walls is gone already */
-        hk_os_unmap(target - page, page);
-        hk_os_unmap(target + bytes, page);
-        return false;
-    }
-    hk_os_unmap(old - page, page);
-    hk_os_unmap(old + large->bytes, page);
-    large->address = target;
-    return true;
+    char *left = moved ? old : target; /* whose pages are gone, and whose walls are not */
+    hk_os_unmap(left - page, page);
+    hk_os_unmap(left + (moved ? large->bytes : bytes), page);
+    large->address = moved ? target : old;
+    return moved;
 }
 
 bool hk_retire_resize(hk_large_t *large, size_t size)
 {
     size_t bytes = hk_align_up(size + (size == 0), hk_os_page_bytes());
-    size_t old_bytes = large->bytes;
-    size_t growth = bytes > old_bytes ? bytes - old_bytes : 0;
+    size_t growth = bytes > large->bytes ? bytes - large->bytes : 0;
     check_slack(large);
     if (!hk_limit_charge(growth)) {
         return false;
     }
-    if ((bytes < old_bytes && !cut(large, bytes)) || (bytes > old_bytes && !move(large, bytes))) {
+    if ((bytes < large->bytes && !cut(large, bytes)) || (growth > 0 && !move(large, bytes))) {
         hk_limit_uncharge(growth);
         return false;
     }
-    hk_limit_uncharge(old_bytes + growth - bytes);
-    hk_large_add_used(bytes - old_bytes);
+    hk_limit_uncharge(large->bytes + growth - bytes);
+    hk_large_add_used(bytes - large->bytes);
     large->bytes = bytes;
     large->size = size;
     hk_canary_fill(slack_of(large), bytes - size);
@@ -196,12 +187,13 @@ void hk_retire_free(hk_large_t *large)
     hk_large_t *evicted;
     check_slack(large);
     large->region.kind = HK_REGION_RETIRED;
-    hk_large_add_used(-large->bytes);
-    hk_limit_uncharge(large->bytes);
+    hk_large_leave_used(large);
     while ((evicted = make_room(large->bytes, most)) != NULL) {
         unmap_retired(evicted);
     }
-    if (!hk_wall_seal(large->address, large->bytes) || !add_waiting(large, most)) {
+    bool sealed = hk_wall_seal(large->address, large->bytes);
+    hk_limit_uncharge(large->bytes); /* sealed or about to go */
+    if (!sealed || !add_waiting(large, most)) {
         unmap_retired(large);
     }
 }

@@ -32,15 +32,15 @@ __attribute__((constructor(101))) static void start(void)
         hk_canary_start(hk_options.harden);
         hk_thread_harden();
     }
+    hk_control_start();
     if (hk_options.guard_sample != 0) {
         hk_guard_start(hk_options.guard_sample);
-        (void)hk_path_trim(
-            SIZE_MAX); /* what was allocated so far left blocks in the cache, which nobody would sample */
+        /* What was allocated so far left blocks in the cache, which nobody would sample. */
+        (void)hk_path_trim(SIZE_MAX);
     }
     if (hk_options.harden != 0 || hk_options.guard_sample != 0) {
         hk_fault_start();
     }
-    hk_control_start();
     if (pthread_atfork(hk_thread_fork_prepare, hk_thread_fork_parent, fork_child) != 0) {
         hk_log_warning("no memory for the fork handlers:", "forking with threads is not safe");
     }

@@ -150,9 +150,9 @@ void hk_thread_harden(void)
     if (heap != NULL) {
         hk_heaps_detach_locked(cache->heap);
         cache->heap = heap;
+        cache->harden = hk_harden_new(heap);
     }
     cache->tag = hk_cache_empty.tag;
-    cache->harden = hk_harden_new(cache->heap);
     hk_lock_release(&hk_heaps_lock, HK_RANK_CACHES);
 }
 
@@ -227,10 +227,10 @@ void hk_thread_fork_child(void)
     hk_gate_reset();
     hk_meta_reset_lock();
     hk_large_reset_lock();
+    hk_run_reset_lock();
     hk_retire_reset_lock();
     hk_guard_reset_lock();
     hk_nothing_reset_lock();
-    hk_run_reset_lock();
     hk_heaps_reset(mine != NULL ? mine->heap : NULL);
     hk_refuge_reset();
     /* The other threads' caches, and what lay in them, stay behind: their last writes may be missing in the copy. */

@@ -159,7 +159,7 @@ static void some_mappings(void)
 
 /* ---- Address space and data ---- */
 
-static void under_limit(int resource, size_t room)
+static void under_limit(__rlimit_resource_t resource, size_t room)
 {
     test_rng_t rng = test_rng(room);
     for (int i = 0; i < 1000; i++)

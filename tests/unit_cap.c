@@ -58,6 +58,19 @@ static void check_counting(void)
     CHECK(hk_cap_units(21) == cap);
 }
 
+/* Whatever is used of whatever cap: once it has given way, a slab fits.  Else who asks for one would come back for ever. */
+static void check_slab_fits(unsigned class_index)
+{
+    for (int i = 0; i < 60; i++) {
+        uint64_t used = hk_cap_used_units(class_index);
+        CHECKF(hk_cap_give_way(class_index) && !hk_cap_is_reached(class_index),
+               " (class %u: %d of %d units)", class_index, (int)used,
+               (int)hk_cap_units(class_index));
+        CHECK(hk_cap_charge(class_index, 1));
+    }
+    hk_cap_uncharge(class_index, (unsigned)hk_cap_used_units(class_index));
+}
+
 /* The random mixed benchmark's working set, and larger blocks too: hits while it grows, none while it runs. */
 static void check_working_set(size_t least, size_t spread, size_t slots)
 {
@@ -174,6 +187,8 @@ static void check_strict_threads(void)
 int main(void)
 {
     check_counting();
+    check_slab_fits(20);
+    check_slab_fits(65);
     check_empty();
     check_working_set(16, 1024, SLOTS);
     check_working_set(16, 1024, 256);

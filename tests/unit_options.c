@@ -47,7 +47,8 @@ static bool is_standard(void)
            hk_options.tiny_ss_shared == standard.tiny_ss_shared && hk_options.limit.bytes == 0 &&
            hk_options.limit.percent == 0 && hk_options.soft_limit.bytes == 0 &&
            hk_options.soft_limit.percent == 0 && hk_options.cap.bytes == 0 &&
-           hk_options.cap.percent == 0 && hk_options.harden == standard.harden;
+           hk_options.cap.percent == 0 && hk_options.harden == standard.harden &&
+           hk_options.guard_sample == standard.guard_sample;
 }
 
 static void check_good(void)

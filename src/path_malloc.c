@@ -1,0 +1,193 @@
+/*
+ * path, allocating: the slow paths of malloc.  See path.h.
+ */
+#include "decay.h"
+#include "guard.h"
+#include "housekeeper.h"
+#include "options.h"
+#include "path.h"
+#include "reclaim.h"
+#include "refuge.h"
+#include "span.h"
+
+void hk_path_make_way(size_t size)
+{
+    size_t committed = hk_limit_committed_bytes();
+    if (size <= HK_RUN_BYTES_MAX || committed + size <= hk_decay_peak()) {
+        return;
+    }
+    size_t warm = hk_pool_warm_bytes(&hk_shared_pool) + hk_run_warm_bytes();
+    if (warm > hk_policy_warm_bytes(committed)) {
+        (void)hk_pool_purge(&hk_shared_pool, 0, 0);
+        (void)hk_run_purge(0);
+    }
+}
+
+void *hk_path_allocate_past_caches(hk_heap_t *heap, size_t size, size_t alignment, bool *fresh)
+{
+    if (hk_harden_owns(heap)) {
+        return hk_harden_allocate_in(heap, size, alignment, fresh);
+    }
+    unsigned class_index = hk_class_of_aligned(size, alignment);
+    return class_index < HK_CLASS_COUNT ? hk_heap_take_block(heap, class_index)
+                                        : hk_span_allocate(heap, size, alignment, fresh);
+}
+
+/* A small block, past all magazines: out of hardening's store if there is one.  A soft cap in the way gives way. */
+static void *take_uncached(hk_heap_t *heap, hk_harden_t *store, size_t size, size_t alignment)
+{
+    bool fresh;
+    void *block;
+    unsigned class_index = hk_harden_owns(heap) ? hk_harden_class_of(size, alignment)
+                                                : hk_class_of_aligned(size, alignment);
+    do {
+        block = store != NULL ? hk_harden_allocate(store, size, alignment)
+                              : hk_path_allocate_past_caches(heap, size, alignment, &fresh);
+    } while (block == NULL && class_index < HK_CLASS_COUNT && hk_reclaim_at_cap(heap, class_index));
+    return block;
+}
+
+/* For a thread without a cache (NULL), and with hardening. */
+static void *allocate_uncached(hk_cache_t *cache, size_t size, size_t alignment)
+{
+    hk_heap_t *heap = cache != NULL ? cache->heap : hk_heaps_orphan();
+    hk_harden_t *store = cache != NULL ? cache->harden : NULL;
+    void *block = heap == NULL ? NULL : take_uncached(heap, store, size, alignment);
+    if (heap != NULL && block == NULL) {
+        (void)hk_reclaim_all(cache, 0);
+        block = take_uncached(heap, store, size, alignment);
+    }
+    if (cache != NULL) {
+        hk_cache_help(cache);
+    }
+    return block;
+}
+
+/* A soft cap in the way gives way. */
+static bool reload(hk_cache_t *cache, unsigned class_index)
+{
+    bool loaded;
+    do {
+        loaded = hk_cache_reload(cache, class_index);
+    } while (!loaded && hk_reclaim_at_cap(cache->heap, class_index));
+    return loaded;
+}
+
+static void *allocate_small(hk_cache_t *cache, unsigned class_index, size_t size, size_t alignment)
+{
+    if (cache == NULL || HK_UNLIKELY(hk_options.harden != 0)) {
+        return allocate_uncached(cache, size, alignment);
+    }
+    void *block =
+        hk_cache_is_cold(cache, class_index) ? hk_heap_take_block(cache->heap, class_index) : NULL;
+    if (block != NULL) {
+        hk_cache_help(cache);
+        return block;
+    }
+    if (!reload(cache, class_index)) {
+        (void)hk_reclaim_all(cache, 0);
+        if (!reload(cache, class_index)) {
+            return NULL;
+        }
+    }
+    block = hk_cache_pop(cache, class_index);
+    hk_cache_help(cache);
+    return block;
+}
+
+/* A sampled block, if one is due; NULL if not.  About as many blocks as the magazine holds were allocated since it was loaded. */
+static void *allocate_sampled(unsigned class_index, size_t size, size_t alignment)
+{
+    hk_cache_t *cache = hk_thread_attach();
+    void *block = NULL;
+    if (cache == NULL) {
+        return NULL;
+    }
+    size_t allocated = (size_t)(cache->limit[class_index] - cache->top[class_index]) + 1;
+    if (hk_guard_is_due(&cache->sample_left, allocated) && hk_thread_enter(cache)) {
+        block = hk_guard_allocate(size, alignment);
+        hk_thread_leave(cache);
+    }
+    return block;
+}
+
+/* What guarded sampling or this thread's hardened stock has for the request; NULL: the heap is to be asked. */
+static HK_NOINLINE void *allocate_protected(unsigned class_index, size_t size, size_t alignment)
+{
+    void *block =
+        hk_options.guard_sample != 0 ? allocate_sampled(class_index, size, alignment) : NULL;
+    hk_harden_t *store = hk_thread_cache->harden;
+    if (block == NULL && store != NULL) {
+        block = hk_harden_try_allocate(store, size, alignment);
+    }
+    return block;
+}
+
+/* Frees the blocks that were noted while a fork was under way. */
+static void replay(void *block)
+{
+    hk_path_free(block);
+}
+
+void *hk_path_malloc_slow(unsigned class_index, size_t size, size_t alignment)
+{
+    if (HK_UNLIKELY((hk_options.harden | hk_options.guard_sample) != 0)) {
+        void *protected = allocate_protected(class_index, size, alignment);
+        if (protected != NULL) {
+            return protected;
+        }
+    }
+    if (hk_cache_swap_in(hk_thread_cache, class_index)) {
+        return hk_cache_pop(hk_thread_cache, class_index);
+    }
+    hk_cache_t *cache = hk_thread_attach();
+    if (!hk_thread_enter(cache)) {
+        return hk_refuge_allocate(size, alignment);
+    }
+    void *block = allocate_small(cache, class_index, size, alignment);
+    if (hk_refuge_has_deferred()) {
+        hk_refuge_replay(replay); /* inside the gate, so that none is noted again */
+    }
+    hk_thread_leave(cache);
+    hk_reclaim_if_pressed();
+    hk_housekeeper_look();
+    return block;
+}
+
+static void *allocate_span_by(hk_span_allocate_t *allocate, size_t size, size_t alignment,
+                              bool *fresh)
+{
+    hk_cache_t *cache = hk_thread_attach();
+    if (!hk_thread_enter(cache)) {
+        *fresh = true;
+        return hk_refuge_allocate(size, alignment);
+    }
+    hk_heap_t *heap = cache != NULL ? cache->heap : hk_heaps_orphan();
+    void *block = NULL;
+    if (heap != NULL) {
+        hk_path_make_way(size);
+        block = allocate(heap, size, alignment, fresh);
+        if (block == NULL) {
+            (void)hk_reclaim_all(cache, 0);
+            block = allocate(heap, size, alignment, fresh);
+        }
+    }
+    if (cache != NULL) {
+        hk_cache_help(cache);
+    }
+    hk_thread_leave(cache);
+    hk_reclaim_if_pressed();
+    hk_housekeeper_look();
+    return block;
+}
+
+void *hk_path_allocate_span(size_t size, size_t alignment, bool *fresh)
+{
+    return allocate_span_by(hk_span_allocate, size, alignment, fresh);
+}
+
+void *hk_path_allocate_growing(size_t size)
+{
+    bool fresh;
+    return allocate_span_by(hk_span_allocate_growing, size, 1, &fresh);
+}
