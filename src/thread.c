@@ -21,7 +21,9 @@ HK_TLS hk_cache_t *hk_thread_cache = &hk_cache_empty;
 static HK_TLS bool thread_ended; /* owner: the cache is gone for good */
 static HK_TLS bool attaching;    /* owner: inside attach */
 static hk_cache_t *caches;       /* lock(caches) */
-static pthread_key_t end_key;    /* const once end_key_made */
+static bool
+    others_stayed_behind;     /* lock(caches): the process was forked while it had other threads */
+static pthread_key_t end_key; /* const once end_key_made */
 static _Atomic uint32_t end_key_made;
 
 /* ---- Threads come and go ---- */
@@ -133,7 +135,8 @@ hk_cache_t *hk_thread_attach(void)
 bool hk_thread_is_alone(void)
 {
     hk_lock_acquire(&hk_heaps_lock, HK_RANK_CACHES);
-    bool alone = caches == NULL || (caches == hk_thread_cache && caches->next == NULL);
+    bool alone = !others_stayed_behind &&
+                 (caches == NULL || (caches == hk_thread_cache && caches->next == NULL));
     hk_lock_release(&hk_heaps_lock, HK_RANK_CACHES);
     return alone;
 }
@@ -234,6 +237,7 @@ void hk_thread_fork_child(void)
     hk_heaps_reset(mine != NULL ? mine->heap : NULL);
     hk_refuge_reset();
     /* The other threads' caches, and what lay in them, stay behind: their last writes may be missing in the copy. */
+    others_stayed_behind |= caches != mine || (mine != NULL && mine->next != NULL);
     caches = mine;
     if (mine != NULL) {
         mine->next = mine->prev = NULL;

@@ -19,7 +19,7 @@ hk_cache_t *hk_thread_attach(void);
  * heap.  There are no other threads yet. */
 void hk_thread_harden(void);
 
-/* Whether no other thread has a cache. */
+/* Whether no other thread has a cache, nor had one when this process was forked: such a one may have been at work on a block. */
 bool hk_thread_is_alone(void);
 
 /* Enters and leaves the gate, with or without (NULL) a cache. */

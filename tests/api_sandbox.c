@@ -55,7 +55,7 @@ static void on_refused_call(int signal_number, siginfo_t *info, void *context)
 static size_t random_size(test_rng_t *rng)
 {
     switch (test_below(rng, 16)) {
-    case 0: return (test_below(rng, 8) == 0 ? 17 : 2) * MIB + test_below(rng, 6 * MIB);
+    case 0: return (test_below(rng, 8) == 0 ? 33 : 2) * MIB + test_below(rng, 6 * MIB);
     case 1:
     case 2: return 64 * KIB + test_below(rng, 600 * KIB);
     default: return test_log_size(rng, 15);
@@ -97,7 +97,7 @@ static void step(slot_t *slot, test_rng_t *rng)
     CHECK_PATTERN(slot->block, slot->size, slot->size, slot->id);
     if (what < 3) {
         size = what == 0 ? slot->size + slot->size / 2 : size;
-        size = size > 40 * MIB ? 2 * MIB : size;
+        size = size > 60 * MIB ? 2 * MIB : size;
         void *block = t_realloc(slot->block, size);
         if (refused(block))
             return;
@@ -143,9 +143,9 @@ static void *work(void *argument)
 static void run_filtered(const long *calls, size_t count, uint32_t listed, uint32_t otherwise)
 {
     pthread_t threads[THREADS];
-    char *early = t_malloc(20 * MIB), *early_run = t_malloc(3 * MIB), *early_small = t_malloc(100);
+    char *early = t_malloc(40 * MIB), *early_run = t_malloc(3 * MIB), *early_small = t_malloc(100);
     CHECK(early != NULL && early_run != NULL && early_small != NULL);
-    test_fill(early, 20 * MIB, 1);
+    test_fill(early, 40 * MIB, 1);
     test_fill(early_run, 3 * MIB, 3);
     test_fill(early_small, 100, 2);
     struct sigaction action = {.sa_sigaction = on_refused_call, .sa_flags = SA_SIGINFO};
@@ -164,7 +164,7 @@ static void run_filtered(const long *calls, size_t count, uint32_t listed, uint3
             test_join(threads[i]);
     for (int i = 0; i < SHARED; i++)
         t_free(atomic_exchange(&shared[i], NULL));
-    CHECK_PATTERN(early, 20 * MIB, 20 * MIB, 1);
+    CHECK_PATTERN(early, 40 * MIB, 40 * MIB, 1);
     CHECK_PATTERN(early_run, 3 * MIB, 3 * MIB, 3);
     CHECK_PATTERN(early_small, 100, 100, 2);
     t_free(early);
@@ -233,14 +233,14 @@ static void on_mremap(int signal_number, siginfo_t *info, void *context)
 static void fail_moves(long call, uint32_t action)
 {
     struct sigaction handler = {.sa_sigaction = on_mremap, .sa_flags = SA_SIGINFO};
-    char *block = t_malloc(20 * MIB);
+    char *block = t_malloc(40 * MIB);
     CHECK(block != NULL);
-    test_fill(block, 20 * MIB, 1);
+    test_fill(block, 40 * MIB, 1);
     CHECK(sigaction(SIGSYS, &handler, NULL) == 0);
     sandbox_install(&call, 1, action, SECCOMP_RET_ALLOW);
-    block = t_realloc(block, 80 * MIB);
+    block = t_realloc(block, 120 * MIB);
     CHECK(block != NULL && taken_place != NULL);
-    CHECK_PATTERN(block, 20 * MIB, 20 * MIB, 1);
+    CHECK_PATTERN(block, 40 * MIB, 40 * MIB, 1);
     CHECK(
         test_is_filled_with(taken_place, 0x33, 64 * KIB)); /* the other's mapping is still there */
     t_free(block);

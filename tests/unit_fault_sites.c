@@ -272,7 +272,7 @@ static void large_blocks(void)
     worker_t *worker = &workers[0];
     for (int wave = 0; wave < 4; wave++) {
         for (size_t i = 0; i < 4; i++) {
-            size_t size = (17 + (i + (size_t)wave) % 2) * MIB + i * 5000;
+            size_t size = (33 + (i + (size_t)wave) % 2) * MIB + i * 5000;
             if (worker->slots[i].block == NULL)
                 take(worker, &worker->slots[i], size);
             resize(&worker->slots[i], size + MIB / 2);
@@ -306,7 +306,7 @@ static void heaps(void)
         churn(&workers[0], 21, 300);
         for (size_t i = 0; i < SLOTS; i += 2)
             drop(&workers[0].slots[i]);
-        take(&workers[0], &workers[0].slots[0], 17 * MIB);
+        take(&workers[0], &workers[0].slots[0], 33 * MIB);
         churn(&workers[0], 12, 300);
         for (size_t i = 0; i < SLOTS; i++)
             if (workers[0].slots[i].block != NULL) {
