@@ -158,11 +158,11 @@ static void untouched(void)
 {
     allocate(0, 20000, 4000, 12000, false);
     allocate(20000, 20200, 200000, 200000, false);
-    allocate(20200, 20210, 20 * MIB, MIB, false);
+    allocate(20200, 20210, 40 * MIB, MIB, false);
     hak_stats_t stats = check("not written to");
     CHECK(stats.untouched_bytes > 200 * MIB);
     for (size_t i = 20200; i < 20210; i++)
-        memset(blocks[i], 1, 10 * MIB);
+        memset(blocks[i], 1, 20 * MIB);
     stats = check("half of the large blocks written to");
     CHECK(stats.resident_bytes > 100 * MIB && stats.untouched_bytes > 100 * MIB);
     for (size_t i = 20200; i < 20210; i++)
