@@ -1,0 +1,192 @@
+/*
+ * heap_depot: see heap_depot.h.
+ */
+#include "heap_depot.h"
+
+#include "heap_slab.h"
+#include "log.h"
+#include "meta.h"
+
+enum { SPARE_MAX = 16 }; /* empty magazines of one kind that a heap keeps */
+
+hk_magazine_t *hk_heap_depot_take_spare(hk_heap_t *heap, unsigned kind)
+{
+    hk_magazine_t *magazine = hk_magazine_pop_list(&heap->spare[kind]);
+    if (magazine != NULL) {
+        heap->spare_count[kind]--;
+    } else {
+        magazine = hk_meta_allocate(HK_META_MAGAZINE + kind, hk_magazine_bytes(kind));
+        if (magazine == NULL) {
+            return NULL;
+        }
+        magazine->kind = (uint8_t)kind;
+        magazine->next = NULL;
+        magazine->sentinel = NULL;
+    }
+    magazine->count = 0;
+    magazine->capacity = (uint16_t)hk_magazine_capacity(kind);
+    magazine->marks = HK_MARKS_CLEAR;
+    return magazine;
+}
+
+void hk_heap_depot_keep_spare(hk_heap_t *heap, hk_magazine_t *magazine)
+{
+    if (heap->spare_count[magazine->kind] < SPARE_MAX) {
+        hk_magazine_push_list(&heap->spare[magazine->kind], magazine);
+        heap->spare_count[magazine->kind]++;
+    } else {
+        hk_meta_free(HK_META_MAGAZINE + magazine->kind, magazine);
+    }
+}
+
+void hk_heap_depot_dissolve_locked(hk_heap_t *heap, hk_magazine_t *magazine)
+{
+    for (unsigned i = 0; i < magazine->count; i++) {
+        hk_slab_t *slab = hk_slab_find(magazine->slot[i]);
+        if (HK_UNLIKELY(slab == NULL || slab->class_index >= HK_CLASS_COUNT ||
+                        slab->heap != heap)) {
+            hk_log_fatal("double free", magazine->slot[i], "its slab has been given back since");
+        }
+        hk_heap_slab_put_locked(heap, slab, magazine->slot[i], magazine->marks != HK_MARKS_CLEAR);
+    }
+    magazine->count = 0;
+}
+
+/* What the blocks of a magazine of one class hold. */
+static size_t magazine_bytes(const hk_magazine_t *magazine, unsigned class_index)
+{
+    return (size_t)magazine->count * hk_class_info[class_index].block_bytes;
+}
+
+/* Wraps as it should for what is taken away. */
+static void count_depot_bytes(hk_heap_t *heap, size_t bytes)
+{
+    hk_store_relaxed(&heap->depot_bytes, hk_heap_depot_bytes(heap) + bytes);
+}
+
+void hk_heap_depot_push(hk_heap_t *heap, unsigned class_index, hk_magazine_t *magazine)
+{
+    hk_depot_t *depot = &heap->classes[class_index].depot;
+    hk_magazine_push_list(&depot->stack, magazine);
+    depot->count++;
+    count_depot_bytes(heap, magazine_bytes(magazine, class_index));
+}
+
+hk_magazine_t *hk_heap_depot_pop(hk_heap_t *heap, unsigned class_index)
+{
+    hk_depot_t *depot = &heap->classes[class_index].depot;
+    hk_magazine_t *magazine = hk_magazine_pop_list(&depot->stack);
+    if (magazine != NULL) {
+        count_depot_bytes(heap, -magazine_bytes(magazine, class_index));
+        if (--depot->count < depot->low_water) {
+            depot->low_water = depot->count;
+        }
+    }
+    return magazine;
+}
+
+/* Adds one block to the class's depot, to its newest magazine if that has room and equal marks; false if there is no memory for
+ * another. */
+static bool stock_block(hk_heap_t *heap, unsigned class_index, void *block, uint8_t marks)
+{
+    hk_magazine_t *magazine = heap->classes[class_index].depot.stack;
+    uint32_t block_bytes = hk_class_info[class_index].block_bytes;
+    if (magazine == NULL || magazine->count >= magazine->capacity || magazine->marks != marks) {
+        magazine = hk_heap_depot_take_spare(heap, hk_policy_magazine_kind(block_bytes));
+        if (magazine == NULL) {
+            return false;
+        }
+        magazine->class_index = (uint16_t)class_index;
+        magazine->marks = marks;
+        hk_heap_depot_push(heap, class_index, magazine);
+    }
+    magazine->slot[magazine->count++] = block;
+    count_depot_bytes(heap, block_bytes);
+    return true;
+}
+
+/* Makes depot stock of a magazine of several classes: the near table knows most of its blocks' classes, so that no slab is
+ * touched.  What it does not know, and what is too much for the depots, goes back to the slabs. */
+static void sort_magazine(hk_heap_t *heap, hk_magazine_t *magazine)
+{
+    unsigned left = 0;
+    for (unsigned i = 0; i < magazine->count; i++) {
+        uintptr_t address = (uintptr_t)magazine->slot[i];
+        uint64_t class_index =
+            (hk_registry_near(address) ^ address ^ (uint64_t)heap->owner << HK_OWNER_SHIFT) >>
+            HK_UNIT_SHIFT;
+        bool stocked =
+            class_index < HK_CLASS_COUNT &&
+            hk_heap_depot_bytes(heap) < hk_policy_depot_bytes(heap->units * HK_UNIT_BYTES) &&
+            stock_block(heap, (unsigned)class_index, magazine->slot[i], magazine->marks);
+        if (!stocked) {
+            magazine->slot[left++] = magazine->slot[i];
+        }
+    }
+    magazine->count = (uint16_t)left;
+    hk_heap_depot_dissolve_locked(heap, magazine);
+    hk_heap_depot_keep_spare(heap, magazine);
+}
+
+void hk_heap_depot_drain_locked(hk_heap_t *heap)
+{
+    if (hk_load_relaxed(&heap->inbox) == NULL) { /* relaxed: the exchange below orders */
+        return;
+    }
+    /* acquire: pairs with the CAS in hk_heap_hand_over */
+    hk_magazine_t *magazine = hk_exchange_acq_rel(&heap->inbox, NULL);
+    hk_store_relaxed(&heap->inbox_count, 0); /* relaxed: a hint */
+    while (magazine != NULL) {
+        hk_magazine_t *next = magazine->next;
+        magazine->next = NULL;
+        heap->inbox_magazines++;
+        if (magazine->class_index != HK_MAGAZINE_MIXED) {
+            hk_heap_depot_push(heap, magazine->class_index, magazine);
+        } else {
+            sort_magazine(heap, magazine);
+        }
+        magazine = next;
+    }
+}
+
+void *hk_heap_depot_take_block_locked(hk_heap_t *heap, unsigned class_index)
+{
+    hk_magazine_t *magazine = heap->classes[class_index].depot.stack;
+    if (magazine == NULL) {
+        return NULL;
+    }
+    void *block = magazine->slot[--magazine->count];
+    count_depot_bytes(heap, -(size_t)hk_class_info[class_index].block_bytes);
+    if (magazine->count == 0) {
+        hk_heap_depot_keep_spare(heap, hk_heap_depot_pop(heap, class_index));
+    }
+    return block;
+}
+
+bool hk_heap_depot_dissolve_surplus_locked(hk_heap_t *heap, unsigned limit)
+{
+    for (unsigned step = 0; step < HK_CLASS_COUNT; step++) {
+        unsigned class_index = (heap->epoch_class + step) % HK_CLASS_COUNT;
+        hk_depot_t *depot = &heap->classes[class_index].depot;
+        for (; depot->low_water > 0; limit--) {
+            if (limit == 0) {
+                return false;
+            }
+            depot->low_water--;
+            hk_magazine_t *magazine = hk_heap_depot_pop(heap, class_index);
+            hk_heap_depot_dissolve_locked(heap, magazine);
+            hk_heap_depot_keep_spare(heap, magazine);
+        }
+    }
+    return true;
+}
+
+void hk_heap_depot_end_epoch_locked(hk_heap_t *heap, unsigned limit)
+{
+    (void)hk_heap_depot_dissolve_surplus_locked(heap, limit);
+    for (unsigned class_index = 0; class_index < HK_CLASS_COUNT; class_index++) {
+        hk_depot_t *depot = &heap->classes[class_index].depot;
+        depot->low_water = depot->count;
+    }
+    heap->epoch_class = (uint16_t)((heap->epoch_class + 1) % HK_CLASS_COUNT);
+}

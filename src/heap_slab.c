@@ -1,0 +1,186 @@
+/*
+ * heap_slab: see heap_slab.h.
+ */
+#include "heap_slab.h"
+
+#include "heap_depot.h"
+#include "log.h"
+#include "options.h"
+#include "random.h"
+
+enum {
+    ACQUIRES_PER_EPOCH = 16
+}; /* growing by so many slabs ends an epoch too: reclaim before growing */
+
+static unsigned bucket_of(const hk_slab_t *slab)
+{
+    return (slab->free_blocks - 1u) * HK_SLAB_BUCKETS /
+           hk_class_info[slab->class_index].block_count;
+}
+
+static void link_slab(hk_heap_t *heap, hk_slab_t *slab, unsigned bucket)
+{
+    hk_slab_t **list = &heap->classes[slab->class_index].partial[bucket];
+    slab->bucket = (uint8_t)bucket;
+    slab->prev = NULL;
+    slab->next = *list;
+    if (*list != NULL) {
+        (*list)->prev = slab;
+    }
+    *list = slab;
+}
+
+static void unlink_slab(hk_heap_t *heap, hk_slab_t *slab)
+{
+    if (slab->prev != NULL) {
+        slab->prev->next = slab->next;
+    } else {
+        heap->classes[slab->class_index].partial[slab->bucket] = slab->next;
+    }
+    if (slab->next != NULL) {
+        slab->next->prev = slab->prev;
+    }
+}
+
+static void release_slab(hk_heap_t *heap, hk_slab_t *slab)
+{
+    hk_slab_stop(slab, heap->owner);
+    heap->units -= slab->units;
+    hk_pool_release(heap->pool, slab);
+}
+
+/* A slab has become empty, and is in no list: keep it, one for each class and few in all, or release it. */
+static void retire_slab(hk_heap_t *heap, hk_slab_t *slab)
+{
+    hk_heap_class_t *class = &heap->classes[slab->class_index];
+    if (class->empty == NULL && heap->empty_units + slab->units <= HK_EMPTY_UNITS_MAX) {
+        class->empty = slab;
+        heap->empty_units = (uint16_t)(heap->empty_units + slab->units);
+    } else {
+        release_slab(heap, slab);
+    }
+}
+
+static hk_slab_t *take_empty(hk_heap_t *heap, unsigned class_index)
+{
+    hk_slab_t *slab = heap->classes[class_index].empty;
+    if (slab != NULL) {
+        heap->classes[class_index].empty = NULL;
+        heap->empty_units = (uint16_t)(heap->empty_units - slab->units);
+    }
+    return slab;
+}
+
+void hk_heap_slab_put_locked(hk_heap_t *heap, hk_slab_t *slab, void *block, bool unsettled)
+{
+    hk_assert(2, hk_lock_is_held(&heap->lock));
+    hk_put_result_t result = hk_slab_put(slab, block);
+    if (HK_UNLIKELY(result != HK_PUT_DONE)) {
+        hk_heap_reject(result, block);
+    }
+    slab->unsettled |= unsettled;
+    unsigned free_blocks = slab->free_blocks;
+    unsigned block_count = hk_class_info[slab->class_index].block_count;
+    if (free_blocks == 1) {
+        link_slab(heap, slab, bucket_of(slab));
+    } else if (bucket_of(slab) != slab->bucket) {
+        unlink_slab(heap, slab);
+        link_slab(heap, slab, bucket_of(slab));
+    }
+    if (free_blocks == block_count) {
+        unlink_slab(heap, slab);
+        retire_slab(heap, slab);
+    }
+}
+
+unsigned hk_heap_slab_take_locked(hk_heap_t *heap, unsigned class_index, void **blocks,
+                                  unsigned count, bool *unsettled)
+{
+    hk_heap_class_t *class = &heap->classes[class_index];
+    unsigned taken = 0;
+    for (unsigned bucket = 0; bucket < HK_SLAB_BUCKETS && taken < count; bucket++) {
+        hk_slab_t *slab;
+        while (taken < count && (slab = class->partial[bucket]) != NULL) {
+            taken += hk_slab_take(slab, blocks + taken, count - taken);
+            *unsettled |= slab->unsettled != 0;
+            if (slab->free_blocks == 0) {
+                unlink_slab(heap, slab);
+            } else if (bucket_of(slab) != bucket) {
+                unlink_slab(heap, slab);
+                link_slab(heap, slab, bucket_of(slab));
+            }
+        }
+    }
+    return taken;
+}
+
+bool hk_heap_slab_add_relocking(hk_heap_t *heap, unsigned class_index)
+{
+    hk_slab_t *slab = take_empty(heap, class_index);
+    if (slab != NULL) {
+        heap->own_acquires++;
+    } else {
+        if (++heap->acquires % ACQUIRES_PER_EPOCH == 0) {
+            hk_heap_depot_end_epoch_locked(heap, HK_EPOCH_MAGAZINES);
+        }
+        hk_lock_release(&heap->lock, HK_RANK_HEAP);
+        slab = hk_pool_acquire(heap->pool, heap, hk_class_info[class_index].units,
+                               (uint8_t)class_index);
+        hk_lock_acquire(&heap->lock, HK_RANK_HEAP);
+        if (slab == NULL) {
+            return false;
+        }
+        hk_slab_start(slab, heap->owner);
+        heap->units += slab->units;
+    }
+    link_slab(heap, slab, bucket_of(slab));
+    return true;
+}
+
+void hk_heap_slab_release_empties_locked(hk_heap_t *heap)
+{
+    for (unsigned class_index = 0; heap->empty_units > 0 && class_index < HK_CLASS_COUNT;
+         class_index++) {
+        hk_slab_t *slab = take_empty(heap, class_index);
+        if (slab != NULL) {
+            release_slab(heap, slab);
+        }
+    }
+}
+
+/* The fullest partial slab of the class; at level 2 a random one of the first few. */
+static hk_slab_t *pick_partial_locked(hk_heap_t *heap, unsigned class_index)
+{
+    hk_slab_t *slab = NULL;
+    for (unsigned bucket = 0; bucket < HK_SLAB_BUCKETS && slab == NULL; bucket++) {
+        slab = heap->classes[class_index].partial[bucket];
+    }
+    unsigned steps = hk_options.harden < 2 ? 0 : hk_random_below(&heap->random, 8);
+    for (; steps > 0 && slab != NULL && slab->next != NULL; steps--) {
+        slab = slab->next;
+    }
+    return slab;
+}
+
+unsigned hk_heap_slab_take_hardened_relocking(hk_heap_t *heap, unsigned class_index, void **blocks,
+                                              unsigned count)
+{
+    unsigned taken = 0;
+    hk_slab_t *slab;
+    while ((slab = pick_partial_locked(heap, class_index)) == NULL &&
+           hk_heap_slab_add_relocking(heap, class_index)) {
+    }
+    if (slab != NULL) {
+        unlink_slab(heap, slab);
+        if (hk_options.harden < 2) {
+            taken = hk_slab_take(slab, blocks, count);
+        }
+        while (taken < count && slab->free_blocks > 0) {
+            blocks[taken++] = hk_slab_take_random(slab, hk_random_next(&heap->random));
+        }
+        if (slab->free_blocks > 0) {
+            link_slab(heap, slab, bucket_of(slab));
+        }
+    }
+    return taken;
+}
