@@ -9,7 +9,8 @@
 
 enum {
     STEP_MS = 8, /* between two steps of one thread */
-    LINGER_USES = 64,
+    LINGER_USES = 256,
+    LINGER_FLUSH_MS = 32,
 };
 
 /* A magazine without slots: `sentinel` is NULL. */
@@ -106,7 +107,8 @@ static void linger(hk_cache_t *cache, size_t excess, uint64_t now_ms)
         cache->linger_uses = 0;
         return;
     }
-    if (!lingers && now_ms - cache->linger_ms >= HK_DECAY_MS) {
+    if (now_ms - cache->linger_ms >=
+        LINGER_FLUSH_MS) { /* a busy thread has loaded magazines again */
         cache->linger_ms = now_ms;
         hk_cache_flush(cache);
     }

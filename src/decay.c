@@ -42,8 +42,11 @@ size_t hk_decay_step(const hk_heap_t *mine, uint64_t now_ms)
     if (now_ms > HK_LARGE_KEEP_MS) {
         (void)hk_large_decay(now_ms - HK_LARGE_KEEP_MS);
     }
-    return depots.bytes + hk_large_kept_bytes() + hk_pool_maintain(&hk_shared_pool, now_ms) +
-           hk_run_maintain(now_ms);
+    size_t sparse = mine == NULL ? 0
+                                 : hk_policy_sparse_bytes(hk_heap_units(mine) * HK_UNIT_BYTES,
+                                                          hk_heap_free_bytes(mine));
+    return sparse + depots.bytes + hk_large_kept_bytes() +
+           hk_pool_maintain(&hk_shared_pool, now_ms) + hk_run_maintain(now_ms);
 }
 
 /* Most of what is free lies in one place when a program has turned from some sizes to others: in depots and slabs, in runs, or in kept

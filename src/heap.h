@@ -37,16 +37,18 @@ typedef struct hk_heap_class {
 
 typedef struct hk_heap {
     hk_lock_t lock;
-    uint16_t owner;             /* const: in the near table; HK_OWNER_NONE for first-class heaps */
-    uint16_t empty_units;       /* lock(heap): in the kept empty slabs */
-    uint16_t epoch_class;       /* lock(heap): where the next epoch's end starts */
-    uint32_t operations;        /* lock(heap): until the next look at the clock */
-    uint32_t acquires;          /* lock(heap): slabs from the pool */
-    _Atomic uint32_t threads;   /* lock(caches): caches that work out of it */
-    bool shared;                /* lock(caches): has had several threads at once */
-    bool hardened;              /* const: its blocks have tails, and no live bits (see harden.h) */
-    uint64_t epoch_ms;          /* lock(heap): when the epoch began */
-    size_t units;               /* lock(heap): in its slabs */
+    uint16_t owner;           /* const: in the near table; HK_OWNER_NONE for first-class heaps */
+    uint16_t empty_units;     /* lock(heap): in the kept empty slabs */
+    uint16_t epoch_class;     /* lock(heap): where the next epoch's end starts */
+    uint32_t operations;      /* lock(heap): until the next look at the clock */
+    uint32_t acquires;        /* lock(heap): slabs from the pool */
+    _Atomic uint32_t threads; /* lock(caches): caches that work out of it */
+    bool shared;              /* lock(caches): has had several threads at once */
+    bool hardened;            /* const: its blocks have tails, and no live bits (see harden.h) */
+    uint64_t epoch_ms;        /* lock(heap): when the epoch began */
+    _Atomic size_t units;     /* atomic: written under lock(heap): in its slabs */
+    _Atomic size_t
+        free_bytes; /* atomic: written under lock(heap): in the free blocks of its slabs */
     _Atomic size_t depot_bytes; /* atomic: written under lock(heap): in the blocks of all depots */
     uint64_t own_acquires;      /* lock(heap): stage 0.5 */
     uint64_t inbox_magazines;   /* lock(heap): received so far */
@@ -121,6 +123,16 @@ HK_COLD _Noreturn void hk_heap_reject(hk_put_result_t result, const void *block)
 static inline size_t hk_heap_depot_bytes(const hk_heap_t *heap)
 {
     return hk_load_relaxed(&heap->depot_bytes); /* relaxed: exact under the lock, else a hint */
+}
+
+static inline size_t hk_heap_units(const hk_heap_t *heap)
+{
+    return hk_load_relaxed(&heap->units); /* relaxed: exact under the lock, else a hint */
+}
+
+static inline size_t hk_heap_free_bytes(const hk_heap_t *heap)
+{
+    return hk_load_relaxed(&heap->free_bytes); /* relaxed: exact under the lock, else a hint */
 }
 
 /* In a forked child: opens the lock.  Hand-overs pass the gate, so the inbox is whole. */

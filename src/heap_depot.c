@@ -115,10 +115,10 @@ static void sort_magazine(hk_heap_t *heap, hk_magazine_t *magazine)
         uint64_t class_index =
             (hk_registry_near(address) ^ address ^ (uint64_t)heap->owner << HK_OWNER_SHIFT) >>
             HK_UNIT_SHIFT;
-        bool stocked =
-            class_index < HK_CLASS_COUNT &&
-            hk_heap_depot_bytes(heap) < hk_policy_depot_bytes(heap->units * HK_UNIT_BYTES) &&
-            stock_block(heap, (unsigned)class_index, magazine->slot[i], magazine->marks);
+        bool stocked = class_index < HK_CLASS_COUNT &&
+                       hk_heap_depot_bytes(heap) <
+                           hk_policy_depot_bytes(hk_heap_units(heap) * HK_UNIT_BYTES) &&
+                       stock_block(heap, (unsigned)class_index, magazine->slot[i], magazine->marks);
         if (!stocked) {
             magazine->slot[left++] = magazine->slot[i];
         }

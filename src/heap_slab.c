@@ -12,6 +12,13 @@ enum {
     ACQUIRES_PER_EPOCH = 16
 }; /* growing by so many slabs ends an epoch too: reclaim before growing */
 
+/* The free blocks of the class's slabs become so many more, or (by wrapping) fewer. */
+static void count_free(hk_heap_t *heap, unsigned class_index, size_t blocks)
+{
+    size_t bytes = blocks * hk_class_info[class_index].block_bytes;
+    hk_store_relaxed(&heap->free_bytes, hk_heap_free_bytes(heap) + bytes);
+}
+
 static unsigned bucket_of(const hk_slab_t *slab)
 {
     return (slab->free_blocks - 1u) * HK_SLAB_BUCKETS /
@@ -44,8 +51,9 @@ static void unlink_slab(hk_heap_t *heap, hk_slab_t *slab)
 
 static void release_slab(hk_heap_t *heap, hk_slab_t *slab)
 {
+    count_free(heap, slab->class_index, -(size_t)hk_class_info[slab->class_index].block_count);
     hk_slab_stop(slab, heap->owner);
-    heap->units -= slab->units;
+    hk_store_relaxed(&heap->units, hk_heap_units(heap) - slab->units);
     hk_pool_release(heap->pool, slab);
 }
 
@@ -79,6 +87,7 @@ void hk_heap_slab_put_locked(hk_heap_t *heap, hk_slab_t *slab, void *block, bool
         hk_heap_reject(result, block);
     }
     slab->unsettled |= unsettled;
+    count_free(heap, slab->class_index, 1);
     unsigned free_blocks = slab->free_blocks;
     unsigned block_count = hk_class_info[slab->class_index].block_count;
     if (free_blocks == 1) {
@@ -111,6 +120,7 @@ unsigned hk_heap_slab_take_locked(hk_heap_t *heap, unsigned class_index, void **
             }
         }
     }
+    count_free(heap, class_index, -(size_t)taken);
     return taken;
 }
 
@@ -131,7 +141,8 @@ bool hk_heap_slab_add_relocking(hk_heap_t *heap, unsigned class_index)
             return false;
         }
         hk_slab_start(slab, heap->owner);
-        heap->units += slab->units;
+        hk_store_relaxed(&heap->units, hk_heap_units(heap) + slab->units);
+        count_free(heap, class_index, hk_class_info[class_index].block_count);
     }
     link_slab(heap, slab, bucket_of(slab));
     return true;
@@ -181,6 +192,7 @@ unsigned hk_heap_slab_take_hardened_relocking(hk_heap_t *heap, unsigned class_in
         if (slab->free_blocks > 0) {
             link_slab(heap, slab, bucket_of(slab));
         }
+        count_free(heap, class_index, -(size_t)taken);
     }
     return taken;
 }

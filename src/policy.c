@@ -92,6 +92,11 @@ size_t hk_policy_warm_bytes(size_t committed_bytes)
     return committed_bytes / 8;
 }
 
+size_t hk_policy_sparse_bytes(size_t slab_bytes, size_t free_bytes)
+{
+    return free_bytes > slab_bytes / 2 ? free_bytes - slab_bytes / 4 : 0;
+}
+
 bool hk_policy_wants_huge(uint64_t mode, uint64_t superslabs)
 {
     return mode == 2 || (mode == 1 && superslabs >= HUGE_SUPERSLABS_MIN);

@@ -54,6 +54,9 @@ size_t hk_policy_warm_bytes(size_t committed_bytes);
  * always. */
 bool hk_policy_wants_huge(uint64_t mode, uint64_t superslabs);
 
+/* How many bytes of slabs would be empty if their free blocks were not spread over all of them: none unless that is much. */
+size_t hk_policy_sparse_bytes(size_t slab_bytes, size_t free_bytes);
+
 /* How many wholly empty superslabs the pool keeps mapped, when it has so many. */
 uint32_t hk_policy_empty_superslabs(uint64_t superslabs);
 
