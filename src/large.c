@@ -82,7 +82,7 @@ size_t hk_large_decay(uint64_t until_ms)
 {
     size_t bytes = 0;
     hk_large_t *large;
-    while ((large = take_oldest(until_ms)) != NULL) {
+    for (unsigned i = 0; i < KEPT_MAX && (large = take_oldest(until_ms)) != NULL; i++) {
         bytes += large->bytes;
         unmap_large(large);
     }

@@ -154,14 +154,17 @@ static size_t purge_one(hk_pool_t *pool, uint32_t keep_units)
     return bytes;
 }
 
+/* As much as there is now: others free meanwhile, and this must end before they do. */
 size_t hk_pool_purge(hk_pool_t *pool, uint32_t keep_units, uint32_t keep_superslabs)
 {
+    size_t keep_bytes = (size_t)keep_units << HK_UNIT_SHIFT;
+    size_t warm = hk_pool_warm_bytes(pool);
     size_t bytes = free_empty_superslabs(pool, keep_units, keep_superslabs);
-    size_t more;
-    do {
+    size_t more = 1;
+    while (bytes + keep_bytes < warm && more != 0) {
         more = purge_one(pool, keep_units);
         bytes += more;
-    } while (more != 0);
+    }
     return bytes;
 }
 

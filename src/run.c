@@ -255,15 +255,21 @@ static hk_run_area_t *take_empty_area(size_t *bytes)
     return area;
 }
 
+/* As much as there is now: others free meanwhile, and this must end before they do. */
 size_t hk_run_purge(size_t keep_bytes)
 {
     size_t bytes = 0;
+    size_t warm = hk_run_warm_bytes();
+    size_t mapped = keep_bytes == 0 ? hk_run_mapped_bytes() : 0;
     hk_run_area_t *area;
-    while (keep_bytes == 0 && (area = take_empty_area(&bytes)) != NULL) {
+    while (mapped > 0 && (area = take_empty_area(&bytes)) != NULL) {
+        size_t unmapped = (size_t)area->pages << area->page_shift;
+        mapped -= unmapped < mapped ? unmapped : mapped;
         hk_run_area_unmap(area);
     }
-    size_t more;
-    while ((more = purge_one(keep_bytes)) != 0) {
+    size_t more = 1;
+    while (bytes + keep_bytes < warm && more != 0) {
+        more = purge_one(keep_bytes);
         bytes += more;
     }
     return bytes;

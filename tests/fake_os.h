@@ -49,6 +49,7 @@ typedef struct fake_os {
     _Atomic size_t most_bytes; /* not 0: larger mappings fail */
     _Atomic size_t page_bytes; /* not 0: larger pages than the system's */
     _Atomic bool main_thread;
+    void (*on_purge)(void); /* not NULL: called before each purge, whose caller holds no lock */
     _Atomic uint64_t
         spread; /* not 0: each mapping lies 16 GiB above the one before, so that each wants a registry leaf */
 } fake_os_t;
@@ -185,6 +186,9 @@ void hk_os_unmap(void *address, size_t bytes)
 bool hk_os_purge(void *address, size_t bytes)
 {
     fake_os_require(fake_os_is_range(address, bytes), "purge: range");
+    if (fake_os.on_purge != NULL) {
+        fake_os.on_purge();
+    }
     if (fake_os_must_fail()) {
         return false;
     }

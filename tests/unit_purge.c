@@ -1,0 +1,75 @@
+/*
+ * Giving back ends, however fast others free meanwhile: while the lock is open for a purge, another thread's frees are made good.
+ */
+#include "test.h"
+
+#include <hakmem/hakmem.h>
+
+#include "fake_os.h"
+#include "pool.h"
+#include "run.h"
+
+enum { RUNS = 8, RUN_BYTES = 128 << 10, SLABS = 8, PATIENCE = 1000 };
+
+static unsigned purges;
+static hk_pool_t pool;
+
+/* As if another thread had allocated, dirtied and freed a run and a slab meanwhile. */
+static void free_more(void)
+{
+    bool fresh;
+    CHECKF(++purges < PATIENCE, " (it does not end)");
+    fake_os.on_purge = NULL;
+    hk_run_t *run = hk_run_allocate(RUN_BYTES, 1, &fresh);
+    CHECK(run != NULL && hk_run_free(run));
+    hk_slab_t *slab = hk_pool_acquire(&pool, NULL, 1, HK_CLASS_COUNT);
+    CHECK(slab != NULL);
+    hk_pool_release(&pool, slab);
+    fake_os.on_purge = free_more;
+}
+
+static void test_runs(void)
+{
+    bool fresh;
+    hk_run_t *runs[RUNS];
+    for (int i = 0; i < RUNS; i++)
+        CHECK((runs[i] = hk_run_allocate(RUN_BYTES, 1, &fresh)) != NULL);
+    for (int i = 1; i < RUNS; i += 2)
+        CHECK(hk_run_free(runs[i]));
+    purges = 0;
+    fake_os.on_purge = free_more;
+    CHECK(hk_run_purge(0) >= RUNS / 2 * RUN_BYTES && purges >= RUNS / 2);
+    fake_os.on_purge = NULL;
+    for (int i = 0; i < RUNS; i += 2)
+        CHECK(hk_run_free(runs[i]));
+    (void)hk_run_purge(0);
+    CHECK(hk_run_warm_bytes() == 0);
+}
+
+static void test_slabs(void)
+{
+    hk_slab_t *slabs[SLABS];
+    for (int i = 0; i < SLABS; i++)
+        CHECK((slabs[i] = hk_pool_acquire(&pool, NULL, 1, HK_CLASS_COUNT)) != NULL);
+    for (int i = 1; i < SLABS; i++)
+        hk_pool_release(&pool, slabs[i]);
+    purges = 0;
+    fake_os.on_purge = free_more;
+    CHECK(hk_pool_purge(&pool, 0, 0) >= (SLABS - 1) * (size_t)HK_UNIT_BYTES && purges > 0);
+    fake_os.on_purge = NULL;
+    hk_pool_release(&pool, slabs[0]);
+    (void)hk_pool_purge(&pool, 0, 0);
+    CHECK(pool.warm_units == 0);
+}
+
+int main(void)
+{
+    void *first = hak_malloc(1);
+    CHECK(first != NULL);
+    test_runs();
+    test_slabs();
+    (void)hk_run_purge(0);
+    hak_free(first);
+    CHECK(hak_check() == 0);
+    return 0;
+}
