@@ -23,7 +23,8 @@
 /* Initial-exec: no call to find it, and the library stays within the static TLS surplus when it is dlopened. */
 #define HK_TLS __thread __attribute__((tls_model("initial-exec")))
 
-/* Hides where a value came from, so that the compiler keeps the shape of the code around it: worth an instruction here and there. */
+/* Hides where a value came from, so that the compiler keeps the shape of the code around it: worth an instruction here
+ * and there. */
 #define HK_OPAQUE(value) __asm__("" : "+r"(value))
 
 static inline size_t hk_align_up(size_t value, size_t alignment)

@@ -96,9 +96,9 @@ static void hand_over_all(hk_cache_t *cache)
     }
 }
 
-/* A thread that allocates seldom, and then out of its magazines, might not come this way for a long time.  As long as there is much to give
- * back it has no magazines, so that each of its calls comes this way.  A busy thread uses up its LINGER_USES between two steps and goes
- * on with magazines. */
+/* A thread that allocates seldom, and then out of its magazines, might not come this way for a long time.  As long as
+ * there is much to give back it has no magazines, so that each of its calls comes this way.  A busy thread uses up its
+ * LINGER_USES between two steps and goes on with magazines. */
 static void linger(hk_cache_t *cache, size_t excess, uint64_t now_ms)
 {
     bool lingers = cache->linger_uses > 0;
@@ -227,8 +227,8 @@ bool hk_cache_swap_out(hk_cache_t *cache, unsigned class_index)
     return true;
 }
 
-/* Clears the live bits of what other threads freed.  A bit that is clear already was cleared by a free of this heap's own threads, or
- * by the arrival of the same block before. */
+/* Clears the live bits of what other threads freed.  A bit that is clear already was cleared by a free of this heap's
+ * own threads, or by the arrival of the same block before. */
 static void settle(const hk_cache_t *cache, hk_magazine_t *magazine)
 {
     if (magazine->marks == HK_MARKS_CLEAR) {

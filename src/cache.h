@@ -1,9 +1,10 @@
 /*
  * cache: L0, one thread's free blocks.
  *
- * A cache belongs to its thread; nobody else reads or writes it but for `busy` and the list links.  For each class it has a loaded
- * magazine, seen by the fast paths through `top` (the newest slot) and `limit` (the last slot), and perhaps a previous one, full or
- * empty, which keeps a program that wavers about a magazine's end from exchanging all the time.
+ * A cache belongs to its thread; nobody else reads or writes it but for `busy` and the list links.  For each class it
+ * has a loaded magazine, seen by the fast paths through `top` (the newest slot) and `limit` (the last slot), and
+ * perhaps a previous one, full or empty, which keeps a program that wavers about a magazine's end from exchanging all
+ * the time.
  *
  * Every exceptional state is the empty cache: not started, torn down.  Its one magazine has no slots, so it is empty and full at
  * once, and its tag matches no block: every call falls through to the slow paths, without a test of its own.
@@ -40,15 +41,16 @@ typedef struct hk_cache {
 
 extern hk_cache_t hk_cache_empty;
 
-/* Whether the class has hardly been used, or the thread lingers on its slow paths to give memory back: then blocks go one by one between the
- * program and the heap, so that a thread that needed a block once keeps nothing.  Counts this use. */
+/* Whether the class has hardly been used, or the thread lingers on its slow paths to give memory back: then blocks go
+ * one by one between the program and the heap, so that a thread that needed a block once keeps nothing.  Counts this
+ * use. */
 bool hk_cache_is_cold(hk_cache_t *cache, unsigned class_index);
 
 /* Loads the previous magazine if it has a block; false if not.  Touches nothing but the cache. */
 bool hk_cache_swap_in(hk_cache_t *cache, unsigned class_index);
 
-/* Loads the previous magazine if it is empty, and as large as it gets; false if not.  The loaded one is full.  Touches nothing but the
- * cache. */
+/* Loads the previous magazine if it is empty, and as large as it gets; false if not.  The loaded one is full.  Touches
+ * nothing but the cache. */
 bool hk_cache_swap_out(hk_cache_t *cache, unsigned class_index);
 
 /* Loads a magazine with at least one block; false without memory.  The loaded one is empty. */

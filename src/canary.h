@@ -4,9 +4,10 @@
  *     block                       size                block_bytes - 8      block_bytes
  *     | the program's bytes       | 0, pattern ...     | tail               |
  *
- * The tail says, mixed with the block's address and a secret, whether the block is live and of which size, or free.  Its lowest byte
- * is zero: a string that runs over the end stops there.  A free block is zero up to the tail, or as far as the level clears; so is one
- * that was never used, whose tail is zero too.  Whoever writes past a block's end or into a free one leaves a trace.
+ * The tail says, mixed with the block's address and a secret, whether the block is live and of which size, or free.
+ * Its lowest byte is zero: a string that runs over the end stops there.  A free block is zero up to the tail, or as far
+ * as the level clears; so is one that was never used, whose tail is zero too.  Whoever writes past a block's end or
+ * into a free one leaves a trace.
  *
  * Stateless but for the secret and the two lengths, const once hardening has started.
  */

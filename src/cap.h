@@ -1,8 +1,9 @@
 /*
  * cap: how many units the slabs of one class may hold in the Shared Pool, and how many they do.
  *
- * In normal mode a cap is soft: at it memory is reclaimed, then it is raised, and it falls again when another class needs more.  In strict
- * mode it is a promise.  All state is atomics that order nothing; a charge is one compare-and-swap, so that a strict cap holds exactly.
+ * In normal mode a cap is soft: at it memory is reclaimed, then it is raised, and it falls again when another class
+ * needs more.  In strict mode it is a promise.  All state is atomics that order nothing; a charge is one
+ * compare-and-swap, so that a strict cap holds exactly.
  */
 #ifndef HK_CAP_H
 #define HK_CAP_H

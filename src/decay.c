@@ -49,8 +49,8 @@ size_t hk_decay_step(const hk_heap_t *mine, uint64_t now_ms)
            hk_pool_maintain(&hk_shared_pool, now_ms) + hk_run_maintain(now_ms);
 }
 
-/* Most of what is free lies in one place when a program has turned from some sizes to others: in depots and slabs, in runs, or in kept
- * mappings.  That place gives, at most a step's worth; the process comes back here as it grows on. */
+/* Most of what is free lies in one place when a program has turned from some sizes to others: in depots and slabs, in
+ * runs, or in kept mappings.  That place gives, at most a step's worth; the process comes back here as it grows on. */
 void hk_decay_at_peak(void)
 {
     size_t committed = hk_limit_committed_bytes();

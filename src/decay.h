@@ -1,8 +1,8 @@
 /*
  * decay: giving back what the working set does not need, a step at a time.
  *
- * No thread is there for it: whoever comes through a slow path takes a step, also for heaps whose threads are idle.  Each part keeps its own
- * epoch and knows what was not needed in it.
+ * No thread is there for it: whoever comes through a slow path takes a step, also for heaps whose threads are idle.
+ * Each part keeps its own epoch and knows what was not needed in it.
  */
 #ifndef HK_DECAY_H
 #define HK_DECAY_H
@@ -29,7 +29,8 @@ static inline bool hk_decay_is_peak(void)
     return hk_limit_committed_bytes() > hk_decay_peak() + HK_PEAK_STEP_BYTES;
 }
 
-/* At such a peak: gives back a part of what is free, if that is more than policy allows beside what is committed.  As hk_decay_step. */
+/* At such a peak: gives back a part of what is free, if that is more than policy allows beside what is committed.  As
+ * hk_decay_step. */
 void hk_decay_at_peak(void);
 
 #endif

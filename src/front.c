@@ -1,7 +1,7 @@
 /*
  * front: the malloc family, under hak_ names and, unless HK_NO_OVERRIDE is set by the build, under the C library's.
  *
- * malloc and free are the two fast paths of cache.h.  Everything else here is cold or forwards.
+ * malloc and free are the two fast paths of path.h.  Everything else here is cold or forwards.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -370,8 +370,8 @@ HAK_API int hak_version(void)
 #define HK_ALIAS(target) HAK_API __attribute__((alias(#target), copy(target), used))
 #endif
 
-/* The C++ operators are functions of their own: memcheck tells by the address whether what was allocated by the one is freed by the
- * other. */
+/* The C++ operators are functions of their own: memcheck tells by the address whether what was allocated by the one is
+ * freed by the other. */
 #if defined(__clang__)
 #define HK_OWN_ADDRESS
 #else

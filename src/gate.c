@@ -23,8 +23,8 @@ static bool is_open(void)
     return HK_LIKELY(forks == 0) || (forks == 1 && forking);
 }
 
-/* Whether the outermost entry's frame is gone, though nobody left the gate.  A call from inside, or from a signal handler that interrupted the
- * inside, lies deeper on the stack, or on another one. */
+/* Whether the outermost entry's frame is gone, though nobody left the gate.  A call from inside, or from a signal
+ * handler that interrupted the inside, lies deeper on the stack, or on another one. */
 static HK_COLD bool was_left(const hk_busy_t *busy, uintptr_t frame)
 {
     stack_t stack = {0};

@@ -1,9 +1,10 @@
 /*
  * guard: sampled blocks, each alone on its pages, between pages without access.
  *
- * One block in about N, chosen among those that a slow path hands out, lies at the start or at the end of its pages: what goes past
- * that side faults at once, what goes past the other is found when it is freed.  A freed one's pages stay without access until all
- * other slots have been used: late uses of it fault, and hk_guard_explain says which block that was and who allocated and freed it.
+ * One block in about N, chosen among those that a slow path hands out, lies at the start or at the end of its pages:
+ * what goes past that side faults at once, what goes past the other is found when it is freed.  A freed one's pages
+ * stay without access until all other slots have been used: late uses of it fault, and hk_guard_explain says which
+ * block that was and who allocated and freed it.
  *
  * lock(guard) guards the slots.  A slot's pages and its record are its holder's while it is live.
  */

@@ -1,9 +1,9 @@
 /*
  * heap: the owner of slabs.  Threads work out of their caches and come here for a whole magazine at a time.
  *
- * lock(heap) guards everything but the inbox.  A heap is used by one thread while threads are few, by several beyond that; one that
- * no thread uses is parked and waits, with what it holds, for the next thread.  The lock may be taken by any thread, to drain the inbox or to
- * give memory back in the owners' place.
+ * lock(heap) guards everything but the inbox.  A heap is used by one thread while threads are few, by several beyond
+ * that; one that no thread uses is parked and waits, with what it holds, for the next thread.  The lock may be taken by
+ * any thread, to drain the inbox or to give memory back in the owners' place.
  */
 #ifndef HK_HEAP_H
 #define HK_HEAP_H
@@ -96,12 +96,13 @@ void hk_heap_dissolve(hk_heap_t *heap, hk_magazine_t *magazine);
 /* Hands a magazine with blocks of this heap over, from any thread: one atomic operation. */
 void hk_heap_hand_over(hk_heap_t *heap, hk_magazine_t *magazine);
 
-/* One block, past all of a cache's magazines: for first-class heaps, for threads without a cache, and for classes that a thread hardly
- * uses.  The live bit is set. */
+/* One block, past all of a cache's magazines: for first-class heaps, for threads without a cache, and for classes that
+ * a thread hardly uses.  The live bit is set. */
 void *hk_heap_take_block(hk_heap_t *heap, unsigned class_index);
 void hk_heap_put_block(hk_heap_t *heap, hk_slab_t *slab, void *block);
 
-/* For hardened heaps: up to count blocks of one slab of the class; at level 2 random ones.  Returns how many, 0 without memory. */
+/* For hardened heaps: up to count blocks of one slab of the class; at level 2 random ones.  Returns how many, 0 without
+ * memory. */
 unsigned hk_heap_take_blocks(hk_heap_t *heap, unsigned class_index, void **blocks, unsigned count);
 
 /* Puts a block back into whatever slab it lies in: when there is no memory for a magazine. */
@@ -110,8 +111,8 @@ void hk_heap_put_any(void *block);
 /* Drains the inbox and dissolves the depots, about limit blocks of them.  Slabs that this empties go to the pool. */
 void hk_heap_reclaim(hk_heap_t *heap, size_t limit);
 
-/* What an epoch does, if one has passed, a step at a time: dissolves what the working set did not need in it, then drains the inbox and
- * begins the next.  True while more is to be dissolved.  Passes by a heap whose lock is held. */
+/* What an epoch does, if one has passed, a step at a time: dissolves what the working set did not need in it, then
+ * drains the inbox and begins the next.  True while more is to be dissolved.  Passes by a heap whose lock is held. */
 bool hk_heap_decay(hk_heap_t *heap, uint64_t now_ms);
 
 /* What an epoch does, at once: for memory that is short. */

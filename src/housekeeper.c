@@ -55,8 +55,8 @@ static void keep_house(void)
     } while (hk_limit_committed_bytes() < committed);
 }
 
-/* Soon again while memory comes and goes, seldom while nothing changes.  Ends when told to, and when there is no other thread left that
- * could: the process then ends as it would without this one. */
+/* Soon again while memory comes and goes, seldom while nothing changes.  Ends when told to, and when there is no other
+ * thread left that could: the process then ends as it would without this one. */
 static void *run(void *argument)
 {
     uint32_t mine = (uint32_t)(uintptr_t)argument;

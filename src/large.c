@@ -231,8 +231,8 @@ static bool resize_used(hk_large_t *large, size_t bytes)
     if (bytes < old_bytes) {
         hk_os_unmap(old + bytes, old_bytes - bytes);
     } else if (bytes > old_bytes && !hk_os_resize(old, old_bytes, bytes)) {
-        /* The registry must have a leaf for the new place before the pages leave the old one: there is no way back.  The place is reserved
-         * by a mapping of its own, which the move replaces. */
+        /* The registry must have a leaf for the new place before the pages leave the old one: there is no way back.
+         * The place is reserved by a mapping of its own, which the move replaces. */
         char *target = hk_os_reserve(bytes, HK_SUPERSLAB_BYTES);
         if (target == NULL) {
             return false;
@@ -241,7 +241,8 @@ static bool resize_used(hk_large_t *large, size_t bytes)
             hk_os_unmap(target, bytes);
             return false;
         }
-        /* Neither place is in the registry during the move: the old one after it, or the new one if it fails, may be another mapping's. */
+        /* Neither place is in the registry during the move: the old one after it, or the new one if it fails, may be
+         * another mapping's. */
         hk_registry_remove(target);
         hk_registry_remove(old);
         bool moved = hk_os_move_to(old, old_bytes, target, bytes);

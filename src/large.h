@@ -1,8 +1,9 @@
 /*
  * large: direct mappings, one to a block, for what does not fit a run.
  *
- * A mapping starts at a multiple of 2 MiB, so that nothing else shares its place in the registry.  Freed mappings are kept for a
- * while for reuse: lock(large); they are not in the registry then.  Descriptors in use belong to a heap: lock(heap) guards the links.
+ * A mapping starts at a multiple of 2 MiB, so that nothing else shares its place in the registry.  Freed mappings are
+ * kept for a while for reuse: lock(large); they are not in the registry then.  Descriptors in use belong to a heap:
+ * lock(heap) guards the links.
  */
 #ifndef HK_LARGE_H
 #define HK_LARGE_H

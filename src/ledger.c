@@ -82,9 +82,9 @@ typedef struct blocks {
     const void *block[MAGAZINE_BLOCKS_MAX];
 } blocks_t;
 
-/* The magazines of a cache belong to a thread that may be at work, and nothing orders these reads after its writes.  Memory that was a
- * magazine stays one of its size, and an address that is no block names no slab: so a figure may be off by a magazine, and nothing
- * else can go wrong. */
+/* The magazines of a cache belong to a thread that may be at work, and nothing orders these reads after its writes.
+ * Memory that was a magazine stays one of its size, and an address that is no block names no slab: so a figure may be
+ * off by a magazine, and nothing else can go wrong. */
 __attribute__((no_sanitize("thread"))) static void copy_outgoing(const hk_cache_t *cache,
                                                                  unsigned slot, blocks_t *blocks)
 {
@@ -254,8 +254,8 @@ static void add_area(const hk_run_area_t *area, void *context)
     }
 }
 
-/* A mapping is its block's holder's, who may be moving it: as with magazines, what is read may be stale, and no more than that.  Where
- * nothing is mapped any more, nothing is resident. */
+/* A mapping is its block's holder's, who may be moving it: as with magazines, what is read may be stale, and no more
+ * than that.  Where nothing is mapped any more, nothing is resident. */
 __attribute__((no_sanitize("thread"))) static void copy_place(const hk_large_t *large,
                                                               const char **address, size_t *bytes)
 {

@@ -1,16 +1,16 @@
 /*
  * live: one bit for each 16 bytes of a superslab, set while a program holds a block that starts there.
  *
- * The bits of a superslab are its first 16 KiB, so that a block's bit is found from its address alone.  malloc sets a block's bit
- * and free clears it, whether the block goes to a magazine or to its slab: a free that finds it clear is a double free or no block
- * at all, at once.  16 bytes is the smallest class, so no two blocks share a bit.  First-class heaps use none: their frees all go to the
- * bitmap.
+ * The bits of a superslab are its first 16 KiB, so that a block's bit is found from its address alone.  malloc sets a
+ * block's bit and free clears it, whether the block goes to a magazine or to its slab: a free that finds it clear is a
+ * double free or no block at all, at once.  16 bytes is the smallest class, so no two blocks share a bit.  First-class
+ * heaps use none: their frees all go to the bitmap.
  *
- * Who may write: only the threads of the heap that owns the slab, and lock(heap) holders for slabs in which no block is handed out.
- * That makes plain loads and stores enough where a heap has one thread.  A thread that frees a block of another heap only reads the
- * bit; the owner clears it when the block arrives (hk_cache settles a magazine as it loads it).  Threads that share a heap may undo
- * each other's writes of neighbouring bits; so a clear bit proves nothing there, and hk_suspect_check looks for the block before it ends
- * the process.
+ * Who may write: only the threads of the heap that owns the slab, and lock(heap) holders for slabs in which no block is
+ * handed out.  That makes plain loads and stores enough where a heap has one thread.  A thread that frees a block of
+ * another heap only reads the bit; the owner clears it when the block arrives (hk_cache settles a magazine as it loads
+ * it).  Threads that share a heap may undo each other's writes of neighbouring bits; so a clear bit proves nothing
+ * there, and hk_suspect_check looks for the block before it ends the process.
  */
 #ifndef HK_LIVE_H
 #define HK_LIVE_H

@@ -1,10 +1,10 @@
 /*
  * lock: a mutex of four bytes on a futex, with a rank.
  *
- * All-zero is an open lock.  A thread takes locks only in rising rank, and keeps the ranks it holds in its TLS.  One that takes
- * them otherwise is in a signal handler that interrupted a slow path, or has jumped out of one by it: the process ends with a line, for
- * to wait would be for ever.
- * No lock is ever held across fork (see gate.h), so none has to be made whole in the child.
+ * All-zero is an open lock.  A thread takes locks only in rising rank, and keeps the ranks it holds in its TLS.  One
+ * that takes them otherwise is in a signal handler that interrupted a slow path, or has jumped out of one by it: the
+ * process ends with a line, for to wait would be for ever.  No lock is ever held across fork (see gate.h), so none has
+ * to be made whole in the child.
  */
 #ifndef HK_LOCK_H
 #define HK_LOCK_H
@@ -18,7 +18,7 @@
     X(HEAP, "a heap: its slabs, depots and large blocks")                                          \
     X(POOL, "a pool: its superslabs and their free units")                                         \
     X(RUNS, "runs of pages: areas, free runs")                                                     \
-    X(LARGE, "the direct mappings kept for reuse")                                                 \
+    X(LARGE, "direct mappings: kept, in use, sealed")                                              \
     X(GUARD, "the slots of sampled blocks, and the blocks of no bytes")                            \
     X(META, "the allocator's own memory")
 

@@ -55,8 +55,8 @@ static void *map_aligned(size_t bytes, size_t alignment, int protection)
     return (void *)aligned;
 }
 
-/* Only the aligned part is ever writable: a surplus that is not charged cannot fail under strict overcommit.  Where a sandbox does not
- * allow mprotect the surplus has to be. */
+/* Only the aligned part is ever writable: a surplus that is not charged cannot fail under strict overcommit.  Where a
+ * sandbox does not allow mprotect the surplus has to be. */
 static void *map_writable_aligned(size_t bytes, size_t alignment)
 {
     void *address = map_aligned(bytes, alignment, PROT_NONE);
@@ -145,8 +145,8 @@ bool hk_os_move_to(void *address, size_t old_bytes, void *target, size_t new_byt
     hk_poison_clear(address, old_bytes);
     bool done =
         mremap(address, old_bytes, new_bytes, MREMAP_MAYMOVE | MREMAP_FIXED, target) == target;
-    /* The kernel unmaps the target before it looks whether limits allow the move, and another thread may have mapped something there
-     * since.  Only a call that a sandbox refused has certainly not come so far. */
+    /* The kernel unmaps the target before it looks whether limits allow the move, and another thread may have mapped
+     * something there since.  Only a call that a sandbox refused has certainly not come so far. */
     if (!done && (errno == EPERM || errno == ENOSYS)) {
         hk_os_unmap(target, new_bytes);
     }
@@ -233,7 +233,8 @@ void hk_os_wait_ms(_Atomic uint32_t *word, uint32_t value, uint64_t ms)
 
 bool hk_os_is_last_thread(void)
 {
-    /* "pid (name) state ..." of the first thread, a zombie once it has ended; the 18th word after the state is the number of threads. */
+    /* "pid (name) state ..." of the first thread, a zombie once it has ended; the 18th word after the state is the
+     * number of threads. */
     char text[512];
     (void)hk_os_read_file("/proc/self/stat", text, sizeof text);
     const char *word = strrchr(text, ')');

@@ -21,8 +21,8 @@ void hk_os_unmap(void *address, size_t bytes);
 /* Gives the range's pages back; it reads as zero afterwards.  False if the kernel refuses: the content stays. */
 bool hk_os_purge(void *address, size_t bytes);
 
-/* Fills pages, a byte for each page of the range: bit 0 tells whether it is resident.  None is where nothing is mapped; all are if the
- * kernel does not say. */
+/* Fills pages, a byte for each page of the range: bit 0 tells whether it is resident.  None is where nothing is mapped;
+ * all are if the kernel does not say. */
 void hk_os_residency(const void *address, size_t bytes, unsigned char *pages);
 
 /* Asks for huge pages in the range from now on, or for none.  Advice: the kernel may not have it. */
@@ -35,8 +35,8 @@ bool hk_os_resize(void *address, size_t old_bytes, size_t new_bytes);
 /* Address space of bytes at a multiple of alignment, without access and without charge; NULL if there is none. */
 void *hk_os_reserve(size_t bytes, size_t alignment);
 
-/* Moves the mapping, without copying, into reserved address space of new_bytes, which it replaces.  False: the mapping is as it was, and
- * the reserved address space is no longer the caller's. */
+/* Moves the mapping, without copying, into reserved address space of new_bytes, which it replaces.  False: the mapping
+ * is as it was, and the reserved address space is no longer the caller's. */
 bool hk_os_move_to(void *address, size_t old_bytes, void *target, size_t new_bytes);
 
 /* Milliseconds on a coarse monotonic clock. */

@@ -177,8 +177,8 @@ static HK_COLD void *new_or_throw(size_t alignment, size_t size)
     return block;
 }
 
-/* A nothrow operator must not let an exception of the handler out, and C cannot catch one: the C++ runtime's own form, which calls
- * our throwing one and catches, does that. */
+/* A nothrow operator must not let an exception of the handler out, and C cannot catch one: the C++ runtime's own form,
+ * which calls our throwing one and catches, does that. */
 static HK_COLD void *new_nothrow_slow(size_t alignment, size_t size)
 {
     static const char nothrow_tag;

@@ -127,7 +127,8 @@ static void free_by_map(hk_cache_t *cache, void *block)
     }
 }
 
-/* A block of a thread's heap says in the near table whose it is; the map need not be asked.  False if the table does not know it. */
+/* A block of a thread's heap says in the near table whose it is; the map need not be asked.  False if the table does
+ * not know it. */
 static bool find_near(const void *block, uint16_t *owner, unsigned *class_index)
 {
     uint64_t folded = hk_registry_near((uintptr_t)block) ^ (uintptr_t)block;

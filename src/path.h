@@ -1,8 +1,8 @@
 /*
  * path: the ways in and out: the two fast paths, and the slow paths behind them.
  *
- * A fast path touches the thread's own cache and the near table, nothing else.  A slow path passes the gate; when a fork has closed
- * it, the refuge serves instead.
+ * A fast path touches the thread's own cache and the near table, nothing else.  A slow path passes the gate; when a
+ * fork has closed it, the refuge serves instead.
  */
 #ifndef HK_PATH_H
 #define HK_PATH_H
@@ -24,7 +24,8 @@ void *hk_path_allocate_span(size_t size, size_t alignment, bool *fresh);
 /* The same for a block above HK_SMALL_MAX that realloc has to move. */
 void *hk_path_allocate_growing(size_t size);
 
-/* Before a direct mapping of the size that would make the process larger than it ever was, what is free and resident goes, if it is much. */
+/* Before a direct mapping of the size that would make the process larger than it ever was, what is free and resident
+ * goes, if it is much. */
 void hk_path_make_way(size_t size);
 
 /* Resizes a span or direct mapping in place or by moving its pages; NULL: it stays as it was, and the caller copies. */
@@ -39,12 +40,12 @@ bool hk_path_is_exact(const void *block);
 /* The usable bytes of a block; the process ends if there is no such block.  what names the caller's operation. */
 size_t hk_path_usable_bytes(const void *block, const char *what);
 
-/* Frees what can be freed now, of all threads' heaps and of this thread's cache, and gives it back but for keep_bytes.  Returns the bytes
- * given back. */
+/* Frees what can be freed now, of all threads' heaps and of this thread's cache, and gives it back but for keep_bytes.
+ * Returns the bytes given back. */
 size_t hk_path_trim(size_t keep_bytes);
 
-/* The end of the process: puts this thread's cached blocks and what lies in depots, as far as that is quick, back into slabs, which
- * finds the bad frees among them. */
+/* The end of the process: puts this thread's cached blocks and what lies in depots, as far as that is quick, back into
+ * slabs, which finds the bad frees among them. */
 void hk_path_finish(void);
 
 /* Enters and leaves the gate with this thread's busy word: for whoever walks the heaps. */

@@ -50,8 +50,8 @@ size_t hk_policy_large_kept_bytes(size_t used_bytes);
 /* How many bytes may be free and resident when a process grows that has committed so many. */
 size_t hk_policy_warm_bytes(size_t committed_bytes);
 
-/* Whether the next superslab is to be of huge pages, when there are so many; mode is HAKMEM_HUGE's: 0 never, 1 where the heap is large, 2
- * always. */
+/* Whether the next superslab is to be of huge pages, when there are so many; mode is HAKMEM_HUGE's: 0 never, 1 where
+ * the heap is large, 2 always. */
 bool hk_policy_wants_huge(uint64_t mode, uint64_t superslabs);
 
 /* How many bytes of slabs would be empty if their free blocks were not spread over all of them: none unless that is much. */
@@ -69,8 +69,8 @@ size_t hk_policy_press_above(size_t committed_bytes, size_t soft_bytes);
 /* Whether so little is committed that the soft limit itself counts again. */
 bool hk_policy_is_relieved(size_t committed_bytes, size_t soft_bytes);
 
-/* How many units to raise a class's soft cap by, when reclaiming at it has left so many in use: none if that brought enough, and else
- * in proportion, so that each time is paid for by growth. */
+/* How many units to raise a class's soft cap by, when reclaiming at it has left so many in use: none if that brought
+ * enough, and else in proportion, so that each time is paid for by growth. */
 uint64_t hk_policy_cap_raise(uint64_t cap_units, uint64_t used_units);
 
 /* How many units a class gives back, of those that its cap was raised by, when it uses so many. */

@@ -50,8 +50,8 @@ size_t hk_pool_purge(hk_pool_t *pool, uint32_t keep_units, uint32_t keep_supersl
 /* Bytes of empty units that are still committed. */
 size_t hk_pool_warm_bytes(hk_pool_t *pool);
 
-/* A step towards what the working set needs: gives at most about HK_DECAY_STEP_BYTES of what the last epoch did not need back.  Returns
- * the bytes that may still go back, now or in a later epoch. */
+/* A step towards what the working set needs: gives at most about HK_DECAY_STEP_BYTES of what the last epoch did not
+ * need back.  Returns the bytes that may still go back, now or in a later epoch. */
 size_t hk_pool_maintain(hk_pool_t *pool, uint64_t now_ms);
 
 /* Unmaps every superslab of a pool that no thread uses any more. */

@@ -15,12 +15,12 @@ typedef void (*hk_reclaim_notify_t)(size_t committed_bytes, size_t limit_bytes);
 /* Puts about limit blocks of each thread's heap back into their slabs. */
 void hk_reclaim_heaps(size_t limit);
 
-/* Frees all that can be freed now, of all threads' heaps and of the cache, and gives it back but for keep_bytes.  Returns the bytes
- * given back. */
+/* Frees all that can be freed now, of all threads' heaps and of the cache, and gives it back but for keep_bytes.
+ * Returns the bytes given back. */
 size_t hk_reclaim_all(hk_cache_t *cache, size_t keep_bytes);
 
-/* At a class's soft cap: reclaims a little, from this heap and a few others, raises the cap if that was not enough, and returns true.
- * False if the class is not at its cap or the cap is strict. */
+/* At a class's soft cap: reclaims a little, from this heap and a few others, raises the cap if that was not enough, and
+ * returns true.  False if the class is not at its cap or the cap is strict. */
 bool hk_reclaim_at_cap(hk_heap_t *heap, unsigned class_index);
 
 /* Who is called; NULL for nobody. */

@@ -1,8 +1,9 @@
 /*
  * refuge: where other threads allocate and free while a fork is under way and their magazines do not suffice.
  *
- * Regions are bumped by one atomic addition and never reuse a block, so nothing in them can be caught half-way by the fork; a region
- * goes when its last block is freed and no fork needs it.  Blocks freed meanwhile, of other layers, are noted and freed later.
+ * Regions are bumped by one atomic addition and never reuse a block, so nothing in them can be caught half-way by the
+ * fork; a region goes when its last block is freed and no fork needs it.  Blocks freed meanwhile, of other layers, are
+ * noted and freed later.
  */
 #ifndef HK_REFUGE_H
 #define HK_REFUGE_H
@@ -23,8 +24,8 @@ void hk_refuge_defer(void *block);
 /* Takes all noted blocks: calls free_block for each. */
 void hk_refuge_replay(void (*free_block)(void *block));
 
-/* The same, and waits until other threads have worked off what they took: then no note names a block that was freed before.  Inside the
- * gate, without a lock. */
+/* The same, and waits until other threads have worked off what they took: then no note names a block that was freed
+ * before.  Inside the gate, without a lock. */
 void hk_refuge_settle(void (*free_block)(void *block));
 
 static inline bool hk_refuge_has_deferred(void)

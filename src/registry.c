@@ -42,7 +42,8 @@ static leaf_entry_t *find_entry(uintptr_t address)
     return leaf == NULL ? NULL : &leaf[number & ((1u << LEAF_BITS) - 1)];
 }
 
-/* Leaves are added without a lock, so that a thread may map memory while a fork is under way; one that loses the race goes back. */
+/* Leaves are added without a lock, so that a thread may map memory while a fork is under way; one that loses the race
+ * goes back. */
 static bool add_leaf(uintptr_t address)
 {
     size_t bytes = sizeof(leaf_entry_t) << LEAF_BITS;

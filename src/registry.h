@@ -6,10 +6,10 @@
  * (hk_registry_entry), or zero.  It is lossy: two units 4 GiB apart share an entry and the later one has it.  The *map* is whole:
  * for each 2 MiB of address space a pointer to the descriptor of the superslab, area or direct mapping there.
  *
- * Why relaxed access to the near table is enough: a unit's entry is written before the first block of its slab leaves the heap, so
- * the write happens before any free of such a block, by whatever carried the pointer to the freeing thread; it is cleared only when
- * no block of the slab is live.  A reader with a live pointer therefore sees this entry or a later one of another unit, which
- * differs in address bits and is not taken for it.
+ * Why relaxed access to the near table is enough: a unit's entry is written before the first block of its slab leaves
+ * the heap, so the write happens before any free of such a block, by whatever carried the pointer to the freeing
+ * thread; it is cleared only when no block of the slab is live.  A reader with a live pointer therefore sees this entry
+ * or a later one of another unit, which differs in address bits and is not taken for it.
  */
 #ifndef HK_REGISTRY_H
 #define HK_REGISTRY_H

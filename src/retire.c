@@ -92,8 +92,9 @@ static bool cut(hk_large_t *large, size_t bytes)
     return true;
 }
 
-/* Moves the pages between walls with more room.  As in large.c, the registry has a leaf for the new place before the pages leave the
- * old one, and knows neither place during the move: the old one after it, or the new one if it fails, may be another mapping's. */
+/* Moves the pages between walls with more room.  As in large.c, the registry has a leaf for the new place before the
+ * pages leave the old one, and knows neither place during the move: the old one after it, or the new one if it fails,
+ * may be another mapping's. */
 static bool move(hk_large_t *large, size_t bytes)
 {
     char *old = large->address;

@@ -1,8 +1,8 @@
 /*
  * retire: direct mappings for hardening, between pages without access.
  *
- * A freed one stays where it is for a while, sealed and in the registry: a late read or write faults, a second free is known for what
- * it is.  lock(large) guards those that wait; they go in random order.
+ * A freed one stays where it is for a while, sealed and in the registry: a late read or write faults, a second free is
+ * known for what it is.  lock(large) guards those that wait; they go in random order.
  */
 #ifndef HK_RETIRE_H
 #define HK_RETIRE_H

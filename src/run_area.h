@@ -1,9 +1,9 @@
 /*
  * run_area: areas, and the free runs in them.
  *
- * An area is a mapping of some MiB at a multiple of 2 MiB, cut into runs of pages.  Its descriptor lies in a mapping of its own and has
- * an entry for each page, of which a run uses the first and the last; what lies between is stale.  A free run is merged with its free
- * neighbours and lies in a bin by its size.
+ * An area is a mapping of some MiB at a multiple of 2 MiB, cut into runs of pages.  Its descriptor lies in a mapping of
+ * its own and has an entry for each page, of which a run uses the first and the last; what lies between is stale.  A
+ * free run is merged with its free neighbours and lies in a bin by its size.
  *
  * lock(runs) guards everything but what belongs to the holder of a block.
  */

@@ -1,9 +1,9 @@
 /*
  * sizeclass: which sizes exist.  Pure arithmetic, no state.
  *
- * 16, 32, 48 ... 128, then eight classes to each doubling, up to 64 KiB: above 128 bytes a request wastes at most 1/9 of its
- * block.  Every class is a multiple of 16, and slabs start at a multiple of 64 KiB, so a block's alignment is the largest power of
- * two that divides its class.
+ * 16, 32, 48 ... 128, then eight classes to each doubling, up to 64 KiB: above 128 bytes a request wastes at most 1/9
+ * of its block.  Every class is a multiple of 16, and slabs start at a multiple of 64 KiB, so a block's alignment is
+ * the largest power of two that divides its class.
  */
 #ifndef HK_SIZECLASS_H
 #define HK_SIZECLASS_H

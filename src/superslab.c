@@ -16,8 +16,8 @@ static_assert((int)HK_LIVE_BYTES <= (int)HK_UNIT_BYTES, "the live bits fit the f
 
 static _Atomic uint64_t superslab_count;
 
-/* Of huge pages all units are resident from the first touch on, so all count as dirty.  Elsewhere huge pages are refused, whatever the
- * system's setting: a heap that is small would be 2 MiB at once. */
+/* Of huge pages all units are resident from the first touch on, so all count as dirty.  Elsewhere huge pages are
+ * refused, whatever the system's setting: a heap that is small would be 2 MiB at once. */
 static void choose_pages(hk_superslab_t *superslab)
 {
     uint64_t superslabs = hk_load_relaxed(&superslab_count); /* relaxed: a statistic */

@@ -1,9 +1,10 @@
 /*
  * superslab: a 2 MiB-aligned mapping cut into 32 units of 64 KiB, and slabs made of them.
  *
- * The first unit holds the bits of live.h and no blocks.  A slab is one unit or a few and holds blocks of one class.  Slab headers and block
- * bitmaps live in the descriptor, apart from the blocks.  hk_superslab_allocate and hk_superslab_free are the only way in and out.
- * A set bit in a slab's bitmap is a block that lies free in the slab; blocks in magazines count as handed out.
+ * The first unit holds the bits of live.h and no blocks.  A slab is one unit or a few and holds blocks of one class.
+ * Slab headers and block bitmaps live in the descriptor, apart from the blocks.  hk_superslab_allocate and
+ * hk_superslab_free are the only way in and out.  A set bit in a slab's bitmap is a block that lies free in the slab;
+ * blocks in magazines count as handed out.
  *
  * A superslab belongs to a pool: lock(pool) guards the unit masks and the list links; a slab's header and bitmap belong to the
  * heap that acquired it: lock(heap).

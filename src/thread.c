@@ -199,8 +199,9 @@ static bool others_are_busy(void)
 
 void hk_thread_fork_prepare(void)
 {
-    /* In a signal handler that came inside a slow path of this very thread: it may hold a lock that others wait for, so the wait must
-     * end.  Such a child may exec; it shares the fate of every multi-threaded program that does more there. */
+    /* In a signal handler that came inside a slow path of this very thread: it may hold a lock that others wait for, so
+     * the wait must end.  Such a child may exec; it shares the fate of every multi-threaded program that does more
+     * there. */
     hk_cache_t *mine = hk_thread_cache;
     if (hk_load_relaxed(&mine->busy.depth) != 0 && hk_gate_enter(&mine->busy)) {
         hk_gate_leave(&mine->busy); /* puts the word right if a handler jumped out */

@@ -1,8 +1,8 @@
 /*
  * thread: which cache the calling thread has, and what its end and a fork mean for it.
  *
- * lock(caches) guards the list of all caches.  A thread's cache is made by its first slow path and goes with pthread's destructors;
- * after that the thread gets along without one.
+ * lock(caches) guards the list of all caches.  A thread's cache is made by its first slow path and goes with pthread's
+ * destructors; after that the thread gets along without one.
  */
 #ifndef HK_THREAD_H
 #define HK_THREAD_H

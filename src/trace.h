@@ -1,8 +1,8 @@
 /*
  * trace: where a thread is, as a list of return addresses.
  *
- * Taken by the C library's backtrace, which opens libgcc_s when it is first called: hk_trace_start does that once, outside of malloc,
- * and only if somebody will want traces.  Where libgcc_s is missing, traces are empty.
+ * Taken by the C library's backtrace, which opens libgcc_s when it is first called: hk_trace_start does that once,
+ * outside of malloc, and only if somebody will want traces.  Where libgcc_s is missing, traces are empty.
  */
 #ifndef HK_TRACE_H
 #define HK_TRACE_H

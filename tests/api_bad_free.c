@@ -1,6 +1,6 @@
 /*
- * Bad frees of small blocks end the process in the very call: each case runs in a child of its own, which says "now" right before the
- * call that must not return, and "too late" after it.
+ * Bad frees of small blocks end the process in the very call: each case runs in a child of its own, which says "now"
+ * right before the call that must not return, and "too late" after it.
  */
 #include "hak_names.h"
 

@@ -1,7 +1,7 @@
 /*
- * Kernel sandboxes.  A mixed workload of several threads, with growing and shrinking blocks of all kinds, passes under a seccomp filter that
- * allows what docs/DESIGN.md lists and nothing else; and under filters that refuse one call after the other with EPERM or ENOSYS it gives
- * the same output, and loses nothing.
+ * Kernel sandboxes.  A mixed workload of several threads, with growing and shrinking blocks of all kinds, passes under
+ * a seccomp filter that allows what docs/DESIGN.md lists and nothing else; and under filters that refuse one call after
+ * the other with EPERM or ENOSYS it gives the same output, and loses nothing.
  */
 #include "hak_names.h"
 #include "sandbox.h"

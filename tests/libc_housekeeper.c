@@ -1,6 +1,6 @@
 /*
- * The housekeeper thread under HAKMEM_HOUSEKEEPER=1: a process that does nothing gives its memory back; and the thread gets in the
- * way of nothing: signals, fork, exit, the end of the first thread.
+ * The housekeeper thread under HAKMEM_HOUSEKEEPER=1: a process that does nothing gives its memory back; and the thread
+ * gets in the way of nothing: signals, fork, exit, the end of the first thread.
  *
  * Each case runs in a process of its own.
  */

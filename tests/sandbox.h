@@ -1,6 +1,7 @@
 /*
- * seccomp filters for the tests: which system calls a process may make, and what the others do.  Written as BPF by hand, so that no
- * library is needed.  A filter holds for all threads of the process and cannot be taken off again: use it in a child.
+ * seccomp filters for the tests: which system calls a process may make, and what the others do.  Written as BPF by
+ * hand, so that no library is needed.  A filter holds for all threads of the process and cannot be taken off again: use
+ * it in a child.
  */
 #ifndef HAKMEM_SANDBOX_H
 #define HAKMEM_SANDBOX_H

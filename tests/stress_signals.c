@@ -1,9 +1,10 @@
 /*
  * Signals that land anywhere in malloc and free.
  *
- * First with a handler that does what handlers may: nothing must be different.  Then with one that leaves by siglongjmp: what it
- * interrupted is lost.  Each such run is a process of its own, with two more threads that allocate and free each other's blocks; it goes on to
- * its end, or ends with the one line that says why; it never hangs, crashes, or gives a block twice.
+ * First with a handler that does what handlers may: nothing must be different.  Then with one that leaves by
+ * siglongjmp: what it interrupted is lost.  Each such run is a process of its own, with two more threads that allocate
+ * and free each other's blocks; it goes on to its end, or ends with the one line that says why; it never hangs,
+ * crashes, or gives a block twice.
  *
  *     stress_signals [seed [runs [jumps]]]
  */

@@ -1,6 +1,7 @@
 /*
- * The caps of classes.  Soft: a request is always served, caps follow the demand, and a working set does not run into them again and
- * again; told by counters.  Strict: a cap holds at each step, and all is well again once blocks are freed.
+ * The caps of classes.  Soft: a request is always served, caps follow the demand, and a working set does not run into
+ * them again and again; told by counters.  Strict: a cap holds at each step, and all is well again once blocks are
+ * freed.
  */
 #include "test.h"
 
@@ -22,7 +23,8 @@ static void clear(size_t count)
     }
 }
 
-/* The counts of the caps are the slabs that there are: of the test's blocks none is left after a trim, and the C library's are few. */
+/* The counts of the caps are the slabs that there are: of the test's blocks none is left after a trim, and the C
+ * library's are few. */
 static void check_empty(void)
 {
     (void)hak_trim(0);
@@ -99,7 +101,8 @@ static void check_working_set(size_t least, size_t spread, size_t slots)
     clear(slots);
 }
 
-/* Bursts in one class after the other: each is served with few hits, and what one class was raised by falls when another needs it. */
+/* Bursts in one class after the other: each is served with few hits, and what one class was raised by falls when
+ * another needs it. */
 static void check_bursts(void)
 {
     uint64_t before = hk_cap_hits();
@@ -130,7 +133,8 @@ static void *other_thread(void *argument)
     return NULL;
 }
 
-/* Blocks of one size until the cap; then ENOMEM, at once and again; the other sizes are served; and after frees this one is too. */
+/* Blocks of one size until the cap; then ENOMEM, at once and again; the other sizes are served; and after frees this
+ * one is too. */
 static void check_strict(size_t size)
 {
     unsigned class_index = hk_class_of(size);

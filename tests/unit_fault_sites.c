@@ -1,10 +1,11 @@
 /*
  * Every place from which HAKMEM asks the system for memory, or gives it back, fails in turn, under several workloads.
  *
- * The program's own mmap, munmap, mremap, madvise and mprotect stand in for the C library's.  They know a call site by the frames above
- * them.  A first run of a workload finds its sites; then, for each, its first, second, ... call fails: once alone, and once with every call
- * of any kind after it.  Each run is a process of its own.  Blocks must keep their content, requests fail with ENOMEM or not at all, and
- * when there is memory again all succeeds, the heaps are whole, and what was mapped has gone back.
+ * The program's own mmap, munmap, mremap, madvise and mprotect stand in for the C library's.  They know a call site by
+ * the frames above them.  A first run of a workload finds its sites; then, for each, its first, second, ... call fails:
+ * once alone, and once with every call of any kind after it.  Each run is a process of its own.  Blocks must keep their
+ * content, requests fail with ENOMEM or not at all, and when there is memory again all succeeds, the heaps are whole,
+ * and what was mapped has gone back.
  *
  *     unit_fault_sites [all]      all: every single call of every site, which takes long
  */
@@ -266,7 +267,8 @@ static void small_blocks(void)
     (void)hak_trim(0);
 }
 
-/* Runs of pages and direct mappings, from the ones to the others and back; what is kept of both goes back while the clock goes on. */
+/* Runs of pages and direct mappings, from the ones to the others and back; what is kept of both goes back while the
+ * clock goes on. */
 static void large_blocks(void)
 {
     worker_t *worker = &workers[0];

@@ -1,9 +1,10 @@
 /*
- * Memory runs out at every point there is: for n = 0, 1, 2, ... the n-th mapping call and all after it fail, under a mixed workload.
- * Every failure must be NULL with ENOMEM, every live block keeps its content, and once there is memory again all succeeds.
+ * Memory runs out at every point there is: for n = 0, 1, 2, ... the n-th mapping call and all after it fail, under a
+ * mixed workload.  Every failure must be NULL with ENOMEM, every live block keeps its content, and once there is memory
+ * again all succeeds.
  *
- * The cold walk does that in a fresh process for each n, where the first call of everything is met; the warm walk does it over and
- * over in this process, and looks for leaks.  An argument gives the warm walk another seed.
+ * The cold walk does that in a fresh process for each n, where the first call of everything is met; the warm walk does
+ * it over and over in this process, and looks for leaks.  An argument gives the warm walk another seed.
  */
 #include "test.h"
 

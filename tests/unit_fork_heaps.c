@@ -1,6 +1,6 @@
 /*
- * A block of a first-class heap that is freed while another thread forks is only noted; the heap may be destroyed before the note is worked
- * off, and then the note must not be.
+ * A block of a first-class heap that is freed while another thread forks is only noted; the heap may be destroyed
+ * before the note is worked off, and then the note must not be.
  */
 #include "test.h"
 

@@ -329,7 +329,8 @@ static void test_marks(void)
     hk_heap_delete(heap);
 }
 
-/* Threads that share a heap may set a bit again that a free has cleared, and nobody notes it: the slab's next heap must not find it. */
+/* Threads that share a heap may set a bit again that a free has cleared, and nobody notes it: the slab's next heap must
+ * not find it. */
 static void test_stale_bits(void)
 {
     hk_heap_t *heap = new_heap();

@@ -105,7 +105,8 @@ static size_t random_size(test_rng_t *rng)
     }
 }
 
-/* Random work under a hard limit: it holds at each step, what is refused is refused with ENOMEM, and blocks keep their content. */
+/* Random work under a hard limit: it holds at each step, what is refused is refused with ENOMEM, and blocks keep their
+ * content. */
 static void check_work(size_t hard, test_rng_t *rng)
 {
     size_t refused = 0;

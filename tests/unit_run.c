@@ -1,6 +1,7 @@
 /*
- * Runs of pages: which free run a block is cut from, what is merged, when a block is fresh, what goes back to the system and what the
- * limit is charged, on the system's pages and on larger ones.  hak_check counts all structures again.
+ * Runs of pages: which free run a block is cut from, what is merged, when a block is fresh, what goes back to the
+ * system and what the limit is charged, on the system's pages and on larger ones.  hak_check counts all structures
+ * again.
  */
 #include "test.h"
 
@@ -76,7 +77,8 @@ static void test_merge(void)
     check_empty();
 }
 
-/* A block of so many pages, to be freed later, and one behind it, which is returned: so it is not merged with what is free there. */
+/* A block of so many pages, to be freed later, and one behind it, which is returned: so it is not merged with what is
+ * free there. */
 static hk_run_t *make_hole(size_t pages, hk_run_t **hole)
 {
     *hole = allocate(pages, 1, true);

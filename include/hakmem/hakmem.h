@@ -50,12 +50,14 @@ HAK_API __attribute__((warn_unused_result)) void *hak_reallocarray(void *block, 
 /* A block aligned to alignment, a power of two; anything else fails with EINVAL.  size need not be a multiple. */
 HAK_API HAK_MALLOC void *hak_aligned_alloc(size_t alignment, size_t size);
 
-/* Frees block; NULL is allowed.  Keeps errno.  A bad free ends the process with a line on stderr: at once for an address that is no
- * block or lies inside one, and for a block that is free already.  Where several threads freed a small block, or share a heap, the
- * double free may be found later; where the block has been handed out again, it cannot be told from the new one's free. */
+/* Frees block; NULL is allowed.  Keeps errno.  A bad free ends the process with a line on stderr: at once for an
+ * address that is no block or lies inside one, and for a block that is free already.  Where several threads freed a
+ * small block, or share a heap, the double free may be found later; where the block has been handed out again, it
+ * cannot be told from the new one's free. */
 HAK_API void hak_free(void *block);
 
-/* Frees a block that was allocated with this size (C23 7.24.3.4).  A size above the block's, or below half of it, ends the process. */
+/* Frees a block that was allocated with this size (C23 7.24.3.4).  A size above the block's, or below half of it, ends
+ * the process. */
 HAK_API void hak_free_sized(void *block, size_t size);
 
 /* Frees a block from hak_aligned_alloc(alignment, size) (C23 7.24.3.5). */
@@ -92,21 +94,23 @@ HAK_API __attribute__((warn_unused_result)) void *hak_heap_realloc(hak_heap_t *h
 
 /* ---- Limits ---- */
 
-/* What HAKMEM may commit, in bytes.  Counted is what it has taken and may be resident: slabs and runs in use or kept warm, direct mappings
- * in use or kept, its own data; not the program's other memory.  Both can be set by HAKMEM_LIMIT and HAKMEM_SOFT_LIMIT too.
- * Memory is checked where slabs, runs and mappings are acquired: blocks that lie in free places are served beyond any limit. */
+/* What HAKMEM may commit, in bytes.  Counted is what it has taken and may be resident: slabs and runs in use or kept
+ * warm, direct mappings in use or kept, its own data; not the program's other memory.  Both can be set by HAKMEM_LIMIT
+ * and HAKMEM_SOFT_LIMIT too.  Memory is checked where slabs, runs and mappings are acquired: blocks that lie in free
+ * places are served beyond any limit. */
 typedef enum hak_limit {
     HAK_LIMIT_HARD, /* never exceeded: a request that would is refused with ENOMEM, once reclaiming has not helped */
     HAK_LIMIT_SOFT, /* exceeded, memory is reclaimed from everywhere, and the callback is called */
 } hak_limit_t;
 
-/* Sets a limit to bytes; 0 is none, the default.  A hard limit sets a reserve aside, 1/32 of it and at most 8 MiB, that is refused
- * until hak_limit_release_reserve.  A hard limit below what is committed is not an error: nothing more is granted until it is met, and a
- * line on stderr says so.  Returns 0, or EINVAL if there is no such limit. */
+/* Sets a limit to bytes; 0 is none, the default.  A hard limit sets a reserve aside, 1/32 of it and at most 8 MiB, that
+ * is refused until hak_limit_release_reserve.  A hard limit below what is committed is not an error: nothing more is
+ * granted until it is met, and a line on stderr says so.  Returns 0, or EINVAL if there is no such limit. */
 HAK_API int hak_limit_set(hak_limit_t limit, size_t bytes);
 
-/* The same in percent, 1 to 100, of the memory limit of the process's control group (the lowest of its own and those above, version 2
- * or 1), as it is now; without one, of the physical memory, and a line on stderr says so.  Returns 0, or EINVAL. */
+/* The same in percent, 1 to 100, of the memory limit of the process's control group (the lowest of its own and those
+ * above, version 2 or 1), as it is now; without one, of the physical memory, and a line on stderr says so.  Returns 0,
+ * or EINVAL. */
 HAK_API int hak_limit_set_share(hak_limit_t limit, unsigned percent);
 
 /* The limit in bytes; 0 for none. */
@@ -115,24 +119,25 @@ HAK_API size_t hak_limit_get(hak_limit_t limit);
 /* The bytes that count towards the limits now. */
 HAK_API size_t hak_limit_committed(void);
 
-/* What is called when reclaiming has not brought the committed bytes below the soft limit; again only after they have grown by another
- * sixteenth of it, or have been below.  It runs in a thread that allocates, possibly in several at once, holding no lock of HAKMEM's
- * but whatever the program holds there; it may allocate and free, which does not call it again. */
+/* What is called when reclaiming has not brought the committed bytes below the soft limit; again only after they have
+ * grown by another sixteenth of it, or have been below.  It runs in a thread that allocates, possibly in several at
+ * once, holding no lock of HAKMEM's but whatever the program holds there; it may allocate and free, which does not call
+ * it again. */
 typedef void (*hak_limit_notify_t)(size_t committed_bytes, size_t limit_bytes);
 
 /* Sets the callback; NULL is none, the default.  The last one set counts. */
 HAK_API void hak_limit_notify(hak_limit_notify_t notify);
 
-/* Makes the hard limit's reserve usable, to unwind on; hak_limit_set sets one aside again.  Returns its bytes; 0 if there is none, or it has
- * been released. */
+/* Makes the hard limit's reserve usable, to unwind on; hak_limit_set sets one aside again.  Returns its bytes; 0 if
+ * there is none, or it has been released. */
 HAK_API size_t hak_limit_release_reserve(void);
 
 /* ---- The housekeeper ---- */
 
-/* Starts a thread, named "hakmem", that gives memory back while the program is idle; without it, that is done on the way by threads
- * that allocate and free.  It blocks all signals, sleeps between half a second and four seconds, and does not keep the process from ending.
- * After fork the child has none, and starts one after a few allocations.  HAKMEM_HOUSEKEEPER=1 does the same.  Returns 0, also if
- * it is running, or an errno value. */
+/* Starts a thread, named "hakmem", that gives memory back while the program is idle; without it, that is done on the
+ * way by threads that allocate and free.  It blocks all signals, sleeps between half a second and four seconds, and
+ * does not keep the process from ending.  After fork the child has none, and starts one after a few allocations.
+ * HAKMEM_HOUSEKEEPER=1 does the same.  Returns 0, also if it is running, or an errno value. */
 HAK_API int hak_housekeeper_start(void);
 
 /* Ends that thread, soon; none is started any more.  Does nothing if there is none. */
@@ -140,7 +145,8 @@ HAK_API void hak_housekeeper_stop(void);
 
 /* ---- Statistics ---- */
 
-/* Where the bytes are.  A snapshot: each figure is exact for the moment it was read.  All figures in bytes unless the name says otherwise. */
+/* Where the bytes are.  A snapshot: each figure is exact for the moment it was read.  All figures in bytes unless the
+ * name says otherwise. */
 typedef struct hak_stats {
     uint32_t struct_bytes; /* sizeof(hak_stats_t) of the library that filled it */
     uint32_t version;      /* hak_version() of it */
@@ -165,9 +171,9 @@ typedef struct hak_stats {
     uint64_t purged_bytes;     /* given back to the system so far */
     uint64_t cap_hits;         /* how often a size class was at its cap */
 
-    /* The ledger: from what the program holds to what the kernel counts as resident, page by page.  live, cache, outgoing, inbox and
-     * depot_bytes less untouched_bytes, and all lines behind it, make resident_bytes.  It is left out if stats_bytes ends before it: it asks
-     * the kernel once for each 2 MiB, and for each slab with free blocks. */
+    /* The ledger: from what the program holds to what the kernel counts as resident, page by page.  live, cache,
+     * outgoing, inbox and depot_bytes less untouched_bytes, and all lines behind it, make resident_bytes.  It is left
+     * out if stats_bytes ends before it: it asks the kernel once for each 2 MiB, and for each slab with free blocks. */
     uint64_t
         live_bytes; /* in the program's hands, by the size of the blocks: what they waste inside is not known */
     uint64_t cache_bytes;    /* free blocks in the threads' caches */
