@@ -5,8 +5,8 @@
  * needed for that.  The functions here are the same family under names of its own, first-class heaps, statistics and
  * the whole-heap check.
  *
- * Unless a function says otherwise it is thread-safe, it is not async-signal-safe, sizes are in bytes, blocks of 16
- * bytes and more are aligned to 16 and smaller ones to 8, and failure sets errno to ENOMEM and returns NULL.
+ * Unless a function says otherwise it is thread-safe, it is not async-signal-safe, sizes are in bytes, every block is
+ * aligned to 16, and failure sets errno to ENOMEM and returns NULL.
  * A block from any allocating function here may be freed by any freeing function here or in <stdlib.h>.
  * Since 1.0 unless said otherwise.
  */
@@ -63,29 +63,30 @@ HAK_API void hak_free_sized(void *block, size_t size);
 /* Frees a block from hak_aligned_alloc(alignment, size) (C23 7.24.3.5). */
 HAK_API void hak_free_aligned_sized(void *block, size_t alignment, size_t size);
 
-/* The bytes that may be used in block, at least what was asked for; constant in the block's life; 0 for NULL. */
+/* The bytes that may be used in block, at least what was asked for; constant until the block is resized; 0 for NULL.
+ * Ends the process as hak_free does if block is none. */
 HAK_API size_t hak_usable_size(const void *block);
 
-/* The bytes that hak_malloc(size) would really provide; size itself if the request would fail. */
+/* The bytes that hak_malloc(size) would really provide; size itself if that is above PTRDIFF_MAX, and with hardening. */
 HAK_API size_t hak_good_size(size_t size);
 
-/* Gives back to the system what can be given back now, of all threads' heaps; returns 1 if anything was, else 0.  keep_bytes of
- * empty slabs are kept.  While another thread forks it does nothing. */
+/* Gives back to the system what can be given back now, of all threads' heaps; returns 1 if anything was, else 0.  Of
+ * empty slabs and of free runs of pages keep_bytes each are kept.  While another thread forks it does nothing. */
 HAK_API int hak_trim(size_t keep_bytes);
 
 /* ---- First-class heaps ---- */
 
 typedef struct hk_heap hak_heap_t;
 
-/* A new, empty heap, or NULL.  Any thread may allocate in it and free blocks of it. */
+/* A new, empty heap, or NULL with ENOMEM.  Any thread may allocate in it and free blocks of it. */
 HAK_API HAK_MALLOC hak_heap_t *hak_heap_create(void);
 
 /* Frees the heap and every block in it, in time proportional to its superslabs.  No thread may be using the heap or
  * any block of it.  NULL is allowed; anything that is not a live heap from hak_heap_create ends the process. */
 HAK_API void hak_heap_destroy(hak_heap_t *heap);
 
-/* hak_malloc, hak_calloc, hak_aligned_alloc in this heap.  hak_realloc and hak_free work on its blocks; a block
- * stays in its heap when it is resized. */
+/* hak_malloc, hak_calloc, hak_aligned_alloc and hak_realloc in this heap.  hak_realloc and hak_free work on its blocks
+ * too: a block that hak_realloc resizes stays in its heap, one that hak_heap_realloc has to move comes into this one. */
 HAK_API HAK_MALLOC void *hak_heap_malloc(hak_heap_t *heap, size_t size);
 HAK_API HAK_MALLOC void *hak_heap_calloc(hak_heap_t *heap, size_t count, size_t size);
 HAK_API HAK_MALLOC void *hak_heap_aligned_alloc(hak_heap_t *heap, size_t alignment, size_t size);
@@ -113,7 +114,7 @@ HAK_API int hak_limit_set(hak_limit_t limit, size_t bytes);
  * or EINVAL. */
 HAK_API int hak_limit_set_share(hak_limit_t limit, unsigned percent);
 
-/* The limit in bytes; 0 for none. */
+/* The limit in bytes; 0 for none, and if there is no such limit. */
 HAK_API size_t hak_limit_get(hak_limit_t limit);
 
 /* The bytes that count towards the limits now. */
@@ -150,7 +151,7 @@ HAK_API void hak_housekeeper_stop(void);
 typedef struct hak_stats {
     uint32_t struct_bytes; /* sizeof(hak_stats_t) of the library that filled it */
     uint32_t version;      /* hak_version() of it */
-    uint64_t mapped_bytes; /* address space mapped: superslabs, large blocks, metadata */
+    uint64_t mapped_bytes; /* address space mapped: superslabs, areas, direct mappings, metadata */
     uint64_t
         committed_bytes; /* of these, what may be resident: slabs and runs that were handed out and not purged */
     uint64_t
