@@ -26,4 +26,7 @@
     atomic_compare_exchange_strong_explicit((p), (expected), (v), memory_order_acq_rel,            \
                                             memory_order_acquire)
 
+/* A signal handler of the same thread sees what is written before it in its order; no instruction. */
+#define hk_fence_signal() atomic_signal_fence(memory_order_seq_cst)
+
 #endif

@@ -27,15 +27,19 @@ hk_cache_t hk_cache_empty = {
 
 /* ---- Magazines in the cache ---- */
 
+/* A signal handler may end the thread's work at any point here, by a jump or by exit: a magazine in hand is lost then, but none is in the
+ * cache twice, or with a count that is not its own. */
+
 static void set_loaded(hk_cache_t *cache, unsigned class_index, hk_magazine_t *magazine)
 {
     unsigned capacity = hk_policy_magazine_blocks(hk_class_info[class_index].block_bytes);
     capacity = capacity < magazine->capacity ? capacity : magazine->capacity;
     capacity = capacity > magazine->count ? capacity
                                           : magazine->count; /* a remote thread's may hold more */
-    cache->loaded[class_index] = magazine;
     cache->top[class_index] = magazine->slot + magazine->count - 1;
     cache->limit[class_index] = magazine->slot + capacity - 1;
+    hk_fence_signal();
+    cache->loaded[class_index] = magazine;
 }
 
 /* Takes the loaded magazine out, its count made valid; NULL if there is none. */
@@ -45,6 +49,7 @@ static hk_magazine_t *take_loaded(hk_cache_t *cache, unsigned class_index)
     if (magazine != NULL) {
         magazine->count = (uint16_t)(cache->top[class_index] - &magazine->sentinel);
         cache->loaded[class_index] = NULL;
+        hk_fence_signal();
         cache->top[class_index] = cache->limit[class_index] = NO_TOP;
     }
     return magazine;
@@ -138,10 +143,12 @@ static void append(hk_magazine_t *magazine, unsigned class_index, void *block)
     if (magazine->count > 0 && magazine->slot[magazine->count - 1] == block) {
         hk_log_fatal("double free", block, "the block is free already");
     }
-    magazine->slot[magazine->count++] = block;
     if (magazine->class_index != class_index) {
         magazine->class_index = HK_MAGAZINE_MIXED;
     }
+    magazine->slot[magazine->count] = block;
+    hk_fence_signal(); /* as in hk_cache_push */
+    magazine->count++;
 }
 
 bool hk_cache_try_outgoing(hk_cache_t *cache, uint16_t owner, unsigned class_index, void *block)

@@ -83,7 +83,9 @@ static inline void *hk_cache_pop(hk_cache_t *cache, unsigned class_index)
 
 static inline void hk_cache_push(hk_cache_t *cache, unsigned class_index, void *block)
 {
-    *++cache->top[class_index] = block;
+    cache->top[class_index][1] = block;
+    hk_fence_signal(); /* else a handler that exits finds a stale pointer there */
+    cache->top[class_index]++;
 }
 
 #endif

@@ -82,10 +82,18 @@ static void print_report(void)
     }
 }
 
-/* The last destructor: finds the bad frees that still lie in this thread's cache. */
+/* The last destructor: finds the bad frees that still lie in this thread's cache.  If a signal handler calls exit, the thread may hold a
+ * lock, and nothing more is done. */
 __attribute__((destructor(101))) static void finish(void)
 {
     int saved = errno;
+    if (hk_thread_is_inside()) {
+        if (hk_options.stats != 0) {
+            hk_log_warning("no report:",
+                           "a signal handler ended the process inside malloc or free");
+        }
+        return;
+    }
     if (hk_options.stats != 0) {
         print_report();
     }

@@ -174,6 +174,16 @@ void hk_thread_leave(hk_cache_t *cache)
     }
 }
 
+bool hk_thread_is_inside(void)
+{
+    hk_busy_t *busy = &hk_thread_cache->busy;
+    if (hk_load_relaxed(&busy->depth) != 0 && hk_gate_enter(busy)) {
+        hk_gate_leave(busy); /* puts the word right if a handler jumped out */
+    }
+    return hk_gate_is_stranger() ||
+           hk_load_relaxed(&busy->depth) != 0; /* relaxed: this thread's own */
+}
+
 void hk_thread_each_cache(void (*visit)(const hk_cache_t *cache, void *context), void *context)
 {
     hk_lock_acquire(&hk_heaps_lock, HK_RANK_CACHES);
@@ -199,15 +209,9 @@ static bool others_are_busy(void)
 
 void hk_thread_fork_prepare(void)
 {
-    /* In a signal handler that came inside a slow path of this very thread: it may hold a lock that others wait for, so
-     * the wait must end.  Such a child may exec; it shares the fate of every multi-threaded program that does more
-     * there. */
-    hk_cache_t *mine = hk_thread_cache;
-    if (hk_load_relaxed(&mine->busy.depth) != 0 && hk_gate_enter(&mine->busy)) {
-        hk_gate_leave(&mine->busy); /* puts the word right if a handler jumped out */
-    }
-    bool inside = hk_gate_is_stranger() ||
-                  hk_load_relaxed(&mine->busy.depth) != 0; /* relaxed: this thread's own */
+    /* The thread may hold a lock that others wait for, so the wait must end.  Such a child may exec; it shares the fate of
+     * every multi-threaded program that does more there. */
+    bool inside = hk_thread_is_inside();
     hk_gate_close();
     if (inside) {
         return;

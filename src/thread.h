@@ -26,6 +26,9 @@ bool hk_thread_is_alone(void);
 bool hk_thread_enter(hk_cache_t *cache);
 void hk_thread_leave(hk_cache_t *cache);
 
+/* Whether the calling thread is inside the gate: it is in a signal handler that interrupted a slow path. */
+bool hk_thread_is_inside(void);
+
 /* Calls visit for each thread's cache, under lock(caches): the cache does not go, but its thread may be at work. */
 void hk_thread_each_cache(void (*visit)(const hk_cache_t *cache, void *context), void *context);
 
