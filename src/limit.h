@@ -1,8 +1,8 @@
 /*
  * limit: how much memory HAKMEM has committed, and how much it may.
  *
- * Counted are the units of superslabs and the pages of areas that may be resident, in use or free, direct mappings in
- * use or kept, and the allocator's own memory.  Whoever commits charges here first, where slabs, runs and mappings are
+ * Counted are the units of superslabs and the pages of areas that may be resident, in use or free, the live bits, direct
+ * mappings in use or kept, the open pages of sampled blocks, and the allocator's own memory.  Whoever commits charges here first, where slabs, runs and mappings are
  * acquired and nowhere else; whoever gives back uncharges.  All state is atomics, which order nothing: a charge is one
  * compare-and-swap, so that the hard limit holds exactly.
  */
