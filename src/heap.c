@@ -212,8 +212,8 @@ void hk_heap_hand_over(hk_heap_t *heap, hk_magazine_t *magazine)
     hk_magazine_t *head = hk_load_relaxed(&heap->inbox); /* relaxed: the CAS orders */
     do {
         magazine->next = head;
-        /* release: pairs with the exchange in hk_heap_depot_drain_locked.  The inbox is only ever taken whole, so that a head which comes
-         * back is still the head (no ABA). */
+        /* release: pairs with the exchange in hk_heap_depot_drain_locked.  The inbox is only ever taken whole, so that
+         * a head which comes back is still the head (no ABA). */
     } while (!hk_cas_acq_rel(&heap->inbox, &head, magazine));
     /* relaxed, and not even atomic as a whole: a hint that bounds the inbox roughly */
     uint32_t count = hk_load_relaxed(&heap->inbox_count) + 1;

@@ -27,8 +27,8 @@ void *hk_heap_depot_take_block_locked(hk_heap_t *heap, unsigned class_index);
 /* Empties the inbox.  A magazine of one class becomes depot stock as it is; a mixed one is sorted. */
 void hk_heap_depot_drain_locked(hk_heap_t *heap);
 
-/* Dissolves up to limit magazines that the working set has not needed since the epoch began.  Starts with another class each time, so
- * that the limit starves none; false if it was too low for all. */
+/* Dissolves up to limit magazines that the working set has not needed since the epoch began.  Starts with another class
+ * each time, so that the limit starves none; false if it was too low for all. */
 bool hk_heap_depot_dissolve_surplus_locked(hk_heap_t *heap, unsigned limit);
 
 /* Does so, and begins the next epoch. */

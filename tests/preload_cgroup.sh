@@ -36,7 +36,7 @@ print("went through")
 '
 output=$(
     echo $BASHPID >"$group/cgroup.procs" || exit 99
-    exec env LD_PRELOAD="$HAKMEM_LIB" PYTHONMALLOC=malloc python3 -I -S -c "$program" 2>&1
+    exec env LD_PRELOAD="$HAKMEM_LIB" PYTHONMALLOC=malloc python3 -s -S -c "$program" 2>&1
 )
 status=$?
 echo "status $status, '$output', peak $(($(cat "$group/$peak_file" 2>/dev/null || echo 0) >> 20)) MiB of $((limit >> 20))"
