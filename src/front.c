@@ -388,7 +388,30 @@ HK_OWN_ADDRESS static void delete_array(void *block)
     take_back(block);
 }
 
-/* Further arguments of a delete, a size, an alignment or a tag, lie in registers that these do not read. */
+/* The near table has the size's class for nearly every block, whoever owns it; else the size is looked at as free_sized does. */
+HK_INLINE void delete_sized(void *block, size_t size)
+{
+    if (block == NULL) {
+        return;
+    }
+    if (HK_UNLIKELY(size > HK_TABLE_MAX || !hk_path_is_of_class(block, hk_class_table[size]))) {
+        check_size(block, 1, size);
+    }
+    take_back(block);
+}
+
+HK_OWN_ADDRESS static void delete_sized_object(void *block, size_t size)
+{
+    delete_sized(block, size);
+}
+
+HK_OWN_ADDRESS static void delete_sized_array(void *block, size_t size)
+{
+    delete_sized(block, size);
+}
+
+/* Further arguments of a delete, an alignment or a tag, and a size beside an alignment, lie in registers that the target does not
+ * read. */
 #define HK_ALIAS_TABLE(X)                                                                          \
     X(void *, malloc, (size_t size), hak_malloc)                                                   \
     X(void *, calloc, (size_t count, size_t size), hak_calloc)                                     \
@@ -403,8 +426,8 @@ HK_OWN_ADDRESS static void delete_array(void *block)
     X(int, malloc_trim, (size_t keep_bytes), hak_trim)                                             \
     X(void, _ZdlPv, (void *block), delete_object)                                                  \
     X(void, _ZdaPv, (void *block), delete_array)                                                   \
-    X(void, _ZdlPvm, (void *block), delete_object)                                                 \
-    X(void, _ZdaPvm, (void *block), delete_array)                                                  \
+    X(void, _ZdlPvm, (void *block, size_t size), delete_sized_object)                              \
+    X(void, _ZdaPvm, (void *block, size_t size), delete_sized_array)                               \
     X(void, _ZdlPvRKSt9nothrow_t, (void *block), delete_object)                                    \
     X(void, _ZdaPvRKSt9nothrow_t, (void *block), delete_array)                                     \
     X(void, _ZdlPvSt11align_val_t, (void *block), delete_object)                                   \

@@ -52,6 +52,14 @@ void hk_path_finish(void);
 bool hk_path_enter(void);
 void hk_path_leave(void);
 
+/* Whether the near table says that the block is of the class, of whichever heap.  False proves nothing. */
+HK_INLINE bool hk_path_is_of_class(const void *block, unsigned class_index)
+{
+    uint64_t folded = hk_registry_near((uintptr_t)block) ^ (uintptr_t)block;
+    return (uint32_t)(folded >> HK_UNIT_SHIFT) ==
+           class_index; /* all of the address bits agree, too */
+}
+
 /* The fast path of malloc. */
 HK_INLINE void *hk_path_malloc(unsigned class_index, size_t size, size_t alignment)
 {

@@ -4,7 +4,7 @@
 # HAKMEM_LIB is the shared library.
 set -u
 : "${HAKMEM_LIB:?set HAKMEM_LIB to the path of libhakmem.so}"
-limit=$((192 << 20))
+limit=$((112 << 20))
 
 if mkdir "/sys/fs/cgroup/memory/hakmem-test-$$" 2>/dev/null; then
     group=/sys/fs/cgroup/memory/hakmem-test-$$ limit_file=memory.limit_in_bytes peak_file=memory.max_usage_in_bytes
