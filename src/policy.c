@@ -87,6 +87,11 @@ size_t hk_policy_large_kept_bytes(size_t used_bytes)
     return used_bytes < LARGE_KEPT_MIN ? (size_t)LARGE_KEPT_MIN : used_bytes;
 }
 
+size_t hk_policy_growing_bytes(size_t bytes)
+{
+    return bytes + bytes / 8;
+}
+
 size_t hk_policy_warm_bytes(size_t committed_bytes)
 {
     return committed_bytes / 8;

@@ -47,6 +47,9 @@ size_t hk_policy_depot_bytes(size_t slab_bytes);
 /* How many bytes of freed direct mappings may be kept for reuse, when so many are in use. */
 size_t hk_policy_large_kept_bytes(size_t used_bytes);
 
+/* How many bytes a block gets that has grown to so many, and could not where it was: as if there were classes above HK_SMALL_MAX. */
+size_t hk_policy_growing_bytes(size_t bytes);
+
 /* How many bytes may be free and resident when a process grows that has committed so many. */
 size_t hk_policy_warm_bytes(size_t committed_bytes);
 

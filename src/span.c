@@ -76,8 +76,13 @@ void *hk_span_allocate(hk_heap_t *heap, size_t size, size_t alignment, bool *fre
 void *hk_span_allocate_growing(hk_heap_t *heap, size_t size, size_t alignment, bool *fresh)
 {
     hk_heap_t *owned = heap->owner == HK_OWNER_NONE ? heap : NULL;
-    return size > HK_SUPERSLAB_BYTES ? allocate_large(owned, size, alignment, fresh)
-                                     : hk_span_allocate(heap, size, alignment, fresh);
+    if (size > HK_SUPERSLAB_BYTES) {
+        return allocate_large(owned, size, alignment, fresh);
+    }
+    void *roomy = hk_options.harden == 0 /* which knows a block's exact size */
+                      ? hk_span_allocate(heap, hk_policy_growing_bytes(size), alignment, fresh)
+                      : NULL;
+    return roomy != NULL ? roomy : hk_span_allocate(heap, size, alignment, fresh);
 }
 
 bool hk_span_free_run(hk_run_t *run)

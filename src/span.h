@@ -15,7 +15,8 @@
  * nobody wrote to it since.  NULL if there is no memory. */
 void *hk_span_allocate(hk_heap_t *heap, size_t size, size_t alignment, bool *fresh);
 
-/* The same for a block that has grown and will grow again: a direct mapping from 2 MiB on, which grows without a copy. */
+/* The same for a block that has grown and will grow again: a direct mapping from 2 MiB on, which grows without a copy; below that with some
+ * room, so that of many that grow by turns none is copied at each step. */
 void *hk_span_allocate_growing(hk_heap_t *heap, size_t size, size_t alignment, bool *fresh);
 
 typedef void *hk_span_allocate_t(hk_heap_t *heap, size_t size, size_t alignment, bool *fresh);
