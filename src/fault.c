@@ -36,12 +36,7 @@ static const char *access_kind(const void *context)
 static void print_line(const char *what, const void *address, const char *access, const char *where)
 {
     hk_line_t line = {0};
-    hk_line_text(&line, "hakmem: ");
-    hk_line_text(&line, what);
-    hk_line_text(&line, " of ");
-    hk_line_address(&line, address);
-    hk_line_text(&line, ": ");
-    hk_line_text(&line, access);
+    hk_line_misuse(&line, what, address, access);
     hk_line_text(&line, where);
     hk_line_text(&line, "\n");
     (void)hk_log_write(STDERR_FILENO, line.text, line.length);

@@ -226,12 +226,7 @@ static void print_headline(const slot_t *slot, const char *what, const void *add
     hk_trace_t now;
     hk_line_t line = {0};
     hk_trace_take(&now);
-    hk_line_text(&line, "hakmem: ");
-    hk_line_text(&line, what);
-    hk_line_text(&line, " of ");
-    hk_line_address(&line, address);
-    hk_line_text(&line, ": ");
-    hk_line_text(&line, detail);
+    hk_line_misuse(&line, what, address, detail);
     hk_line_text(&line, " ");
     bool before = at < slot->block;
     bool behind = !before && (size_t)(at - slot->block) >= slot->size;

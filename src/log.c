@@ -83,15 +83,20 @@ void hk_log_warning(const char *what, const char *detail)
     write_line(&line);
 }
 
+void hk_line_misuse(hk_line_t *line, const char *what, const void *address, const char *detail)
+{
+    hk_line_text(line, "hakmem: ");
+    hk_line_text(line, what);
+    hk_line_text(line, " of ");
+    hk_line_address(line, address);
+    hk_line_text(line, ": ");
+    hk_line_text(line, detail);
+}
+
 void hk_log_fatal(const char *what, const void *address, const char *detail)
 {
     hk_line_t line = {0};
-    hk_line_text(&line, "hakmem: ");
-    hk_line_text(&line, what);
-    hk_line_text(&line, " of ");
-    hk_line_address(&line, address);
-    hk_line_text(&line, ": ");
-    hk_line_text(&line, detail);
+    hk_line_misuse(&line, what, address, detail);
     hk_line_text(&line, " (thread ");
     hk_line_number(&line, (uint64_t)syscall(SYS_gettid));
     hk_line_text(&line, ")");

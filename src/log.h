@@ -20,6 +20,9 @@ void hk_line_text(hk_line_t *line, const char *text);
 void hk_line_number(hk_line_t *line, uint64_t number);
 void hk_line_address(hk_line_t *line, const void *address);
 
+/* "hakmem: <what> of <address>: <detail>", with which every line about a misuse begins. */
+void hk_line_misuse(hk_line_t *line, const char *what, const void *address, const char *detail);
+
 /* Writes text of length bytes to the descriptor, whole; returns 0 or an errno value.  Keeps errno. */
 int hk_log_write(int fd, const char *text, size_t length);
 
