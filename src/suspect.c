@@ -3,6 +3,8 @@
  */
 #include "suspect.h"
 
+#include <string.h>
+
 #include "log.h"
 
 /* Magazines of a depot that are looked through: a bit that was lost is no reason to search for long. */
@@ -49,15 +51,15 @@ static bool is_in_heap(hk_heap_t *heap, const hk_slab_t *slab, const void *block
 
 void hk_suspect_check(const hk_cache_t *cache, const void *block, const char *what)
 {
+    bool is_free = strcmp(what, "invalid free") == 0; /* of a free block it is a double one */
     const hk_slab_t *slab = hk_slab_find(block);
     if (slab == NULL || slab->class_index >= HK_CLASS_COUNT || !hk_slab_starts_block(slab, block)) {
-        hk_log_fatal(what != NULL ? what : "invalid free", block,
-                     "an interior pointer: no block starts there");
+        hk_log_fatal(what, block, "an interior pointer: no block starts there");
     }
     hk_heap_t *heap = slab->heap;
     if (!hk_heaps_is_shared(heap) || is_in_heap(heap, slab, block) ||
         (cache != NULL && (is_in_cache(cache, slab->class_index, block) ||
                            is_outgoing(cache, heap->owner, block)))) {
-        hk_log_fatal(what != NULL ? what : "double free", block, "the block is free already");
+        hk_log_fatal(is_free ? "double free" : what, block, "the block is free already");
     }
 }

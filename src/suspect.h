@@ -10,7 +10,8 @@
 #include "cache.h"
 
 /* Ends the process if no block of a slab starts there or the block is free; returns if it may be live.  The message
- * starts with what, or (NULL) says that it was a free.  cache is the calling thread's, or NULL.  No lock is held. */
+ * starts with what; for "invalid free" of a free block it is "double free".  cache is the calling thread's, or NULL.  No
+ * lock is held. */
 HK_COLD void hk_suspect_check(const hk_cache_t *cache, const void *block, const char *what);
 
 #endif

@@ -395,7 +395,7 @@ int main(void)
         expect_abort(realloc_freed, "now", "realloc of ", FREE_ALREADY);
         expect_abort(realloc_freed_in_place, "now", "realloc of ", FREE_ALREADY);
         expect_abort(usable_size_freed, "now", "usable size of ", FREE_ALREADY);
-        expect_abort(free_sized_freed, "now", INSIDE, FREE_ALREADY);
+        expect_abort(free_sized_freed, "now", DOUBLE, FREE_ALREADY);
         expect_abort(twice_after_the_end, "now", DOUBLE, FREE_ALREADY);
         expect_abort(twice_after_the_end_late, "now", DOUBLE, FREE_ALREADY);
         expect_abort(other_a_b_a, "now", DOUBLE, "free already");
