@@ -234,6 +234,11 @@ bool hk_cache_swap_out(hk_cache_t *cache, unsigned class_index)
     return true;
 }
 
+static HK_COLD _Noreturn void reject_twice(const void *block)
+{
+    hk_log_fatal("double free", block, "freed by another thread, and free already");
+}
+
 /* Clears the live bits of what other threads freed.  A bit that is clear already was cleared by a free of this heap's
  * own threads, or by the arrival of the same block before. */
 static void settle(const hk_cache_t *cache, hk_magazine_t *magazine)
@@ -244,11 +249,20 @@ static void settle(const hk_cache_t *cache, hk_magazine_t *magazine)
     for (unsigned i = 0; i < magazine->count; i++) {
         if (!hk_live_clear(magazine->slot[i]) && magazine->marks == HK_MARKS_SET &&
             !hk_heaps_is_shared(cache->heap)) {
-            hk_log_fatal("double free", magazine->slot[i],
-                         "freed by another thread, and free already");
+            reject_twice(magazine->slot[i]);
         }
     }
     magazine->marks = HK_MARKS_CLEAR;
+}
+
+void *hk_cache_take_cold(hk_cache_t *cache, unsigned class_index)
+{
+    bool was_clear;
+    void *block = hk_heap_take_block_settled(cache->heap, class_index, &was_clear);
+    if (HK_UNLIKELY(was_clear) && !hk_heaps_is_shared(cache->heap)) {
+        reject_twice(block);
+    }
+    return block;
 }
 
 bool hk_cache_reload(hk_cache_t *cache, unsigned class_index)

@@ -46,6 +46,9 @@ extern hk_cache_t hk_cache_empty;
  * use. */
 bool hk_cache_is_cold(hk_cache_t *cache, unsigned class_index);
 
+/* One block of a class that is cold, past the magazines; NULL without memory. */
+void *hk_cache_take_cold(hk_cache_t *cache, unsigned class_index);
+
 /* Loads the previous magazine if it has a block; false if not.  Touches nothing but the cache. */
 bool hk_cache_swap_in(hk_cache_t *cache, unsigned class_index);
 

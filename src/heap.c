@@ -225,21 +225,29 @@ void hk_heap_hand_over(hk_heap_t *heap, hk_magazine_t *magazine)
     }
 }
 
-void *hk_heap_take_block(hk_heap_t *heap, unsigned class_index)
+void *hk_heap_take_block_settled(hk_heap_t *heap, unsigned class_index, bool *was_clear)
 {
+    uint8_t marks = HK_MARKS_CLEAR;
     bool unsettled = false; /* no matter: the bit is set in any case */
     hk_lock_acquire(&heap->lock, HK_RANK_HEAP);
     hk_heap_depot_drain_locked(heap);
-    void *block = hk_heap_depot_take_block_locked(heap, class_index);
+    void *block = hk_heap_depot_take_block_locked(heap, class_index, &marks);
     while (block == NULL &&
            hk_heap_slab_take_locked(heap, class_index, &block, 1, &unsettled) == 0 &&
            hk_heap_slab_add_relocking(heap, class_index)) {
     }
+    *was_clear = block != NULL && marks == HK_MARKS_SET && !hk_live_is_set(block);
     if (block != NULL && heap->owner != HK_OWNER_NONE) {
         hk_live_set(block);
     }
     hk_lock_release(&heap->lock, HK_RANK_HEAP);
     return block;
+}
+
+void *hk_heap_take_block(hk_heap_t *heap, unsigned class_index)
+{
+    bool was_clear;
+    return hk_heap_take_block_settled(heap, class_index, &was_clear);
 }
 
 unsigned hk_heap_take_blocks(hk_heap_t *heap, unsigned class_index, void **blocks, unsigned count)

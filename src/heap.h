@@ -99,6 +99,9 @@ void hk_heap_hand_over(hk_heap_t *heap, hk_magazine_t *magazine);
 /* One block, past all of a cache's magazines: for first-class heaps, for threads without a cache, and for classes that
  * a thread hardly uses.  The live bit is set. */
 void *hk_heap_take_block(hk_heap_t *heap, unsigned class_index);
+
+/* The same; *was_clear tells that another thread had freed the block, and its live bit was clear already. */
+void *hk_heap_take_block_settled(hk_heap_t *heap, unsigned class_index, bool *was_clear);
 void hk_heap_put_block(hk_heap_t *heap, hk_slab_t *slab, void *block);
 
 /* For hardened heaps: up to count blocks of one slab of the class; at level 2 random ones.  Returns how many, 0 without

@@ -149,12 +149,13 @@ void hk_heap_depot_drain_locked(hk_heap_t *heap)
     }
 }
 
-void *hk_heap_depot_take_block_locked(hk_heap_t *heap, unsigned class_index)
+void *hk_heap_depot_take_block_locked(hk_heap_t *heap, unsigned class_index, uint8_t *marks)
 {
     hk_magazine_t *magazine = heap->classes[class_index].depot.stack;
     if (magazine == NULL) {
         return NULL;
     }
+    *marks = magazine->marks;
     void *block = magazine->slot[--magazine->count];
     count_depot_bytes(heap, -(size_t)hk_class_info[class_index].block_bytes);
     if (magazine->count == 0) {

@@ -22,7 +22,7 @@ void hk_heap_depot_push(hk_heap_t *heap, unsigned class_index, hk_magazine_t *ma
 hk_magazine_t *hk_heap_depot_pop(hk_heap_t *heap, unsigned class_index);
 
 /* The newest block of the depot, or NULL. */
-void *hk_heap_depot_take_block_locked(hk_heap_t *heap, unsigned class_index);
+void *hk_heap_depot_take_block_locked(hk_heap_t *heap, unsigned class_index, uint8_t *marks);
 
 /* Empties the inbox.  A magazine of one class becomes depot stock as it is; a mixed one is sorted. */
 void hk_heap_depot_drain_locked(hk_heap_t *heap);

@@ -79,7 +79,7 @@ static void *allocate_small(hk_cache_t *cache, unsigned class_index, size_t size
         return allocate_uncached(cache, size, alignment);
     }
     void *block =
-        hk_cache_is_cold(cache, class_index) ? hk_heap_take_block(cache->heap, class_index) : NULL;
+        hk_cache_is_cold(cache, class_index) ? hk_cache_take_cold(cache, class_index) : NULL;
     if (block != NULL) {
         hk_cache_help(cache);
         return block;
