@@ -94,7 +94,7 @@ size_t hk_policy_growing_bytes(size_t bytes)
 
 size_t hk_policy_warm_bytes(size_t committed_bytes)
 {
-    return committed_bytes / 8;
+    return committed_bytes / 5;
 }
 
 size_t hk_policy_sparse_bytes(size_t slab_bytes, size_t free_bytes)
