@@ -102,9 +102,11 @@ size_t hk_policy_sparse_bytes(size_t slab_bytes, size_t free_bytes)
     return free_bytes > slab_bytes / 2 ? free_bytes - slab_bytes / 4 : 0;
 }
 
-bool hk_policy_wants_huge(uint64_t mode, uint64_t superslabs)
+hk_pages_t hk_policy_pages(uint64_t mode, uint64_t superslabs)
 {
-    return mode == 2 || (mode == 1 && superslabs >= HUGE_SUPERSLABS_MIN);
+    return mode == 0 || superslabs < HUGE_SUPERSLABS_MIN ? HK_PAGES_SMALL
+           : mode == 1                                   ? HK_PAGES_SYSTEM
+                                                         : HK_PAGES_HUGE;
 }
 
 uint32_t hk_policy_empty_superslabs(uint64_t superslabs)

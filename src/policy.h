@@ -53,9 +53,13 @@ size_t hk_policy_growing_bytes(size_t bytes);
 /* How many bytes may be free and resident when a process grows that has committed so many. */
 size_t hk_policy_warm_bytes(size_t committed_bytes);
 
-/* Whether the next superslab is to be of huge pages, when there are so many; mode is HAKMEM_HUGE's: 0 never, 1 where
- * the heap is large, 2 always. */
-bool hk_policy_wants_huge(uint64_t mode, uint64_t superslabs);
+/* The pages of the next superslab, when there are so many; mode is HAKMEM_HUGE's. */
+typedef enum hk_pages {
+    HK_PAGES_SMALL,  /* no huge ones, whatever the system's setting */
+    HK_PAGES_SYSTEM, /* as the system's setting has them */
+    HK_PAGES_HUGE,
+} hk_pages_t;
+hk_pages_t hk_policy_pages(uint64_t mode, uint64_t superslabs);
 
 /* How many bytes of slabs would be empty if their free blocks were not spread over all of them: none unless that is much. */
 size_t hk_policy_sparse_bytes(size_t slab_bytes, size_t free_bytes);

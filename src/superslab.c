@@ -21,12 +21,13 @@ static _Atomic uint64_t superslab_count;
 static void choose_pages(hk_superslab_t *superslab)
 {
     uint64_t superslabs = hk_load_relaxed(&superslab_count); /* relaxed: a statistic */
-    superslab->huge = hk_policy_wants_huge(hk_options.huge, superslabs) &&
-                      hk_limit_charge((size_t)HK_SLAB_UNITS_MAX * HK_UNIT_BYTES);
+    hk_pages_t pages = hk_policy_pages(hk_options.huge, superslabs);
+    superslab->huge =
+        pages == HK_PAGES_HUGE && hk_limit_charge((size_t)HK_SLAB_UNITS_MAX * HK_UNIT_BYTES);
     if (superslab->huge) {
         superslab->dirty_units = superslab->free_units;
         hk_os_prefer_huge(superslab->base, HK_SUPERSLAB_BYTES);
-    } else {
+    } else if (pages == HK_PAGES_SMALL) {
         hk_os_prefer_small(superslab->base, HK_SUPERSLAB_BYTES);
     }
 }

@@ -155,8 +155,20 @@ static void check_house(void)
     CHECK(period == 4000);
 }
 
+static void check_pages(void)
+{
+    for (uint64_t mode = 0; mode <= 2; mode++) {
+        CHECK(hk_policy_pages(mode, 0) == HK_PAGES_SMALL);
+        CHECK(hk_policy_pages(mode, 31) == HK_PAGES_SMALL);
+    }
+    CHECK(hk_policy_pages(0, UINT64_MAX) == HK_PAGES_SMALL);
+    CHECK(hk_policy_pages(1, 32) == HK_PAGES_SYSTEM);
+    CHECK(hk_policy_pages(2, 32) == HK_PAGES_HUGE);
+}
+
 int main(void)
 {
+    check_pages();
     check_magazines();
     check_heaps();
     check_purges();
