@@ -112,8 +112,8 @@ static void linger(hk_cache_t *cache, size_t excess, uint64_t now_ms)
         cache->linger_uses = 0;
         return;
     }
-    if (now_ms - cache->linger_ms >=
-        LINGER_FLUSH_MS) { /* a busy thread has loaded magazines again */
+    /* A busy thread has loaded magazines again. */
+    if (now_ms - cache->linger_ms >= LINGER_FLUSH_MS) {
         cache->linger_ms = now_ms;
         hk_cache_flush(cache);
     }

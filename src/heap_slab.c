@@ -8,9 +8,8 @@
 #include "options.h"
 #include "random.h"
 
-enum {
-    ACQUIRES_PER_EPOCH = 16
-}; /* growing by so many slabs ends an epoch too: reclaim before growing */
+/* Growing by so many slabs ends an epoch too: reclaim before growing. */
+enum { ACQUIRES_PER_EPOCH = 16 };
 
 /* The free blocks of the class's slabs become so many more, or (by wrapping) fewer. */
 static void count_free(hk_heap_t *heap, unsigned class_index, size_t blocks)
