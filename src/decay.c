@@ -4,11 +4,14 @@
 #include "decay.h"
 
 #include "large.h"
+#include "os.h"
 #include "run.h"
 
 enum { PEAK_BLOCKS = 4096 }; /* of depots, dissolved at a peak: about 100 us */
 
 _Atomic size_t hk_decay_peak_bytes;
+
+static _Atomic size_t resident_mark; /* atomic: a hint: the peak of what is resident when something last went back for it */
 
 /* What lies in the depots of threads' heaps, and which other one than mine has most. */
 typedef struct depots {
@@ -49,6 +52,18 @@ size_t hk_decay_step(const hk_heap_t *mine, uint64_t now_ms)
            hk_pool_maintain(&hk_shared_pool, now_ms) + hk_run_maintain(now_ms);
 }
 
+/* Whether the process grows by pages that it uses: what is free and was never touched costs nothing. */
+static bool is_resident_peak(size_t committed)
+{
+    size_t peak = hk_os_peak_resident_bytes();
+    /* relaxed: a hint */
+    if (hk_policy_is_sparse_peak(committed, peak, hk_load_relaxed(&resident_mark))) {
+        return false;
+    }
+    hk_store_relaxed(&resident_mark, peak);
+    return true;
+}
+
 /* Most of what is free lies in one place when a program has turned from some sizes to others: in depots and slabs, in
  * runs, or in kept mappings.  That place gives, at most a step's worth; the process comes back here as it grows on. */
 void hk_decay_at_peak(void)
@@ -64,7 +79,7 @@ void hk_decay_at_peak(void)
     size_t slabs = hk_pool_warm_bytes(&hk_shared_pool);
     size_t runs = hk_run_warm_bytes();
     size_t kept = hk_large_kept_bytes();
-    if (slabs + runs + kept <= allowed) {
+    if (slabs + runs + kept <= allowed || !is_resident_peak(committed)) {
         return;
     }
     if (kept > slabs && kept > runs) {
@@ -74,5 +89,18 @@ void hk_decay_at_peak(void)
         (void)hk_pool_purge(&hk_shared_pool, (uint32_t)(keep >> HK_UNIT_SHIFT), 1);
     } else {
         (void)hk_run_purge(runs > HK_DECAY_STEP_BYTES ? runs - HK_DECAY_STEP_BYTES : 0);
+    }
+}
+
+void hk_decay_make_way(size_t size)
+{
+    size_t committed = hk_limit_committed_bytes();
+    if (size <= HK_RUN_BYTES_MAX || committed + size <= hk_decay_peak()) {
+        return;
+    }
+    size_t warm = hk_pool_warm_bytes(&hk_shared_pool) + hk_run_warm_bytes();
+    if (warm > hk_policy_warm_bytes(committed) && is_resident_peak(committed)) {
+        (void)hk_pool_purge(&hk_shared_pool, 0, 0);
+        (void)hk_run_purge(0);
     }
 }

@@ -34,4 +34,8 @@ static inline bool hk_decay_is_peak(void)
  * hk_decay_step. */
 void hk_decay_at_peak(void);
 
+/* Before a direct mapping of the size that would make the process larger than it ever was, what is free and resident
+ * goes, if it is much.  As hk_decay_step. */
+void hk_decay_make_way(size_t size);
+
 #endif

@@ -48,6 +48,9 @@ unsigned hk_os_cpu_count(void);
 /* Reads the beginning of a file into text, which it ends with a 0; returns the bytes before that, 0 if there is no such file. */
 size_t hk_os_read_file(const char *path, char *text, size_t text_bytes);
 
+/* The most that was ever resident of the process, in bytes; 0 if the kernel does not say. */
+size_t hk_os_peak_resident_bytes(void);
+
 /* The machine's memory in bytes; 0 if the kernel does not say. */
 uint64_t hk_os_physical_bytes(void);
 

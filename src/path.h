@@ -24,10 +24,6 @@ void *hk_path_allocate_span(size_t size, size_t alignment, bool *fresh);
 /* The same for a block above HK_SMALL_MAX that realloc has to move. */
 void *hk_path_allocate_growing(size_t size);
 
-/* Before a direct mapping of the size that would make the process larger than it ever was, what is free and resident
- * goes, if it is much. */
-void hk_path_make_way(size_t size);
-
 /* Resizes a span or direct mapping in place or by moving its pages; NULL: it stays as it was, and the caller copies. */
 void *hk_path_resize(void *block, size_t size);
 

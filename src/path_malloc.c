@@ -10,19 +10,6 @@
 #include "refuge.h"
 #include "span.h"
 
-void hk_path_make_way(size_t size)
-{
-    size_t committed = hk_limit_committed_bytes();
-    if (size <= HK_RUN_BYTES_MAX || committed + size <= hk_decay_peak()) {
-        return;
-    }
-    size_t warm = hk_pool_warm_bytes(&hk_shared_pool) + hk_run_warm_bytes();
-    if (warm > hk_policy_warm_bytes(committed)) {
-        (void)hk_pool_purge(&hk_shared_pool, 0, 0);
-        (void)hk_run_purge(0);
-    }
-}
-
 void *hk_path_allocate_past_caches(hk_heap_t *heap, size_t size, size_t alignment, bool *fresh)
 {
     if (hk_harden_owns(heap)) {
@@ -165,7 +152,7 @@ static void *allocate_span_by(hk_span_allocate_t *allocate, size_t size, size_t 
     hk_heap_t *heap = cache != NULL ? cache->heap : hk_heaps_orphan();
     void *block = NULL;
     if (heap != NULL) {
-        hk_path_make_way(size);
+        hk_decay_make_way(size);
         block = allocate(heap, size, alignment, fresh);
         if (block == NULL) {
             (void)hk_reclaim_all(cache, 0);

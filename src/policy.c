@@ -28,6 +28,7 @@ enum {
     RESERVE_SHIFT = 5,
     RESERVE_MIN = 256 << 10, /* the largest slab */
     RESERVE_MAX = 8 << 20,
+    PEAK_GROWTH_SHIFT = 4,     /* a peak that is a sixteenth higher is a new one */
     PRESS_SHIFT = 4,           /* a sixteenth of growth pays for reclaiming everything */
     LARGE_KEPT_MIN = 64 << 20, /* used up before the process grows, and given back after a second */
 };
@@ -95,6 +96,12 @@ size_t hk_policy_growing_bytes(size_t bytes)
 size_t hk_policy_warm_bytes(size_t committed_bytes)
 {
     return committed_bytes / 5;
+}
+
+bool hk_policy_is_sparse_peak(size_t committed_bytes, size_t resident_peak, size_t marked_bytes)
+{
+    return resident_peak != 0 && resident_peak < committed_bytes / 2 &&
+           resident_peak - marked_bytes < marked_bytes >> PEAK_GROWTH_SHIFT;
 }
 
 size_t hk_policy_sparse_bytes(size_t slab_bytes, size_t free_bytes)

@@ -53,6 +53,10 @@ size_t hk_policy_growing_bytes(size_t bytes);
 /* How many bytes may be free and resident when a process grows that has committed so many. */
 size_t hk_policy_warm_bytes(size_t committed_bytes);
 
+/* Whether giving back would not lower the peak of what is resident: far less is than is committed, and that peak has hardly grown
+ * since it was marked_bytes.  resident_peak is 0 if the system does not say. */
+bool hk_policy_is_sparse_peak(size_t committed_bytes, size_t resident_peak, size_t marked_bytes);
+
 /* The pages of the next superslab, when there are so many; mode is HAKMEM_HUGE's. */
 typedef enum hk_pages {
     HK_PAGES_SMALL,  /* no huge ones, whatever the system's setting */

@@ -302,6 +302,11 @@ size_t hk_os_read_file(const char *path, char *text, size_t text_bytes)
     return length;
 }
 
+size_t hk_os_peak_resident_bytes(void)
+{
+    return 0; /* it does not say */
+}
+
 uint64_t hk_os_physical_bytes(void)
 {
     return fake_os_physical_bytes;
