@@ -32,15 +32,3 @@ const uint8_t hk_class_table[HK_TABLE_MAX + 1] = {C256(0), C256(256), C256(512),
 static_assert(CLASS(128) == HK_TINY_CLASSES - 1, "the tiny classes end at 128 bytes");
 static_assert(CLASS(136) == HK_TINY_CLASSES, "the doublings start behind them");
 static_assert(CLASS(HK_TABLE_MAX) == HK_TINY_CLASSES + 3 * 8 - 1, "the table ends with a doubling");
-
-unsigned hk_class_of_aligned(size_t size, size_t alignment)
-{
-    if (size > HK_SMALL_MAX || alignment > HK_SMALL_MAX) {
-        return HK_CLASS_COUNT;
-    }
-    unsigned class_index = hk_class_of(size < alignment ? alignment : size);
-    while ((hk_class_info[class_index].block_bytes & (alignment - 1)) != 0) {
-        class_index++; /* ends at the latest at the next power of two, which is a class */
-    }
-    return class_index;
-}

@@ -44,8 +44,15 @@ static inline unsigned hk_class_of(size_t size)
     return size <= HK_TABLE_MAX ? hk_class_table[size] : hk_class_compute(size);
 }
 
-/* The smallest class for size whose blocks are aligned to alignment; HK_CLASS_COUNT if there is none. */
-unsigned hk_class_of_aligned(size_t size, size_t alignment);
+/* The smallest class for size whose blocks are aligned to alignment; HK_CLASS_COUNT if there is none.
+ *
+ * It is the class of the next multiple of alignment: where classes lie closer than alignment each such multiple is one,
+ * and where they do not every class is a multiple of it. */
+static inline unsigned hk_class_of_aligned(size_t size, size_t alignment)
+{
+    size_t bytes = (size + (size == 0) + alignment - 1) & ~(alignment - 1);
+    return size <= HK_SMALL_MAX && bytes <= HK_SMALL_MAX ? hk_class_of(bytes) : HK_CLASS_COUNT;
+}
 
 /* The index of the block that holds offset in a slab of the class. */
 static inline uint32_t hk_class_block_index(unsigned class_index, uint32_t offset)
