@@ -11,8 +11,6 @@ enum { PEAK_BLOCKS = 4096 }; /* of depots, dissolved at a peak: about 100 us */
 
 _Atomic size_t hk_decay_peak_bytes;
 
-static _Atomic size_t resident_mark; /* atomic: a hint: the peak of what is resident when something last went back for it */
-
 /* What lies in the depots of threads' heaps, and which other one than mine has most. */
 typedef struct depots {
     const hk_heap_t *mine;
@@ -52,16 +50,12 @@ size_t hk_decay_step(const hk_heap_t *mine, uint64_t now_ms)
            hk_pool_maintain(&hk_shared_pool, now_ms) + hk_run_maintain(now_ms);
 }
 
-/* Whether the process grows by pages that it uses: what is free and was never touched costs nothing. */
-static bool is_resident_peak(size_t committed)
+/* Whether most of what is committed was never touched: what is free costs little then, and giving it back brings little.  Small
+ * processes are not asked: many a sandbox kills for the question. */
+static bool is_sparse_peak(size_t committed)
 {
-    size_t peak = hk_os_peak_resident_bytes();
-    /* relaxed: a hint */
-    if (hk_policy_is_sparse_peak(committed, peak, hk_load_relaxed(&resident_mark))) {
-        return false;
-    }
-    hk_store_relaxed(&resident_mark, peak);
-    return true;
+    return committed >= HK_SPARSE_BYTES_MIN &&
+           hk_policy_is_sparse_peak(committed, hk_os_peak_resident_bytes());
 }
 
 /* Most of what is free lies in one place when a program has turned from some sizes to others: in depots and slabs, in
@@ -79,7 +73,7 @@ void hk_decay_at_peak(void)
     size_t slabs = hk_pool_warm_bytes(&hk_shared_pool);
     size_t runs = hk_run_warm_bytes();
     size_t kept = hk_large_kept_bytes();
-    if (slabs + runs + kept <= allowed || !is_resident_peak(committed)) {
+    if (slabs + runs + kept <= allowed || is_sparse_peak(committed)) {
         return;
     }
     if (kept > slabs && kept > runs) {
@@ -99,7 +93,7 @@ void hk_decay_make_way(size_t size)
         return;
     }
     size_t warm = hk_pool_warm_bytes(&hk_shared_pool) + hk_run_warm_bytes();
-    if (warm > hk_policy_warm_bytes(committed) && is_resident_peak(committed)) {
+    if (warm > hk_policy_warm_bytes(committed) && !is_sparse_peak(committed)) {
         (void)hk_pool_purge(&hk_shared_pool, 0, 0);
         (void)hk_run_purge(0);
     }

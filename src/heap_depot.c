@@ -64,6 +64,13 @@ static void count_depot_bytes(hk_heap_t *heap, size_t bytes)
     hk_store_relaxed(&heap->depot_bytes, hk_heap_depot_bytes(heap) + bytes);
 }
 
+bool hk_heap_depot_has_room(const hk_heap_t *heap, unsigned class_index)
+{
+    size_t slab_bytes = hk_heap_units(heap) * HK_UNIT_BYTES;
+    uint32_t block_bytes = hk_class_info[class_index].block_bytes;
+    return hk_heap_depot_bytes(heap) < hk_policy_depot_bytes(slab_bytes, block_bytes);
+}
+
 void hk_heap_depot_push(hk_heap_t *heap, unsigned class_index, hk_magazine_t *magazine)
 {
     hk_depot_t *depot = &heap->classes[class_index].depot;
@@ -116,8 +123,7 @@ static void sort_magazine(hk_heap_t *heap, hk_magazine_t *magazine)
             (hk_registry_near(address) ^ address ^ (uint64_t)heap->owner << HK_OWNER_SHIFT) >>
             HK_UNIT_SHIFT;
         bool stocked = class_index < HK_CLASS_COUNT &&
-                       hk_heap_depot_bytes(heap) <
-                           hk_policy_depot_bytes(hk_heap_units(heap) * HK_UNIT_BYTES) &&
+                       hk_heap_depot_has_room(heap, (unsigned)class_index) &&
                        stock_block(heap, (unsigned)class_index, magazine->slot[i], magazine->marks);
         if (!stocked) {
             magazine->slot[left++] = magazine->slot[i];

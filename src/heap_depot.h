@@ -17,6 +17,9 @@ void hk_heap_depot_keep_spare(hk_heap_t *heap, hk_magazine_t *magazine);
 /* Puts the magazine's blocks back into their slabs. */
 void hk_heap_depot_dissolve_locked(hk_heap_t *heap, hk_magazine_t *magazine);
 
+/* Whether policy allows the class's depot more blocks beside what all depots hold. */
+bool hk_heap_depot_has_room(const hk_heap_t *heap, unsigned class_index);
+
 /* The depot of a class: a stack. */
 void hk_heap_depot_push(hk_heap_t *heap, unsigned class_index, hk_magazine_t *magazine);
 hk_magazine_t *hk_heap_depot_pop(hk_heap_t *heap, unsigned class_index);

@@ -5,14 +5,18 @@
 
 #include "magazine.h"
 
-/* A magazine of large blocks is memory kept from everyone else: 16 KiB is what one may hold. */
-enum { MAGAZINE_BYTES = 16 * 1024, MAGAZINE_BLOCKS_MIN = 2 };
+/* A magazine of large blocks is memory kept from everyone else.  A program that allocates and frees at random is through
+ * a magazine after as many calls as its blocks squared. */
+enum { MAGAZINE_BYTES = 64 * 1024, MAGAZINE_BLOCKS_MIN = 2 };
 
 enum {
     COLD_USES_MIN = 4,
     COLD_USE_BYTES = 1024, /* what is used seldom and large had better serve other classes */
     DEPOT_BYTES_MIN =
         8 << 20, /* a batch of 100,000 small blocks is freed and allocated again in O(1) each */
+    DEPOT_BLOCK_MAX =
+        4096, /* a slab of larger ones is soon empty, and they are pages that others could use: */
+    DEPOT_PAGES_MIN = 512 << 10, /* a depot of them is kept small */
     DEPOT_SHARE_SHIFT = 6,
     AREA_BYTES_MIN =
         4 << 20, /* areas double from here: address space is not free under ulimit -v */
@@ -28,7 +32,6 @@ enum {
     RESERVE_SHIFT = 5,
     RESERVE_MIN = 256 << 10, /* the largest slab */
     RESERVE_MAX = 8 << 20,
-    PEAK_GROWTH_SHIFT = 4,     /* a peak that is a sixteenth higher is a new one */
     PRESS_SHIFT = 4,           /* a sixteenth of growth pays for reclaiming everything */
     LARGE_KEPT_MIN = 64 << 20, /* used up before the process grows, and given back after a second */
 };
@@ -77,10 +80,11 @@ size_t hk_policy_purge_run_bytes(size_t low_water)
     return low_water > WARM_RUN_BYTES_MIN ? low_water - WARM_RUN_BYTES_MIN : 0;
 }
 
-size_t hk_policy_depot_bytes(size_t slab_bytes)
+size_t hk_policy_depot_bytes(size_t slab_bytes, uint32_t block_bytes)
 {
     size_t share = slab_bytes >> DEPOT_SHARE_SHIFT;
-    return share < DEPOT_BYTES_MIN ? (size_t)DEPOT_BYTES_MIN : share;
+    size_t least = block_bytes <= DEPOT_BLOCK_MAX ? DEPOT_BYTES_MIN : DEPOT_PAGES_MIN;
+    return share < least ? least : share;
 }
 
 size_t hk_policy_large_kept_bytes(size_t used_bytes)
@@ -98,10 +102,9 @@ size_t hk_policy_warm_bytes(size_t committed_bytes)
     return committed_bytes / 5;
 }
 
-bool hk_policy_is_sparse_peak(size_t committed_bytes, size_t resident_peak, size_t marked_bytes)
+bool hk_policy_is_sparse_peak(size_t committed_bytes, size_t resident_peak)
 {
-    return resident_peak != 0 && resident_peak < committed_bytes / 2 &&
-           resident_peak - marked_bytes < marked_bytes >> PEAK_GROWTH_SHIFT;
+    return resident_peak != 0 && resident_peak < committed_bytes / 4;
 }
 
 size_t hk_policy_sparse_bytes(size_t slab_bytes, size_t free_bytes)

@@ -17,6 +17,7 @@ enum {
     HK_LINGER_BYTES = 16 << 20,     /* so much to give back keeps a thread on its slow paths, */
     HK_LINGER_BYTES_MIN = 1 << 20,  /* until there is no more than this */
     HK_LARGE_KEEP_MS = 1000,        /* how long a freed direct mapping is kept */
+    HK_SPARSE_BYTES_MIN = 64 << 20, /* committed, before it is asked how much of that is resident */
     HK_CAP_UNITS_MIN = 16,          /* the least soft cap of a class: 1 MiB */
 };
 
@@ -41,8 +42,8 @@ size_t hk_policy_area_bytes(size_t mapped_bytes);
 /* How many bytes of free resident pages go back in the epoch after one in which there were never fewer than low_water. */
 size_t hk_policy_purge_run_bytes(size_t low_water);
 
-/* How many bytes a heap's depots may hold before what comes is dissolved, when its slabs have so many. */
-size_t hk_policy_depot_bytes(size_t slab_bytes);
+/* How many bytes a heap's depots may hold before blocks of this size that come are dissolved, when its slabs have so many. */
+size_t hk_policy_depot_bytes(size_t slab_bytes, uint32_t block_bytes);
 
 /* How many bytes of freed direct mappings may be kept for reuse, when so many are in use. */
 size_t hk_policy_large_kept_bytes(size_t used_bytes);
@@ -53,9 +54,9 @@ size_t hk_policy_growing_bytes(size_t bytes);
 /* How many bytes may be free and resident when a process grows that has committed so many. */
 size_t hk_policy_warm_bytes(size_t committed_bytes);
 
-/* Whether giving back would not lower the peak of what is resident: far less is than is committed, and that peak has hardly grown
- * since it was marked_bytes.  resident_peak is 0 if the system does not say. */
-bool hk_policy_is_sparse_peak(size_t committed_bytes, size_t resident_peak, size_t marked_bytes);
+/* Whether so little of what is committed was ever resident that a peak of it is no peak of memory.  resident_peak is 0 if the
+ * system does not say. */
+bool hk_policy_is_sparse_peak(size_t committed_bytes, size_t resident_peak);
 
 /* The pages of the next superslab, when there are so many; mode is HAKMEM_HUGE's. */
 typedef enum hk_pages {

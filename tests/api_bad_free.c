@@ -290,7 +290,8 @@ static size_t index_of(const void *block)
     return i;
 }
 
-/* Other threads' frees have arrived when malloc hands one of them out: from then on the owner's free of another is noticed. */
+/* Other threads' frees have arrived when malloc hands one of them out: from then on the owner's free of another one of its magazine
+ * is noticed. */
 static void other_then_owner_later(void)
 {
     test_join(test_thread(free_many, NULL));
@@ -299,7 +300,7 @@ static void other_then_owner_later(void)
         again = index_of(t_malloc(size));
     CHECK(again < 20);
     say("now");
-    t_free(blocks[again == 0 ? 1 : 0]);
+    t_free(blocks[again == 0 ? 1 : again - 1]); /* the newest goes first */
 }
 
 /* ---- The end of a thread, and fork ---- */

@@ -192,7 +192,7 @@ static void no_data(void)
 
 static void little_data(void)
 {
-    under_limit(RLIMIT_DATA, 40 * MIB);
+    under_limit(RLIMIT_DATA, 32 * MIB);
 }
 
 int main(int argc, char **argv)

@@ -16,7 +16,7 @@ enum { THREADS = 4, SLOTS = 96, STEPS = HK_DEBUG >= 2 ? 500 : 2000, SHARED = 64 
 static const long library_calls[] = {
     SYS_mmap,          SYS_munmap,      SYS_mremap, SYS_madvise,           SYS_mprotect,
     SYS_futex,         SYS_sched_yield, SYS_gettid, SYS_sched_getaffinity, SYS_getpid,
-    SYS_clock_gettime,
+    SYS_clock_gettime, SYS_getrusage,
 };
 
 /* What the C library calls when a thread or the process ends, and the test's own complaint. */

@@ -23,7 +23,7 @@ static void check_magazines(void)
         CHECKF(blocks >= 2 && blocks <= most, " (%u bytes: %u)", bytes, blocks);
         CHECKF(blocks <= before, " (%u bytes: %u after %u)", bytes, blocks, before);
         /* What one magazine keeps from everyone else. */
-        CHECKF(blocks == 2 || blocks * bytes <= 16 * 1024, " (%u bytes: %u)", bytes, blocks);
+        CHECKF(blocks == 2 || blocks * bytes <= 64 * 1024, " (%u bytes: %u)", bytes, blocks);
         before = blocks;
         unsigned kind = hk_policy_magazine_kind(bytes);
         CHECKF(kind < HK_MAGAZINE_KINDS, " (%u bytes: kind %u)", bytes, kind);
@@ -83,6 +83,19 @@ static void check_runs(void)
     CHECK(hk_policy_purge_run_bytes(MIB) == 0);
 }
 
+/* Depots of blocks of this size hold so much in any case, and more only beside large heaps. */
+static void check_depots(uint32_t block_bytes, size_t least)
+{
+    CHECK(hk_policy_depot_bytes(0, block_bytes) == least);
+    size_t before = 0;
+    for (size_t slabs = 0; slabs <= 4096 * MIB; slabs += MIB) {
+        size_t depots = hk_policy_depot_bytes(slabs, block_bytes);
+        CHECKF(depots >= before, " (%zu: %zu)", slabs, depots);
+        CHECKF(depots == least || depots <= slabs / 16, " (%zu: %zu)", slabs, depots);
+        before = depots;
+    }
+}
+
 static void check_kept(void)
 {
     CHECK(hk_policy_large_kept_bytes(0) == 64 * MIB);
@@ -94,14 +107,8 @@ static void check_kept(void)
         CHECKF(kept <= 64 * MIB || kept <= used, " (%zu: %zu)", used, kept);
         before = kept;
     }
-    CHECK(hk_policy_depot_bytes(0) == 8 * MIB);
-    before = 0;
-    for (size_t slabs = 0; slabs <= 4096 * MIB; slabs += MIB) {
-        size_t depots = hk_policy_depot_bytes(slabs);
-        CHECKF(depots >= before, " (%zu: %zu)", slabs, depots);
-        CHECKF(depots == 8 * MIB || depots <= slabs / 16, " (%zu: %zu)", slabs, depots);
-        before = depots;
-    }
+    check_depots(4096, 8 * MIB);
+    check_depots(4097, MIB / 2); /* more than a page: others have better use for it */
     CHECK(hk_policy_empty_superslabs(0) == 1);
     CHECK(hk_policy_empty_superslabs(1) == 1);
     uint32_t most = 0;
@@ -166,6 +173,16 @@ static void check_pages(void)
     CHECK(hk_policy_pages(2, 32) == HK_PAGES_HUGE);
 }
 
+/* A peak of what is committed counts unless most of that was never touched. */
+static void check_sparse_peak(void)
+{
+    CHECK(!hk_policy_is_sparse_peak(1024 * MIB, 0)); /* the system does not say */
+    CHECK(!hk_policy_is_sparse_peak(1024 * MIB, 1024 * MIB));
+    CHECK(!hk_policy_is_sparse_peak(1024 * MIB, 256 * MIB));
+    CHECK(hk_policy_is_sparse_peak(1024 * MIB, 255 * MIB));
+    CHECK(hk_policy_is_sparse_peak(1024 * MIB, 1));
+}
+
 int main(void)
 {
     check_pages();
@@ -174,6 +191,7 @@ int main(void)
     check_purges();
     check_runs();
     check_kept();
+    check_sparse_peak();
     check_caps();
     check_house();
     return 0;
