@@ -9,7 +9,7 @@
 
 enum {
     STEP_MS = 8, /* between two steps of one thread */
-    LINGER_USES = 256,
+    LINGER_USES = 1024,
     LINGER_FLUSH_MS = 32,
 };
 

@@ -29,9 +29,12 @@ static void add_depots(hk_heap_t *heap, void *context)
     }
 }
 
-size_t hk_decay_step(const hk_heap_t *mine, uint64_t now_ms)
+size_t hk_decay_step(hk_heap_t *mine, uint64_t now_ms)
 {
     depots_t depots = {.mine = mine};
+    if (mine != NULL) {
+        (void)hk_heap_decay(mine, now_ms);
+    }
     hk_heaps_each_shared(add_depots, &depots);
     if (depots.fullest != NULL) {
         (void)hk_heap_decay(depots.fullest, now_ms);

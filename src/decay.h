@@ -10,11 +10,11 @@
 #include "heaps.h"
 #include "limit.h"
 
-/* Gives back at most about HK_DECAY_STEP_BYTES each of slabs and of runs, what is due of direct mappings, and helps up
- * to two heaps other than mine (or NULL).  Inside the gate, without a lock held.  Returns the bytes that may still go
+/* Gives back at most about HK_DECAY_STEP_BYTES each of slabs and of runs, what is due of direct mappings, and helps
+ * mine (or NULL) and up to two other heaps.  Inside the gate, without a lock held.  Returns the bytes that may still go
  * back, now or in a later epoch; of mine's slabs too, if they are sparse: what is freed into them and taken out of the
  * fullest empties the others. */
-size_t hk_decay_step(const hk_heap_t *mine, uint64_t now_ms);
+size_t hk_decay_step(hk_heap_t *mine, uint64_t now_ms);
 
 /* atomic: the most that was ever committed, in steps. */
 extern _Atomic size_t hk_decay_peak_bytes;

@@ -16,10 +16,6 @@
 #include "retire.h"
 #include "run.h"
 
-enum {
-    OPERATIONS_PER_CLOCK = 64, /* loads and unloads between two looks at the clock */
-};
-
 _Atomic(hk_heap_t *) hk_heap_table[HK_HEAPS_MAX];
 
 hk_heap_t *hk_heap_new(uint16_t owner, hk_pool_t *pool)
@@ -49,20 +45,6 @@ void hk_heap_reject(hk_put_result_t result, const void *block)
 }
 
 /* ---- Epochs ---- */
-
-static void tick_locked(hk_heap_t *heap)
-{
-    if (++heap->operations < OPERATIONS_PER_CLOCK) {
-        return;
-    }
-    heap->operations = 0;
-    uint64_t now = hk_os_clock_ms();
-    if (now - heap->epoch_ms >= HK_DECAY_MS) {
-        heap->epoch_ms = now;
-        hk_heap_depot_end_epoch_locked(heap, HK_EPOCH_MAGAZINES);
-        hk_heap_slab_release_empties_locked(heap);
-    }
-}
 
 bool hk_heap_decay(hk_heap_t *heap, uint64_t now_ms)
 {
@@ -124,7 +106,6 @@ hk_magazine_t *hk_heap_load(hk_heap_t *heap, unsigned class_index, hk_magazine_t
 {
     hk_lock_acquire(&heap->lock, HK_RANK_HEAP);
     hk_heap_depot_drain_locked(heap);
-    tick_locked(heap);
     hk_magazine_t *loaded = hk_heap_depot_pop(heap, class_index);
     if (loaded == NULL) {
         hk_magazine_t *target = empty;
@@ -161,7 +142,6 @@ hk_magazine_t *hk_heap_unload(hk_heap_t *heap, unsigned class_index, hk_magazine
                               unsigned kind)
 {
     hk_lock_acquire(&heap->lock, HK_RANK_HEAP);
-    tick_locked(heap);
     hk_magazine_t *empty = NULL;
     if (hk_heap_depot_has_room(heap, class_index)) {
         empty = hk_heap_depot_take_spare(heap, kind);
@@ -220,7 +200,6 @@ void hk_heap_hand_over(hk_heap_t *heap, hk_magazine_t *magazine)
     hk_store_relaxed(&heap->inbox_count, count);
     if (HK_UNLIKELY(count > HK_INBOX_MAGAZINES) && hk_lock_try_acquire(&heap->lock, HK_RANK_HEAP)) {
         hk_heap_depot_drain_locked(heap);
-        tick_locked(heap);
         hk_lock_release(&heap->lock, HK_RANK_HEAP);
     }
 }

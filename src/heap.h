@@ -40,7 +40,6 @@ typedef struct hk_heap {
     uint16_t owner;           /* const: in the near table; HK_OWNER_NONE for first-class heaps */
     uint16_t empty_units;     /* lock(heap): in the kept empty slabs */
     uint16_t epoch_class;     /* lock(heap): where the next epoch's end starts */
-    uint32_t operations;      /* lock(heap): until the next look at the clock */
     uint32_t acquires;        /* lock(heap): slabs from the pool */
     _Atomic uint32_t threads; /* lock(caches): caches that work out of it */
     bool shared;              /* lock(caches): has had several threads at once */

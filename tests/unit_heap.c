@@ -567,28 +567,6 @@ static void test_decay(void)
     hk_heap_delete(heap);
 }
 
-/* The heap looks at the clock itself, every so many loads and unloads. */
-static void test_ticks(void)
-{
-    hk_heap_t *heap = new_heap();
-    stock(heap, MEDIUM, 10);
-    hk_heap_dissolve(heap, load(heap, TINY, NULL));
-    CHECK(heap->empty_units > 0);
-    for (int epoch = 0; epoch < 3; epoch++) {
-        fake_os_advance(HK_DECAY_MS);
-        uint64_t reads = fake_os.clock_reads;
-        for (int i = 0; i < 64; i++) {
-            hk_magazine_t *m = load(heap, MEDIUM + 8, NULL);
-            hk_heap_dissolve(heap, m);
-        }
-        CHECK(fake_os.clock_reads == reads + 1);
-    }
-    CHECK(heap->classes[MEDIUM].depot.count == 0);
-    CHECK(heap->classes[TINY].empty == NULL);
-    (void)check_heap(heap, MEDIUM);
-    hk_heap_delete(heap);
-}
-
 static void test_reclaim(void)
 {
     hk_heap_t *heap = new_heap();
@@ -772,7 +750,6 @@ int main(void)
     test_single_bits();
     test_hand_over();
     test_hand_over_threads();
-    test_ticks();
     test_reclaim();
     test_delete();
     test_no_memory();

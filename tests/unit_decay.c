@@ -1,0 +1,56 @@
+/*
+ * What a thread has freed and does not use goes back while it uses something else, step by step, by the thread itself:
+ * out of its heap's depots, and out of its slabs into the pool.
+ */
+#include "test.h"
+
+#include <hakmem/hakmem.h>
+
+#include "fake_os.h"
+#include "heaps.h"
+#include "policy.h"
+
+enum { BLOCKS = 2000, BLOCK_BYTES = 2300, OTHER_BYTES = 100000 };
+
+static hak_stats_t stats_now(void)
+{
+    hak_stats_t stats;
+    CHECK(hak_stats_get(&stats, sizeof stats) == 0);
+    return stats;
+}
+
+static void free_many(void)
+{
+    static void *blocks[BLOCKS];
+    for (int i = 0; i < BLOCKS; i++)
+        CHECK((blocks[i] = hak_malloc(BLOCK_BYTES)) != NULL);
+    for (int i = 0; i < BLOCKS; i++)
+        hak_free(blocks[i]);
+}
+
+/* A slow path that leaves the class alone: a run of pages. */
+static void use_other(void)
+{
+    void *other = hak_malloc(OTHER_BYTES);
+    CHECK(other != NULL);
+    hak_free(other);
+}
+
+int main(void)
+{
+    free_many();
+    hak_stats_t before = stats_now();
+    CHECK(before.depot_bytes > BLOCKS / 2 * (uint64_t)BLOCK_BYTES);
+    use_other();
+    CHECK(stats_now().depot_bytes == before.depot_bytes); /* it might be used again at once */
+    for (int step = 0; step < 100; step++) {
+        fake_os_advance(HK_DECAY_MS);
+        use_other();
+    }
+    hak_stats_t after = stats_now();
+    CHECK(after.depot_bytes == 0);
+    CHECK(after.committed_bytes < before.committed_bytes / 2);
+    free_many(); /* and all is well */
+    CHECK(hak_check() == 0);
+    return 0;
+}
