@@ -13,13 +13,14 @@ enum {
     WORDS = HK_SUPERSLAB_BYTES / APART_BYTES / 64,
 };
 
+static hk_region_t region = {HK_REGION_NOTHING};
+
 static struct {
-    hk_region_t region;
     hk_lock_t lock;
     char *base;           /* lock(guard): NULL until first used */
     uint64_t random;      /* lock(guard) */
     uint64_t live[WORDS]; /* lock(guard): a bit for each address that is handed out */
-} range = {.region = {HK_REGION_NOTHING}};
+} range;
 
 /* Reserves the range if nobody has. */
 static bool ensure_range(void)
@@ -34,7 +35,7 @@ static bool ensure_range(void)
     if (base == NULL) {
         return false;
     }
-    if (!hk_registry_insert(base, &range.region)) {
+    if (!hk_registry_insert(base, &region)) {
         hk_os_unmap(base, HK_SUPERSLAB_BYTES);
         return false;
     }
