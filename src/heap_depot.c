@@ -92,43 +92,49 @@ hk_magazine_t *hk_heap_depot_pop(hk_heap_t *heap, unsigned class_index)
     return magazine;
 }
 
-/* Adds one block to the class's depot, to its newest magazine if that has room and equal marks; false if there is no memory for
- * another. */
-static bool stock_block(hk_heap_t *heap, unsigned class_index, void *block, uint8_t marks)
+/* The magazine of the class's depot to add a block to: its newest if that has room and equal marks, else a new one; NULL if the
+ * depots are full or there is no memory. */
+static hk_magazine_t *stock_magazine(hk_heap_t *heap, unsigned class_index, uint8_t marks)
 {
     hk_magazine_t *magazine = heap->classes[class_index].depot.stack;
+    if (HK_LIKELY(magazine != NULL && magazine->count < magazine->capacity &&
+                  magazine->marks == marks)) {
+        return magazine;
+    }
+    if (!hk_heap_depot_has_room(heap, class_index)) {
+        return NULL;
+    }
     uint32_t block_bytes = hk_class_info[class_index].block_bytes;
-    if (magazine == NULL || magazine->count >= magazine->capacity || magazine->marks != marks) {
-        magazine = hk_heap_depot_take_spare(heap, hk_policy_magazine_kind(block_bytes));
-        if (magazine == NULL) {
-            return false;
-        }
+    magazine = hk_heap_depot_take_spare(heap, hk_policy_magazine_kind(block_bytes));
+    if (magazine != NULL) {
         magazine->class_index = (uint16_t)class_index;
         magazine->marks = marks;
         hk_heap_depot_push(heap, class_index, magazine);
     }
-    magazine->slot[magazine->count++] = block;
-    count_depot_bytes(heap, block_bytes);
-    return true;
+    return magazine;
 }
 
 /* Makes depot stock of a magazine of several classes: the near table knows most of its blocks' classes, so that no slab is
  * touched.  What it does not know, and what is too much for the depots, goes back to the slabs. */
 static void sort_magazine(hk_heap_t *heap, hk_magazine_t *magazine)
 {
+    uint64_t tag = (uint64_t)heap->owner << HK_OWNER_SHIFT;
+    size_t bytes = 0;
     unsigned left = 0;
     for (unsigned i = 0; i < magazine->count; i++) {
         uintptr_t address = (uintptr_t)magazine->slot[i];
-        uint64_t class_index =
-            (hk_registry_near(address) ^ address ^ (uint64_t)heap->owner << HK_OWNER_SHIFT) >>
-            HK_UNIT_SHIFT;
-        bool stocked = class_index < HK_CLASS_COUNT &&
-                       hk_heap_depot_has_room(heap, (unsigned)class_index) &&
-                       stock_block(heap, (unsigned)class_index, magazine->slot[i], magazine->marks);
-        if (!stocked) {
+        uint64_t class_index = (hk_registry_near(address) ^ address ^ tag) >> HK_UNIT_SHIFT;
+        hk_magazine_t *stock = class_index < HK_CLASS_COUNT
+                                   ? stock_magazine(heap, (unsigned)class_index, magazine->marks)
+                                   : NULL;
+        if (HK_LIKELY(stock != NULL)) {
+            stock->slot[stock->count++] = magazine->slot[i];
+            bytes += hk_class_info[class_index].block_bytes;
+        } else {
             magazine->slot[left++] = magazine->slot[i];
         }
     }
+    count_depot_bytes(heap, bytes);
     magazine->count = (uint16_t)left;
     hk_heap_depot_dissolve_locked(heap, magazine);
     hk_heap_depot_keep_spare(heap, magazine);
