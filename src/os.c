@@ -17,12 +17,19 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "atomic.h"
 #include "poison.h"
 
 size_t hk_os_page_bytes(void)
 {
-    /* The auxiliary vector is in place before the first constructor, and reading it is no system call. */
-    return (size_t)getauxval(AT_PAGESZ);
+    static _Atomic size_t page_bytes; /* atomic: whoever is first stores what all would */
+    size_t bytes = hk_load_relaxed(&page_bytes);
+    if (HK_UNLIKELY(bytes == 0)) {
+        /* The auxiliary vector is in place before the first constructor, and reading it is no system call. */
+        bytes = (size_t)getauxval(AT_PAGESZ);
+        hk_store_relaxed(&page_bytes, bytes);
+    }
+    return bytes;
 }
 
 static void *map_anywhere(size_t bytes, int protection)

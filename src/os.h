@@ -1,7 +1,7 @@
 /*
  * os: the only code that asks the kernel for memory, time or cores.
  *
- * Stateless and thread-safe.  Every function keeps errno; failure is told by the return value alone, so that callers decide
+ * Thread-safe, and without state but for what never changes.  Every function keeps errno; failure is told by the return value alone, so that callers decide
  * what the program sees.  Ranges are multiples of the page size, which is read at run time.
  */
 #ifndef HK_OS_H

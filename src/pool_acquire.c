@@ -1,6 +1,7 @@
 /*
  * pool, acquiring: stages 1 to 3.  See pool.h.
  */
+#include "bitrange.h"
 #include "cap.h"
 #include "limit.h"
 #include "log.h"
@@ -45,12 +46,11 @@ static hk_slab_t *take_units(hk_pool_t *pool, hk_superslab_t *superslab, unsigne
     uint32_t mask = hk_pool_mask(first, units);
     hk_slab_t *slab = &superslab->slabs[first];
     hk_assert(2, (superslab->free_units & mask) == mask);
-    if (!hk_limit_charge(HK_UNIT_BYTES *
-                         (size_t)__builtin_popcount(mask & ~superslab->dirty_units))) {
+    if (!hk_limit_charge(HK_UNIT_BYTES * hk_bitrange_sum(mask & ~superslab->dirty_units))) {
         return NULL;
     }
     slab->fresh = (superslab->dirty_units & mask) == 0;
-    pool->warm_units -= (uint32_t)__builtin_popcount(superslab->dirty_units & mask);
+    pool->warm_units -= (uint32_t)hk_bitrange_sum(superslab->dirty_units & mask);
     if (pool->warm_units < pool->warm_low_water) {
         pool->warm_low_water = pool->warm_units;
     }
@@ -103,7 +103,7 @@ static hk_slab_t *acquire(hk_pool_t *pool, struct hk_heap *heap, unsigned units,
     hk_lock_acquire(&pool->lock, HK_RANK_POOL);
     hk_pool_link_locked(pool, superslab);
     pool->superslabs++;
-    pool->warm_units += (uint32_t)__builtin_popcount(superslab->dirty_units);
+    pool->warm_units += (uint32_t)hk_bitrange_sum(superslab->dirty_units);
     pool->acquires[HK_STAGE_NEW]++;
     slab = take_units(pool, superslab, 1, units, heap, class_index);
     hk_lock_release(&pool->lock, HK_RANK_POOL);

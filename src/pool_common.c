@@ -1,6 +1,7 @@
 /*
  * pool, common part: the lists of superslabs, and the end of a pool.  See pool.h.
  */
+#include "bitrange.h"
 #include "log.h"
 #include "pool.h"
 
@@ -9,7 +10,7 @@ hk_pool_t hk_shared_pool;
 void hk_pool_link_locked(hk_pool_t *pool, hk_superslab_t *superslab)
 {
     hk_assert(2, hk_lock_is_held(&pool->lock));
-    hk_superslab_t **list = &pool->by_free[__builtin_popcount(superslab->free_units)];
+    hk_superslab_t **list = &pool->by_free[hk_bitrange_sum(superslab->free_units)];
     superslab->prev = NULL;
     superslab->next = *list;
     if (*list != NULL) {
@@ -24,7 +25,7 @@ void hk_pool_unlink_locked(hk_pool_t *pool, hk_superslab_t *superslab)
     if (superslab->prev != NULL) {
         superslab->prev->next = superslab->next;
     } else {
-        pool->by_free[__builtin_popcount(superslab->free_units)] = superslab->next;
+        pool->by_free[hk_bitrange_sum(superslab->free_units)] = superslab->next;
     }
     if (superslab->next != NULL) {
         superslab->next->prev = superslab->prev;

@@ -1,6 +1,7 @@
 /*
  * pool, releasing: taking slabs back, and giving memory back to the system.  See pool.h.
  */
+#include "bitrange.h"
 #include "cap.h"
 #include "limit.h"
 #include "log.h"
@@ -52,7 +53,7 @@ static unsigned take_empty_locked(hk_pool_t *pool, uint32_t keep_units, uint32_t
     for (uint32_t kept = 0; next != NULL && count < PURGE_BATCH; kept++) {
         hk_superslab_t *superslab = next;
         next = superslab->next;
-        uint32_t warm = (uint32_t)__builtin_popcount(superslab->dirty_units);
+        uint32_t warm = (uint32_t)hk_bitrange_sum(superslab->dirty_units);
         if (kept < keep || pool->warm_units - warm < keep_units) {
             continue;
         }
@@ -73,11 +74,11 @@ static size_t free_empty_superslabs(hk_pool_t *pool, uint32_t keep_units, uint32
         hk_lock_acquire(&pool->lock, HK_RANK_POOL);
         count = take_empty_locked(pool, keep_units, keep, taken);
         for (unsigned i = 0; i < count; i++) {
-            pool->purged_units += (uint32_t)__builtin_popcount(taken[i]->dirty_units);
+            pool->purged_units += (uint32_t)hk_bitrange_sum(taken[i]->dirty_units);
         }
         hk_lock_release(&pool->lock, HK_RANK_POOL);
         for (unsigned i = 0; i < count; i++) {
-            bytes += HK_UNIT_BYTES * (size_t)__builtin_popcount(taken[i]->dirty_units);
+            bytes += HK_UNIT_BYTES * hk_bitrange_sum(taken[i]->dirty_units);
             hk_superslab_free(taken[i]);
         }
     } while (count == PURGE_BATCH);
@@ -129,7 +130,7 @@ static size_t purge_one(hk_pool_t *pool, uint32_t keep_units)
     if (superslab != NULL) {
         uint32_t mask = lowest_bits(superslab->free_units & superslab->dirty_units,
                                     pool->warm_units - keep_units);
-        uint32_t units = (uint32_t)__builtin_popcount(mask);
+        uint32_t units = (uint32_t)hk_bitrange_sum(mask);
         lower_warm_locked(pool, units);
         hk_pool_set_free_locked(pool, superslab, superslab->free_units & ~mask);
         bool was_huge = superslab->huge;

@@ -49,7 +49,10 @@ static hk_run_t *cut_locked(hk_run_t *free_run, size_t pages, size_t step, bool 
     size_t before = first - start;
     size_t behind = whole - before - pages;
     size_t dirty_before = count_dirty(area, start, before, dirty, whole);
-    size_t dirty_behind = count_dirty(area, first + pages, behind, dirty, whole);
+    size_t dirty_behind =
+        behind < pages ? count_dirty(area, first + pages, behind, dirty, whole)
+                       : dirty - dirty_before -
+                             count_dirty(area, first, pages, dirty, whole); /* less to count */
     size_t clean = pages - (dirty - dirty_before - dirty_behind);
     hk_run_area_take_locked(free_run);
     if (!commit_pages(area, first, pages, clean)) {

@@ -5,6 +5,7 @@
 
 #include <string.h>
 
+#include "bitrange.h"
 #include "limit.h"
 #include "meta.h"
 #include "options.h"
@@ -73,7 +74,7 @@ hk_superslab_t *hk_superslab_allocate(struct hk_pool *pool)
             hk_add_relaxed(&superslab_count, 1); /* relaxed: a statistic */
             return superslab;
         }
-        hk_limit_uncharge(HK_UNIT_BYTES * (size_t)__builtin_popcount(superslab->dirty_units));
+        hk_limit_uncharge(HK_UNIT_BYTES * hk_bitrange_sum(superslab->dirty_units));
         unmap_base(base, walled);
     }
     hk_limit_uncharge(HK_LIVE_BYTES);
@@ -85,8 +86,7 @@ void hk_superslab_free(hk_superslab_t *superslab)
 {
     hk_registry_remove(superslab->base);
     unmap_base(superslab->base, superslab->walled);
-    hk_limit_uncharge(HK_UNIT_BYTES * (size_t)__builtin_popcount(superslab->dirty_units) +
-                      HK_LIVE_BYTES);
+    hk_limit_uncharge(HK_UNIT_BYTES * hk_bitrange_sum(superslab->dirty_units) + HK_LIVE_BYTES);
     hk_meta_free(HK_META_SUPERSLAB, superslab);
     hk_sub_relaxed(&superslab_count, 1); /* relaxed: a statistic */
 }
