@@ -297,11 +297,22 @@ void *hk_path_resize(void *block, size_t size)
 
 /* ---- The whole ---- */
 
+static void free_noted(void *block)
+{
+    hk_path_free(block);
+}
+
+void hk_path_replay(void)
+{
+    hk_refuge_replay(free_noted);
+}
+
 size_t hk_path_trim(size_t keep_bytes)
 {
     hk_cache_t *cache = hk_thread_attach();
     size_t bytes = 0;
     if (hk_thread_enter(cache)) {
+        hk_path_replay();
         bytes = hk_reclaim_all(cache, keep_bytes);
         hk_thread_leave(cache);
     }

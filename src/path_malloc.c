@@ -110,12 +110,6 @@ static HK_NOINLINE void *allocate_protected(unsigned class_index, size_t size, s
     return block;
 }
 
-/* Frees the blocks that were noted while a fork was under way. */
-static void replay(void *block)
-{
-    hk_path_free(block);
-}
-
 void *hk_path_malloc_slow(unsigned class_index, size_t size, size_t alignment)
 {
     if (HK_UNLIKELY((hk_options.harden | hk_options.guard_sample) != 0)) {
@@ -133,7 +127,7 @@ void *hk_path_malloc_slow(unsigned class_index, size_t size, size_t alignment)
     }
     void *block = allocate_small(cache, class_index, size, alignment);
     if (hk_refuge_has_deferred()) {
-        hk_refuge_replay(replay); /* inside the gate, so that none is noted again */
+        hk_path_replay();
     }
     hk_thread_leave(cache);
     hk_reclaim_if_pressed();
