@@ -4,7 +4,7 @@ prints, how it exits and the files it makes must be equal.
 
     preload_real.py [name...]      all programs by default; HAKMEM_LIB is the shared library
 
-A program that is not installed is a failure, with its name.
+A program that is not installed is a failure, with its name.  scripts/test-programs runs these with hardening too, and more.
 """
 
 import hashlib
@@ -47,9 +47,9 @@ def python_path():
 
 
 class Side:
-    """One of the two runs: a folder of its own, of the same name for both, and the environment."""
+    """One of the two runs: a folder of its own, of the same name for both, and the environment; options are HAKMEM's."""
 
-    def __init__(self, folder, library):
+    def __init__(self, folder, library, options):
         self.folder = folder
         self.library = library
         self.environment = {
@@ -60,7 +60,7 @@ class Side:
             "SOURCE_DATE_EPOCH": "1577836800", "PYTHONHASHSEED": "1", "PYTHONDONTWRITEBYTECODE": "1",
         }
         if library:
-            self.environment["LD_PRELOAD"] = library
+            self.environment |= {"LD_PRELOAD": library, **options}
         self.seen = []
 
     def write(self, name, text):
@@ -88,14 +88,14 @@ class Side:
             self.seen.append((name, hashlib.sha256((self.folder / name).read_bytes()).hexdigest()))
 
 
-def compare(function, library, root):
+def compare(function, library, root, options=None):
     sides = []
     for preload in ("", library):
         folder = root / "work"
         if folder.exists():
             shutil.rmtree(folder)
         folder.mkdir()
-        side = Side(folder, preload)
+        side = Side(folder, preload, options or {})
         function(side)
         sides.append(side)
     plain, ours = (side.seen for side in sides)
@@ -227,6 +227,21 @@ def check_gcc(side):
                " if (std::regex_match(s, r)) m[s] += i; } int s = 0; for (auto &e : m) s += e.second;"
                " std::cout << m.size() << ' ' << s << '\\n'; }\n")
     side.run(find("g++"), "-O2", "program.cpp", "-o", "program_cpp")
+    side.run("./program_cpp")
+
+
+@check
+def check_clang(side):
+    side.write("program.cpp", "#include <map>\n#include <regex>\n#include <iostream>\n"
+               + "".join(f"template <int N> struct s{i} {{ std::map<int, std::string> m; int f(int x)"
+                         f" {{ m[x % (N + 1)] += std::to_string(x); return int(m[{i} % (N + 1)].size()); }} }};\n"
+                         for i in range(40))
+               + "int main() { int n = 0;" + "".join(f" n += s{i}<{i % 7}>().f({i * 31});" for i in range(40))
+               + " std::cout << n << '\\n'; }\n")
+    clang = find("clang++")
+    side.run(clang, "-O2", "-S", "program.cpp", "-o", "program.s")
+    side.keep("program.s")
+    side.run(clang, "-O1", "program.cpp", "-o", "program_cpp")
     side.run("./program_cpp")
 
 
