@@ -305,7 +305,9 @@ static void *allocate_in(hk_heap_t *heap, size_t alignment, size_t size, bool ze
 {
     if (!hk_path_enter()) { /* a fork is under way: the refuge serves all heaps */
         void *refuge = hand_out(hk_refuge_allocate(size, alignment));
-        return refuge != NULL ? refuge : fail(ENOMEM);
+        if (refuge != NULL || !hk_path_enter()) {
+            return refuge != NULL ? refuge : fail(ENOMEM);
+        }
     }
     bool fresh = false;
     void *block = hk_path_allocate_past_caches(heap, size, alignment, &fresh);

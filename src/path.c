@@ -145,8 +145,8 @@ static HK_NOINLINE void free_through_gate(void *block)
     unsigned class_index;
     uint16_t owner;
     hk_cache_t *cache = hk_thread_attach();
-    if (!hk_thread_enter(cache)) {
-        hk_refuge_defer(block);
+    /* A block that cannot be noted is lost, unless the fork is over. */
+    if (!hk_thread_enter(cache) && (hk_refuge_defer(block) || !hk_thread_enter(cache))) {
         return;
     }
     if (cache == NULL || hk_options.harden != 0 || !find_near(block, &owner, &class_index)) {

@@ -110,6 +110,17 @@ static HK_NOINLINE void *allocate_protected(unsigned class_index, size_t size, s
     return block;
 }
 
+/* Enters the gate; or false, with a block out of the refuge, or NULL: a fork is under way. */
+static bool enter_or_take(hk_cache_t *cache, size_t size, size_t alignment, void **block)
+{
+    *block = NULL;
+    if (hk_thread_enter(cache)) {
+        return true;
+    }
+    *block = hk_refuge_allocate(size, alignment);
+    return *block == NULL && hk_thread_enter(cache); /* what the refuge lacks the heap may have */
+}
+
 void *hk_path_malloc_slow(unsigned class_index, size_t size, size_t alignment)
 {
     if (HK_UNLIKELY((hk_options.harden | hk_options.guard_sample) != 0)) {
@@ -122,10 +133,11 @@ void *hk_path_malloc_slow(unsigned class_index, size_t size, size_t alignment)
         return hk_cache_pop(hk_thread_cache, class_index);
     }
     hk_cache_t *cache = hk_thread_attach();
-    if (!hk_thread_enter(cache)) {
-        return hk_refuge_allocate(size, alignment);
+    void *block;
+    if (!enter_or_take(cache, size, alignment, &block)) {
+        return block;
     }
-    void *block = allocate_small(cache, class_index, size, alignment);
+    block = allocate_small(cache, class_index, size, alignment);
     if (hk_refuge_has_deferred()) {
         hk_path_replay();
     }
@@ -139,12 +151,12 @@ static void *allocate_span_by(hk_span_allocate_t *allocate, size_t size, size_t 
                               bool *fresh)
 {
     hk_cache_t *cache = hk_thread_attach();
-    if (!hk_thread_enter(cache)) {
+    void *block;
+    if (!enter_or_take(cache, size, alignment, &block)) {
         *fresh = true;
-        return hk_refuge_allocate(size, alignment);
+        return block;
     }
     hk_heap_t *heap = cache != NULL ? cache->heap : hk_heaps_orphan();
-    void *block = NULL;
     if (heap != NULL) {
         hk_decay_make_way(size);
         block = allocate(heap, size, alignment, fresh);

@@ -3,6 +3,7 @@
  */
 #include "refuge.h"
 
+#include "gate.h"
 #include "limit.h"
 #include "log.h"
 #include "os.h"
@@ -35,6 +36,7 @@ static _Atomic(hk_refuge_t *) current;
 static _Atomic uint32_t
     users; /* atomic: threads that may be looking at `current` and what lies behind it */
 _Atomic(void *) hk_refuge_deferred;
+_Atomic uint32_t hk_refuge_unclosed; /* atomic: 1 if regions may be current without a fork */
 static _Atomic size_t written_bytes; /* atomic: of all regions, a statistic */
 static _Atomic uint32_t replays; /* atomic: threads that have taken notes and not worked them off */
 
@@ -107,7 +109,6 @@ void *hk_refuge_allocate(size_t size, size_t alignment)
     }
     void *block = NULL;
     bool possible = true;
-    hk_os_yield(); /* the fork may wait for a thread that waits for this processor, and the refuge only grows */
     hk_add_seq_cst(&users, 1); /* pairs with hk_refuge_close */
     while (block == NULL && possible) {
         hk_refuge_t *refuge = hk_load_seq_cst(&current);
@@ -116,7 +117,11 @@ void *hk_refuge_allocate(size_t size, size_t alignment)
             possible = add_region(refuge, bytes + alignment + sizeof(header_t));
         }
     }
-    hk_sub_acq_rel(&users, 1);
+    hk_sub_seq_cst(&users, 1);
+    if (hk_load_seq_cst(&hk_gate_closed) ==
+        0) { /* who let go of the regions may have had to leave this one */
+        hk_store_release(&hk_refuge_unclosed, 1); /* pairs with the exchange in replay */
+    }
     return block;
 }
 
@@ -144,17 +149,18 @@ size_t hk_refuge_usable_bytes(const hk_refuge_t *refuge, const void *block)
         &header_of(refuge, block)->bytes); /* relaxed: the caller holds the block */
 }
 
-void hk_refuge_defer(void *block)
+bool hk_refuge_defer(void *block)
 {
     note_t *note = hk_refuge_allocate(sizeof *note, 16);
     if (note == NULL) {
-        return;
+        return false;
     }
     note->block = block;
     void *head = hk_load_relaxed(&hk_refuge_deferred); /* relaxed: the CAS orders */
     do {
         note->next = head;
     } while (!hk_cas_acq_rel(&hk_refuge_deferred, &head, note)); /* taken whole only: no ABA */
+    return true;
 }
 
 void hk_refuge_replay(void (*free_block)(void *block))
@@ -168,6 +174,9 @@ void hk_refuge_replay(void (*free_block)(void *block))
         note = next;
     }
     hk_sub_acq_rel(&replays, 1); /* release: what was freed is seen by who finds 0 */
+    if (hk_exchange_acq_rel(&hk_refuge_unclosed, 0) != 0) {
+        hk_refuge_close();
+    }
 }
 
 void hk_refuge_settle(void (*free_block)(void *block))
@@ -190,7 +199,7 @@ void hk_refuge_close(void)
         return;
     }
     if (hk_load_seq_cst(&users) !=
-        0) { /* somebody may still look at it: leave it for the next fork */
+        0) { /* somebody may still look at it, and sees to it that it is not forgotten */
         hk_refuge_t *none = NULL;
         if (hk_cas_acq_rel(&current, &none, refuge)) {
             return;
@@ -212,4 +221,5 @@ void hk_refuge_reset(void)
     hk_store_seq_cst(&users, 0);
     hk_store_seq_cst(&hk_refuge_deferred, NULL);
     hk_store_seq_cst(&replays, 0);
+    hk_store_seq_cst(&hk_refuge_unclosed, 0);
 }

@@ -18,20 +18,23 @@ void *hk_refuge_allocate(size_t size, size_t alignment);
 void hk_refuge_free(hk_refuge_t *refuge, void *block);
 size_t hk_refuge_usable_bytes(const hk_refuge_t *refuge, const void *block);
 
-/* Notes a block to be freed later; without memory for the note the block is lost. */
-void hk_refuge_defer(void *block);
+/* Notes a block to be freed later; false if there is no memory for the note. */
+bool hk_refuge_defer(void *block);
 
-/* Takes all noted blocks: calls free_block for each. */
+/* Takes all noted blocks: calls free_block for each; and lets go of regions that a fork had to leave.  Inside the gate. */
 void hk_refuge_replay(void (*free_block)(void *block));
 
 /* The same, and waits until other threads have worked off what they took: then no note names a block that was freed
  * before.  Inside the gate, without a lock. */
 void hk_refuge_settle(void (*free_block)(void *block));
 
+/* Whether hk_refuge_replay has something to do. */
 static inline bool hk_refuge_has_deferred(void)
 {
     extern _Atomic(void *) hk_refuge_deferred;
-    return HK_UNLIKELY(hk_load_relaxed(&hk_refuge_deferred) != NULL); /* relaxed: a hint */
+    extern _Atomic uint32_t hk_refuge_unclosed;
+    return HK_UNLIKELY(hk_load_relaxed(&hk_refuge_deferred) != NULL ||
+                       hk_load_relaxed(&hk_refuge_unclosed) != 0); /* relaxed: hints */
 }
 
 /* Bytes of regions that have been written to, about. */

@@ -159,10 +159,19 @@ void hk_thread_harden(void)
     hk_lock_release(&hk_heaps_lock, HK_RANK_CACHES);
 }
 
-/* Enters the gate, with or without a cache. */
-bool hk_thread_enter(hk_cache_t *cache)
+static bool enter(hk_cache_t *cache)
 {
     return cache != NULL ? hk_gate_enter(&cache->busy) : hk_gate_enter_stranger();
+}
+
+/* The fork may wait for a thread that waits for this processor, and then it is soon over. */
+bool hk_thread_enter(hk_cache_t *cache)
+{
+    if (HK_LIKELY(enter(cache))) {
+        return true;
+    }
+    hk_os_yield();
+    return enter(cache);
 }
 
 void hk_thread_leave(hk_cache_t *cache)

@@ -1,16 +1,33 @@
 /*
  * A block of a first-class heap that is freed while another thread forks is only noted; the heap may be destroyed
- * before the note is worked off, and then the note must not be.  And what is only noted goes back by a trim, without a malloc before.
+ * before the note is worked off, and then the note must not be.  And what is only noted goes back by a trim, without a malloc before; so do regions of the
+ * refuge that the fork had to leave because a thread was at work in them.
  */
 #include "test.h"
 
 #include <hakmem/hakmem.h>
 
+#include <sys/mman.h>
+#include <sys/syscall.h>
+
 #include "thread.h"
 
 enum { ROUNDS = 50 };
 
-static _Atomic int step;
+static _Atomic int
+    step; /* of the fork: 1 the gate is closed, 2 it shall be opened, 3 it has been */
+static _Atomic bool slow_map; /* the next mapping is made after the fork */
+
+void *mmap(void *address, size_t bytes, int protection, int flags, int fd, off_t offset)
+{
+    if (atomic_exchange(&slow_map, false)) {
+        step = 2;
+        while (step != 3) {
+            (void)sched_yield();
+        }
+    }
+    return (void *)syscall(SYS_mmap, address, bytes, protection, flags, fd, offset);
+}
 
 static void *fork_elsewhere(void *argument)
 {
@@ -20,6 +37,7 @@ static void *fork_elsewhere(void *argument)
         (void)sched_yield();
     }
     hk_thread_fork_parent();
+    step = 3;
     return argument;
 }
 
@@ -48,22 +66,42 @@ static void free_during_fork(void *one, void *other)
     test_join(forker);
 }
 
-static uint64_t in_use_bytes(void)
+static hak_stats_t figures(void)
 {
     hak_stats_t stats;
     CHECK(hak_stats_get(&stats, sizeof stats) == 0);
-    return stats.in_use_bytes;
+    return stats;
 }
 
 static void trim_after_fork(size_t size)
 {
-    uint64_t before = in_use_bytes();
+    uint64_t before = figures().in_use_bytes;
     char *block = hak_malloc(size), *other = hak_malloc(size);
     CHECK(block != NULL && other != NULL);
     free_during_fork(block, other);
-    CHECK(in_use_bytes() >= before + 2 * size);
+    CHECK(figures().in_use_bytes >= before + 2 * size);
     (void)hak_trim(0);
-    CHECK(in_use_bytes() <= before);
+    CHECK(figures().in_use_bytes <= before);
+    CHECK(hak_check() == 0);
+}
+
+static void refuge_left_by_fork(size_t size)
+{
+    (void)hak_trim(0);
+    size_t before = hak_limit_committed();
+    step = 0;
+    pthread_t forker = test_thread(fork_elsewhere, NULL);
+    while (step != 1) {
+        (void)sched_yield();
+    }
+    slow_map = true;
+    char *block = hak_malloc(size);
+    CHECK(block != NULL && !slow_map);
+    memset(block, 1, size);
+    test_join(forker);
+    hak_free(block);
+    (void)hak_trim(0);
+    CHECK(hak_limit_committed() <= before);
     CHECK(hak_check() == 0);
 }
 
@@ -92,5 +130,6 @@ int main(void)
     trim_after_fork(100000);
     trim_after_fork(5000000);
     trim_after_fork(50000000);
+    refuge_left_by_fork(10000000);
     return 0;
 }
