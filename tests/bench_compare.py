@@ -152,6 +152,16 @@ class Harness(unittest.TestCase):
         self.assertEqual(len(ran), 3)
         self.assertEqual(len({r.key for r in work.runs}), 4)
 
+    def test_the_time_ends_a_round_but_the_first(self):
+        ran = []
+        rows = [model.Row(name, model.SMALL, [micro.NS], lambda a: ran.append(a) or model.Result("ok", {"ns": 1.0}))
+                for name in ("one", "two")]
+        work = measure.Measurement(rows, [HAKMEM, GLIBC], 5, 0, False, store.Journal(os.devnull), [])
+        work.journal.go_on()
+        self.addCleanup(work.journal.file.close)
+        self.assertIn("round 2 of 5: the time is up", work.all())
+        self.assertEqual((len(ran), work.rounds_done), (4, 1))
+
     def test_hopeless_runs_are_not_repeated(self):
         ran = []
         row = model.Row("row", model.SMALL, [micro.NS], lambda a: ran.append(a) or model.Result("timeout"))

@@ -1,8 +1,9 @@
 """Runs the rows round by round, and can go on where it stopped.
 
 A round has every row once under every allocator: rows in random order, and the allocators of a row
-one after the other in random order, so that what the machine does meanwhile meets all alike.  A new
-round begins only while the time allows it.
+one after the other in random order, so that what the machine does meanwhile meets all alike.  From the
+fourth on a round begins only if the time allows one as long as the last; whatever the round, when the time
+is up it ends with the row it has come to, but each row is measured once.
 """
 
 import random
@@ -52,6 +53,7 @@ class Measurement:
         self.done = {run.key for run in past}
         self.hopeless = {(r.row, r.allocator) for r in past if r.result.status in HOPELESS}
         self.took = {}  # row name -> seconds of its last run
+        self.rounds_done = 0  # whole ones
         self.progress = Progress(sum(self.guess(row) * len(allocators) * self.rounds_of(row) for row in rows))
 
     def rounds_of(self, row):
@@ -83,11 +85,15 @@ class Measurement:
         if run.result.status in HOPELESS:
             self.hopeless.add((run.row, run.allocator))
 
-    def round(self, turn):
+    def round(self, turn, end):
+        """Whether the round was whole: the first one is, others end when the time is up."""
         rows = [row for row in self.rows if turn < self.rounds_of(row)]
         for row in random.sample(rows, len(rows)):
+            if turn > 0 and time.monotonic() >= end:
+                return False
             for allocator in random.sample(self.allocators, len(self.allocators)):
                 self.one(row, turn, allocator)
+        return True
 
     def limits(self):
         """The limits of the micro rows, once each."""
@@ -105,8 +111,12 @@ class Measurement:
                 self.limits()
             for turn in range(self.rounds):
                 start = time.monotonic()
-                self.round(turn)
+                whole = self.round(turn, begin + self.seconds)
                 now = time.monotonic()
+                self.rounds_done += whole
+                if not whole:
+                    reason = f"stopped in round {turn + 1} of {self.rounds}: the time is up; --resume goes on"
+                    break
                 if turn + 1 >= FEWEST_ROUNDS and now - begin + (now - start) > self.seconds \
                         and turn + 1 < self.rounds:
                     reason = f"stopped after {turn + 1} of {self.rounds} rounds: the time is up"

@@ -41,6 +41,7 @@ TABLE = [
     ("tree", 1, STRUCTURES, QUICK, 0.5), ("graph", 1, STRUCTURES, QUICK, 0.5),
     ("tree", 2, STRUCTURES, FULL, 1), ("graph", 2, STRUCTURES, FULL, 1),
     ("prodcons", 2, PASSING, QUICK, 0.5), ("prodcons", 4, PASSING, FULL, 1),
+    ("prodcons", 16, PASSING, FULL, 1),
 ] + [
     (f"{kind}{percent}_{size}", 2, PASSING, extent, 0.15 if size == "64k" else 0.5)
     for kind in ("alltoall", "phased") for percent in (0, 50, 90)
@@ -49,13 +50,14 @@ TABLE = [
                                                       ("phased", 50, "2k"), ("phased", 90, "64k")}
                    else NORMAL if percent == 50 or size == "2k" else FULL]
 ] + [
-    ("alltoall90_2k", 4, PASSING, FULL, 1), ("alltoall90_2k", 8, PASSING, FULL, 1),
+    ("alltoall50_2k", 4, PASSING, FULL, 1), ("alltoall50_2k", 16, PASSING, FULL, 1),
+    ("alltoall90_2k", 4, PASSING, FULL, 1), ("alltoall90_2k", 16, PASSING, FULL, 1),
     ("larson", 1, THREADS, NORMAL, 1), ("larson", 2, THREADS, QUICK, 0.5),
-    ("larson", 4, THREADS, FULL, 1), ("larson", 8, THREADS, FULL, 1),
+    ("larson", 4, THREADS, FULL, 1), ("larson", 16, THREADS, FULL, 1),
     ("threadchurn", 1, THREADS, QUICK, 0.3), ("threadchurn", 4, THREADS, FULL, 1),
     ("false_active", 2, THREADS, NORMAL, 1), ("false_passive", 2, THREADS, NORMAL, 1),
     ("fragment", 1, LONGRUN, QUICK, 0.5), ("spike", 1, LONGRUN, QUICK, 0.2),
-    ("mixed8192", 4, SMALL, FULL, 1), ("mixed8192", 8, SMALL, FULL, 1),
+    ("mixed8192", 4, SMALL, FULL, 1), ("mixed8192", 16, SMALL, FULL, 1),
 ]
 MEASURES = {"tree": WALK, "graph": WALK, "fragment": FRAGMENT, "spike": SPIKE}
 
