@@ -158,7 +158,9 @@ def scaling(analysis):
     found = thread_counts(analysis)
     if not found:
         return None
-    figure, grid = plt.subplots(1, len(found), figsize=(4.4 * len(found), 3.6), squeeze=False)
+    columns = min(3, len(found))
+    lines = math.ceil(len(found) / columns)
+    figure, grid = plt.subplots(lines, columns, figsize=(4.2 * columns, 3.5 * lines), squeeze=False)
     for axes, (workload, rows) in zip(grid.flat, found.items()):
         for n in analysis.names:
             points = []
@@ -173,13 +175,17 @@ def scaling(analysis):
         axes.set_title(workload)
         axes.set_xlabel("threads")
         axes.set_ylabel("million operations/s")
-        axes.set_xticks(sorted(rows))
+        axes.set_xscale("log", base=2)
+        axes.set_xticks(sorted(rows), [str(threads) for threads in sorted(rows)])
+        axes.minorticks_off()
         axes.set_ylim(bottom=0)
         axes.grid(alpha=0.25)
         bare(axes)
+    for axes in grid.flat[len(found):]:
+        axes.set_visible(False)
     handles, labels = grid.flat[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="lower center", ncol=len(labels), frameon=False)
-    figure.tight_layout(rect=(0, 0.09, 1, 1))
+    figure.tight_layout(rect=(0, 0.03 + 0.05 / lines, 1, 1))
     return figure
 
 
