@@ -25,6 +25,7 @@ SPIKE = [Measure("ns", "ns/op", INFO), RSS, AFTER, Measure("fallen_mib", "MiB af
 TABLE = [
     ("mixed256", 1, SMALL, QUICK, 1), ("mixed256", 2, SMALL, NORMAL, 1),
     ("mixed8192", 1, SMALL, QUICK, 1), ("mixed8192", 2, SMALL, QUICK, 1),
+    ("mixed8192", 4, SMALL, FULL, 1), ("mixed8192", 16, SMALL, FULL, 1),
     ("pair", 1, SMALL, QUICK, 0.5), ("pair_mix", 1, SMALL, NORMAL, 1),
     ("batch_fifo", 1, SMALL, NORMAL, 1), ("batch_lifo", 1, SMALL, NORMAL, 1),
     ("batch_random", 1, SMALL, QUICK, 0.5), ("batch_random", 2, SMALL, FULL, 1),
@@ -57,7 +58,6 @@ TABLE = [
     ("threadchurn", 1, THREADS, QUICK, 0.3), ("threadchurn", 4, THREADS, FULL, 1),
     ("false_active", 2, THREADS, NORMAL, 1), ("false_passive", 2, THREADS, NORMAL, 1),
     ("fragment", 1, LONGRUN, QUICK, 0.5), ("spike", 1, LONGRUN, QUICK, 0.2),
-    ("mixed8192", 4, SMALL, FULL, 1), ("mixed8192", 16, SMALL, FULL, 1),
 ]
 MEASURES = {"tree": WALK, "graph": WALK, "fragment": FRAGMENT, "spike": SPIKE}
 

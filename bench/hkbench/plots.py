@@ -99,9 +99,10 @@ def heat_map(analysis, kind):
     axes.imshow(shown, cmap=colours, vmin=-1.5, vmax=1.5, aspect="auto")
     for y, line in enumerate(table):
         for x, r in enumerate(line):
-            strong = r and abs(math.log2(r.value)) > 0.95
+            red, green, blue, _ = colours((shown[y][x] + 1.5) / 3) if r else (1, 1, 1, 1)
+            dark = 0.2126 * red ** 2.2 + 0.7152 * green ** 2.2 + 0.0722 * blue ** 2.2 < 0.18  # white is easier to read then
             axes.text(x, y, f"{r.value:.2f}" if r else "failed", ha="center", va="center", fontsize=8,
-                      color="white" if strong else "black")
+                      color="white" if dark else "black")
     axes.set_xticks(range(len(others)), others)
     axes.set_yticks(range(len(lines)), labels, fontsize=8)
     axes.xaxis.tick_top()
