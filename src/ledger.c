@@ -85,8 +85,8 @@ typedef struct blocks {
 /* The magazines of a cache belong to a thread that may be at work, and nothing orders these reads after its writes.
  * Memory that was a magazine stays one of its size, and an address that is no block names no slab: so a figure may be
  * off by a magazine, and nothing else can go wrong. */
-__attribute__((no_sanitize("thread"))) static void copy_outgoing(const hk_cache_t *cache,
-                                                                 unsigned slot, blocks_t *blocks)
+__attribute__((no_sanitize("thread"))) HK_NOINLINE static void
+copy_outgoing(const hk_cache_t *cache, unsigned slot, blocks_t *blocks)
 {
     const hk_magazine_t *magazine = cache->outgoing[slot];
     unsigned most = hk_magazine_capacity(HK_MAGAZINE_KINDS - 1);
@@ -97,8 +97,8 @@ __attribute__((no_sanitize("thread"))) static void copy_outgoing(const hk_cache_
 }
 
 /* The same, of its loaded and previous magazines of a class. */
-__attribute__((no_sanitize("thread"))) static size_t count_cached(const hk_cache_t *cache,
-                                                                  unsigned class_index)
+__attribute__((no_sanitize("thread"))) HK_NOINLINE static size_t
+count_cached(const hk_cache_t *cache, unsigned class_index)
 {
     const hk_magazine_t *loaded = cache->loaded[class_index];
     const hk_magazine_t *previous = cache->previous[class_index];
@@ -255,9 +255,9 @@ static void add_area(const hk_run_area_t *area, void *context)
 }
 
 /* A mapping is its block's holder's, who may be moving it: as with magazines, what is read may be stale, and no more
- * than that.  Where nothing is mapped any more, nothing is resident. */
-__attribute__((no_sanitize("thread"))) static void copy_place(const hk_large_t *large,
-                                                              const char **address, size_t *bytes)
+ * than that.  Where nothing is mapped any more, nothing is resident.  Not inlined, or it would be sanitized. */
+__attribute__((no_sanitize("thread"))) HK_NOINLINE static void
+copy_place(const hk_large_t *large, const char **address, size_t *bytes)
 {
     *address = large->address;
     *bytes = large->bytes;

@@ -201,4 +201,74 @@ static inline void resize(block_t *block, worker_t *worker)
     block->single |= forks != forks_begun;
 }
 
+/* ---- what a thread holds ---- */
+
+static inline void drop_from(worker_t *worker, size_t first)
+{
+    for (size_t i = first; i < HELD; i++) {
+        if (worker->held[i] != NULL)
+            drop(&worker->held[i], &worker->rng);
+    }
+}
+
+/* The heap goes whole, and all its blocks with it. */
+static inline void destroy_heap(worker_t *worker)
+{
+    for (size_t i = 0; i < HELD; i++) {
+        block_t *block = worker->held[i];
+        if (block == NULL || !block->in_heap)
+            continue;
+        if (block->single) {
+            drop(&worker->held[i], &worker->rng);
+            continue;
+        }
+        verify(block);
+        forget(block);
+        free_descriptor(block);
+        worker->held[i] = NULL;
+    }
+    hak_heap_destroy(worker->heap);
+    worker->heap = NULL;
+}
+
+static inline void end_worker(worker_t *worker)
+{
+    drop_from(worker, test_below(&worker->rng, HELD)); /* the heap's others go with it */
+    destroy_heap(worker);
+    drop_from(worker, 0);
+    shadow_clear(worker, sizeof *worker);
+    t_free(worker);
+}
+
+/* Other sizes and another number of blocks, so that slabs fill up, empty and go back; at times some rest. */
+static inline void change_mood(worker_t *worker)
+{
+    static const unsigned char bits[] = {5, 7, 9, 10, 11, 12, 13, 14, 15, 16, 18, 21, 23};
+    test_rng_t *rng = &worker->rng;
+    worker->max_bits = bits[test_below(rng, TEST_COUNT(bits))];
+    worker->in_use = ((size_t)HELD >> (worker->max_bits > 16 ? 4 : 0)) >> test_below(rng, 6);
+    drop_from(worker, worker->in_use);
+    if (test_below(rng, 8) == 0)
+        destroy_heap(worker);
+    unsigned before = burst, forks = look_at_forks();
+    if (worker->heap == NULL && test_below(rng, 4) == 0) {
+        worker->heap = hak_heap_create();
+        /* While a fork is under way there are no new heaps. */
+        CHECK(worker->heap != NULL || forks != forks_begun || refused(worker->heap, before));
+    }
+    if (test_below(rng, 16) == 0)
+        (void)usleep((useconds_t)test_below(rng, 300000));
+}
+
+static inline worker_t *make_worker(uint64_t number)
+{
+    unsigned before = burst;
+    worker_t *worker = (worker_t *)t_calloc(1, sizeof *worker);
+    if (refused(worker, before))
+        return NULL;
+    shadow_mark(worker, sizeof *worker);
+    worker->rng = test_rng(number);
+    return worker;
+}
+
 #endif

@@ -4,6 +4,7 @@
  * trims and reports in between; bursts in which memory is refused, by the hard limit or by the system.  A shadow of the
  * address space shows overlaps, patterns show writes that went astray.  Every 20 seconds all of it comes to rest: then
  * nothing may be live, and little resident.  Totals are printed once a minute; SIGTERM ends it early, with the totals.
+ * Sanitizers bear no limit of the system's, no threads in children, and no destructors after theirs.
  *
  *     stress_soak [seconds [seed]]
  */
@@ -36,63 +37,6 @@ static pthread_rwlock_t address_space = PTHREAD_RWLOCK_INITIALIZER;
 /* ---- threads ---- */
 
 static void fork_once(worker_t *worker);
-
-static void drop_from(worker_t *worker, size_t first)
-{
-    for (size_t i = first; i < HELD; i++) {
-        if (worker->held[i] != NULL)
-            drop(&worker->held[i], &worker->rng);
-    }
-}
-
-/* The heap goes whole, and all its blocks with it. */
-static void destroy_heap(worker_t *worker)
-{
-    for (size_t i = 0; i < HELD; i++) {
-        block_t *block = worker->held[i];
-        if (block == NULL || !block->in_heap)
-            continue;
-        if (block->single) {
-            drop(&worker->held[i], &worker->rng);
-            continue;
-        }
-        verify(block);
-        forget(block);
-        free_descriptor(block);
-        worker->held[i] = NULL;
-    }
-    hak_heap_destroy(worker->heap);
-    worker->heap = NULL;
-}
-
-static void end_worker(worker_t *worker)
-{
-    drop_from(worker, test_below(&worker->rng, HELD)); /* the heap's others go with it */
-    destroy_heap(worker);
-    drop_from(worker, 0);
-    shadow_clear(worker, sizeof *worker);
-    t_free(worker);
-}
-
-/* Other sizes and another number of blocks, so that slabs fill up, empty and go back; at times some rest. */
-static void change_mood(worker_t *worker)
-{
-    static const unsigned char bits[] = {5, 7, 9, 10, 11, 12, 13, 14, 15, 16, 18, 21, 23};
-    test_rng_t *rng = &worker->rng;
-    worker->max_bits = bits[test_below(rng, TEST_COUNT(bits))];
-    worker->in_use = ((size_t)HELD >> (worker->max_bits > 16 ? 4 : 0)) >> test_below(rng, 6);
-    drop_from(worker, worker->in_use);
-    if (test_below(rng, 8) == 0)
-        destroy_heap(worker);
-    unsigned before = burst, forks = look_at_forks();
-    if (worker->heap == NULL && test_below(rng, 4) == 0) {
-        worker->heap = hak_heap_create();
-        /* While a fork is under way there are no new heaps. */
-        CHECK(worker->heap != NULL || forks != forks_begun || refused(worker->heap, before));
-    }
-    if (test_below(rng, 16) == 0)
-        (void)usleep((useconds_t)test_below(rng, 300000));
-}
 
 static void step(worker_t *worker)
 {
@@ -130,17 +74,6 @@ static void run_worker(worker_t *worker, size_t steps)
     }
 }
 
-static worker_t *make_worker(uint64_t number)
-{
-    unsigned before = burst;
-    worker_t *worker = t_calloc(1, sizeof *worker);
-    if (refused(worker, before))
-        return NULL;
-    shadow_mark(worker, sizeof *worker);
-    worker->rng = test_rng(number);
-    return worker;
-}
-
 /* A destructor of the program's, before and after that of the library. */
 static void end_late(void *argument)
 {
@@ -161,7 +94,9 @@ static void *work(void *argument)
         return argument;
     run_worker(worker, 1000 + test_below(&worker->rng, 100000));
     size_t way = test_below(&worker->rng, 8);
-    worker->late_rounds = (int)way - 4; /* at most 3: glibc runs destructors four times */
+    worker->late_rounds = TEST_SANITIZED
+                              ? (int)way % 2
+                              : (int)way - 4; /* at most 3: glibc runs destructors four times */
     count(&counted->thread_ends);
     if (way < 2) {
         end_worker(worker);
@@ -219,7 +154,7 @@ static void refuse_memory(test_rng_t *rng)
 {
     size_t more = test_below(rng, 8) * MIB;
     burst++;
-    bool by_system = test_below(rng, 2) == 0;
+    bool by_system = !TEST_SANITIZED && test_below(rng, 2) == 0;
     if (by_system) {
         CHECK(pthread_rwlock_wrlock(&address_space) == 0);
         set_address_space(test_vm_bytes() + more);
@@ -246,7 +181,8 @@ __attribute__((noreturn)) static void be_child(worker_t *worker)
     forks_ended = (unsigned)forks_begun;
     check_whole();
     pthread_t thread;
-    bool with_thread = test_below(&worker->rng, 2) == 0 && start_thread(&thread, work);
+    bool with_thread =
+        !TEST_SANITIZED && test_below(&worker->rng, 2) == 0 && start_thread(&thread, work);
     run_worker(worker, 200 + test_below(&worker->rng, 4000));
     stop = true;
     if (with_thread)
