@@ -40,7 +40,7 @@ TABLE = [
     ("churn_redis", 1, MIXES, NORMAL, 1), ("churn_python", 2, MIXES, FULL, 1),
     ("churn_gcc", 2, MIXES, FULL, 1), ("churn_redis", 2, MIXES, FULL, 1),
     ("tree", 1, STRUCTURES, QUICK, 0.5), ("graph", 1, STRUCTURES, QUICK, 0.5),
-    ("tree", 2, STRUCTURES, FULL, 1), ("graph", 2, STRUCTURES, FULL, 1),
+    ("index", 1, STRUCTURES, NORMAL, 1), ("tree", 2, STRUCTURES, FULL, 1), ("graph", 2, STRUCTURES, FULL, 1),
     ("prodcons", 2, PASSING, QUICK, 0.5), ("prodcons", 4, PASSING, FULL, 1),
     ("prodcons", 16, PASSING, FULL, 1),
 ] + [
@@ -59,7 +59,7 @@ TABLE = [
     ("false_active", 2, THREADS, NORMAL, 1), ("false_passive", 2, THREADS, NORMAL, 1),
     ("fragment", 1, LONGRUN, QUICK, 0.5), ("spike", 1, LONGRUN, QUICK, 0.2),
 ]
-MEASURES = {"tree": WALK, "graph": WALK, "fragment": FRAGMENT, "spike": SPIKE}
+MEASURES = {"tree": WALK, "graph": WALK, "index": WALK, "fragment": FRAGMENT, "spike": SPIKE}
 
 
 def run_micro(library, workload, threads, scale, env=None):

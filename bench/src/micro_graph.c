@@ -181,10 +181,88 @@ static uint64_t graph(struct worker *w)
     return (uint64_t)n * WALKS;
 }
 
+/* ---- an index in memory, probed at random ---- */
+
+/* What a key-value server or a join holds: half a GiB of entries of 48 to 303 bytes, in chains.  One probe in 16
+ * replaces its entry by one of another size. */
+enum { INDEX_ENTRIES = 3000000, INDEX_BUCKETS = 1 << 22 };
+
+struct entry {
+    struct entry *next;
+    uint32_t key, length;
+    unsigned char value[];
+};
+
+static struct entry *new_entry(uint32_t key, uint32_t seed, struct entry *next)
+{
+    uint32_t length = 32 + (seed & 0xFF);
+    struct entry *e = bench_some(malloc(sizeof *e + length));
+    *e = (struct entry){next, key, length};
+    e->value[0] = e->value[length - 1] = (unsigned char)key;
+    return e;
+}
+
+static struct entry **index_find(struct entry **bucket, uint32_t key)
+{
+    struct entry **at = &bucket[key * 2654435761u >> 10];
+    while (*at && (*at)->key != key)
+        at = &(*at)->next;
+    return at;
+}
+
+static void index_replace(struct entry **at, uint32_t seed)
+{
+    struct entry *old = *at;
+    *at = new_entry(old->key, seed, old->next);
+    free(old);
+}
+
+/* In the order of the buckets, which is random in memory; returns how many there were. */
+static uint32_t index_drop(struct entry **bucket)
+{
+    uint32_t entries = 0;
+    for (uint32_t i = 0; i < INDEX_BUCKETS; i++)
+        for (struct entry *e = bucket[i], *next; e; e = next, entries++) {
+            next = e->next;
+            free(e);
+        }
+    return entries;
+}
+
+static uint64_t index_probe(struct worker *w)
+{
+    uint64_t probes = micro_scaled(5000000);
+    struct entry **bucket = bench_some(calloc(INDEX_BUCKETS, sizeof *bucket));
+    double start = cpu_now();
+    for (uint32_t key = 0; key < INDEX_ENTRIES; key++)
+        *index_find(bucket, key) = new_entry(key, bench_next(&w->seed), NULL);
+    double built = cpu_now();
+    for (uint64_t i = 0; i < probes; i++) {
+        uint32_t key = bench_next(&w->seed) % INDEX_ENTRIES;
+        struct entry **at = index_find(bucket, key), *e = *at;
+        if (!e || e->value[e->length - 1] != (unsigned char)key)
+            bench_die("an index lost an entry");
+        w->seed += e->length; /* the next probe waits for this one, as the next request does */
+        if (i % 16 == 0)
+            index_replace(at, bench_next(&w->seed));
+    }
+    double probed = cpu_now();
+    if (index_drop(bucket) != INDEX_ENTRIES)
+        bench_die("an index lost entries");
+    free(bucket);
+    if (w->id == 0) {
+        micro_note("build_ns", (built - start) * 1e9 / INDEX_ENTRIES);
+        micro_note("walk_ns", (probed - built) * 1e9 / (double)probes);
+    }
+    return probes;
+}
+
 const struct workload micro_graph[] = {
     {"tree", tree, 1, 1,
      "symbol tables, indexes: a search tree built and walked; op = node visited", 0, 0, 0},
     {"graph", graph, 1, 1,
      "object graphs, meshes: vertices with growing edge lists, walked in breadth", 0, 0, 0},
+    {"index", index_probe, 1, 1, "key-value stores, joins: half a GiB probed at random; op = probe",
+     0, 0, 0},
     {NULL, NULL, 0, 0, NULL, 0, 0, 0},
 };
