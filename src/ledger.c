@@ -200,7 +200,9 @@ static void add_superslab(walk_t *walk, const hk_superslab_t *superslab)
             bool warm = (superslab->dirty_units >> unit & 1) != 0;
             *(warm ? &stats->pool_warm_resident_bytes : &stats->excess_bytes) += resident;
         } else if (slab->units == 0) { /* neither free nor a slab's: the allocator's */
-            stats->metadata_resident_bytes += resident;
+            size_t idle = unit == 0 ? resident_between(&residency, HK_LIVE_BYTES, end) : 0;
+            stats->metadata_resident_bytes += resident - idle;
+            stats->excess_bytes += idle;
         } else {
             const hk_class_info_t *info = &hk_class_info[slab->class_index];
             size_t blocks_end = start + (size_t)info->block_bytes * info->block_count;

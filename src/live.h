@@ -88,6 +88,9 @@ HK_INLINE bool hk_live_is_set(const void *block)
     return !hk_live_is_misaligned(block) && (bits >> (number & 31) & 1) != 0;
 }
 
+/* The bits set in a range of whole units: relaxed, so those of a moment ago where blocks come and go. */
+unsigned hk_live_count_units(const void *first, size_t units);
+
 /* Clears the bits of a range of whole units. */
 void hk_live_clear_units(void *first, size_t units);
 

@@ -34,7 +34,7 @@ typedef struct hk_amount {
     X(number, housekeeper, "HOUSEKEEPER", 0, 0, 1,                                                 \
       "a thread in the background gives memory back while the program is idle")                    \
     X(number, huge, "HUGE", 1, 0, 2,                                                               \
-      "huge pages for new slabs once there are 64 MiB: 0: never; 1: as the system has it; 2: ask") \
+      "huge pages once there are 64 MiB of slabs: 0: never; 1: for dense ones; 2: new ones too")   \
     X(number, tiny_ss_shared, "TINY_SS_SHARED", 1, 1, 2,                                           \
       "1: a size class at its cap reclaims, and then the cap is raised; 2: strict, it gets "       \
       "ENOMEM")                                                                                    \

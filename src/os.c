@@ -97,12 +97,17 @@ void hk_os_unmap(void *address, size_t bytes)
     errno = saved;
 }
 
-bool hk_os_purge(void *address, size_t bytes)
+static bool advise(void *address, size_t bytes, int advice)
 {
     int saved = errno;
-    bool done = madvise(address, bytes, MADV_DONTNEED) == 0;
+    bool done = madvise(address, bytes, advice) == 0;
     errno = saved;
     return done;
+}
+
+bool hk_os_purge(void *address, size_t bytes)
+{
+    return advise(address, bytes, MADV_DONTNEED);
 }
 
 void hk_os_residency(const void *address, size_t bytes, unsigned char *pages)
@@ -114,21 +119,14 @@ void hk_os_residency(const void *address, size_t bytes, unsigned char *pages)
     errno = saved;
 }
 
-static void advise(void *address, size_t bytes, int advice)
+bool hk_os_prefer_huge(void *address, size_t bytes)
 {
-    int saved = errno;
-    (void)madvise(address, bytes, advice);
-    errno = saved;
-}
-
-void hk_os_prefer_huge(void *address, size_t bytes)
-{
-    advise(address, bytes, MADV_HUGEPAGE);
+    return advise(address, bytes, MADV_HUGEPAGE);
 }
 
 void hk_os_prefer_small(void *address, size_t bytes)
 {
-    advise(address, bytes, MADV_NOHUGEPAGE);
+    (void)advise(address, bytes, MADV_NOHUGEPAGE);
 }
 
 bool hk_os_resize(void *address, size_t old_bytes, size_t new_bytes)

@@ -25,8 +25,10 @@ bool hk_os_purge(void *address, size_t bytes);
  * all are if the kernel does not say. */
 void hk_os_residency(const void *address, size_t bytes, unsigned char *pages);
 
-/* Asks for huge pages in the range from now on, or for none.  Advice: the kernel may not have it. */
-void hk_os_prefer_huge(void *address, size_t bytes);
+/* Asks for huge pages in the range from now on, as far as the system's setting has them; false if the kernel refuses. */
+bool hk_os_prefer_huge(void *address, size_t bytes);
+
+/* Asks for none.  Advice: the kernel may not have it. */
 void hk_os_prefer_small(void *address, size_t bytes);
 
 /* Resizes the mapping where it is; false if the neighbours do not allow it. */

@@ -25,6 +25,8 @@ enum {
     WARM_RUN_BYTES_MIN = 1 << 20, /* of free resident pages are always at hand */
     WARM_UNITS_MIN = 16,          /* 1 MiB of empty slabs is always at hand */
     HUGE_SUPERSLABS_MIN = 32,     /* 64 MiB: a superslab that is never filled adds 3 % at most */
+    HUGE_ADVISED_MAX = 8192,      /* 16 GiB; a quarter of the mappings that a process may have */
+    DENSE_BYTES_MIN = (2 << 20) / 8 * 7, /* of a superslab */
     HOUSE_MS_MIN = 2 * HK_DECAY_MS,
     HOUSE_MS_MAX = 4000,  /* a process that has just gone idle waits so long for its first round */
     CAP_ENOUGH_SHIFT = 3, /* an eighth of the cap reclaimed is worth having stopped for */
@@ -117,6 +119,16 @@ hk_pages_t hk_policy_pages(uint64_t mode, uint64_t superslabs)
     return mode == 0 || superslabs < HUGE_SUPERSLABS_MIN ? HK_PAGES_SMALL
            : mode == 1                                   ? HK_PAGES_SYSTEM
                                                          : HK_PAGES_HUGE;
+}
+
+bool hk_policy_wants_dense(uint64_t mode, uint64_t superslabs, uint64_t advised)
+{
+    return mode != 0 && superslabs >= HUGE_SUPERSLABS_MIN && advised < HUGE_ADVISED_MAX;
+}
+
+bool hk_policy_is_dense(size_t live_bytes)
+{
+    return live_bytes >= DENSE_BYTES_MIN;
 }
 
 uint32_t hk_policy_empty_superslabs(uint64_t superslabs)

@@ -19,6 +19,9 @@ enum {
     HK_LARGE_KEEP_MS = 1000,        /* how long a freed direct mapping is kept */
     HK_SPARSE_BYTES_MIN = 64 << 20, /* committed, before it is asked how much of that is resident */
     HK_CAP_UNITS_MIN = 16,          /* the least soft cap of a class: 1 MiB */
+    HK_DENSE_MS = 2000,             /* how long a superslab has been full before it is looked at, */
+    HK_DENSE_LOOK_MS = 32,          /* one in so long */
+    HK_DENSE_BLOCK_BYTES = 4096,    /* larger blocks may be held without having been written to */
 };
 
 /* The largest magazine kind worth having for blocks of this size: few blocks of large sizes. */
@@ -65,6 +68,13 @@ typedef enum hk_pages {
     HK_PAGES_HUGE,
 } hk_pages_t;
 hk_pages_t hk_policy_pages(uint64_t mode, uint64_t superslabs);
+
+/* Whether dense superslabs are to become huge, when there are so many, and so many of them have been advised
+ * otherwise than their neighbours: each such one may cost the process two of its 65,530 mappings. */
+bool hk_policy_wants_dense(uint64_t mode, uint64_t superslabs, uint64_t advised);
+
+/* Whether a superslab is dense whose live blocks of at most HK_DENSE_BLOCK_BYTES have so many bytes. */
+bool hk_policy_is_dense(size_t live_bytes);
 
 /* How many bytes of slabs would be empty if their free blocks were not spread over all of them: none unless that is much. */
 size_t hk_policy_sparse_bytes(size_t slab_bytes, size_t free_bytes);

@@ -25,6 +25,8 @@ typedef struct hk_pool {
     uint32_t warm_low_water; /* lock(pool): the fewest warm units of this epoch */
     uint32_t surplus_units;  /* lock(pool): of them, not needed in the last epoch and to go back */
     uint64_t epoch_ms;       /* lock(pool): when the epoch began */
+    uint64_t look_ms;        /* lock(pool): when a full superslab was last looked at */
+    hk_superslab_t *look_at; /* lock(pool): the next one to look at; NULL: the list's first */
     uint64_t used_units;     /* lock(pool): in slabs */
     uint64_t superslabs;     /* lock(pool) */
     uint64_t purged_units;   /* lock(pool): so far */
@@ -53,6 +55,11 @@ size_t hk_pool_warm_bytes(hk_pool_t *pool);
 /* A step towards what the working set needs: gives at most about HK_DECAY_STEP_BYTES of what the last epoch did not
  * need back.  Returns the bytes that may still go back, now or in a later epoch. */
 size_t hk_pool_maintain(hk_pool_t *pool, uint64_t now_ms);
+
+/* A full superslab that is not huge, has been full for a while and is dense: pinned, for hk_pool_make_huge.  NULL if
+ * there is none, or none is due.  In pool_dense.c. */
+hk_superslab_t *hk_pool_find_dense_locked(hk_pool_t *pool, uint64_t now_ms);
+void hk_pool_make_huge(hk_pool_t *pool, hk_superslab_t *superslab);
 
 /* Unmaps every superslab of a pool that no thread uses any more. */
 void hk_pool_destroy(hk_pool_t *pool);

@@ -22,6 +22,9 @@ void hk_pool_link_locked(hk_pool_t *pool, hk_superslab_t *superslab)
 void hk_pool_unlink_locked(hk_pool_t *pool, hk_superslab_t *superslab)
 {
     hk_assert(2, hk_lock_is_held(&pool->lock));
+    if (pool->look_at == superslab) {
+        pool->look_at = superslab->next;
+    }
     if (superslab->prev != NULL) {
         superslab->prev->next = superslab->next;
     } else {
@@ -36,6 +39,7 @@ void hk_pool_set_free_locked(hk_pool_t *pool, hk_superslab_t *superslab, uint32_
 {
     hk_pool_unlink_locked(pool, superslab);
     superslab->free_units = free_units;
+    superslab->full_ms = 0;
     hk_pool_link_locked(pool, superslab);
 }
 

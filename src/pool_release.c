@@ -54,7 +54,7 @@ static unsigned take_empty_locked(hk_pool_t *pool, uint32_t keep_units, uint32_t
         hk_superslab_t *superslab = next;
         next = superslab->next;
         uint32_t warm = (uint32_t)hk_bitrange_sum(superslab->dirty_units);
-        if (kept < keep || pool->warm_units - warm < keep_units) {
+        if (superslab->pinned || kept < keep || pool->warm_units - warm < keep_units) {
             continue;
         }
         hk_pool_unlink_locked(pool, superslab);
@@ -85,12 +85,12 @@ static size_t free_empty_superslabs(hk_pool_t *pool, uint32_t keep_units, uint32
     return bytes;
 }
 
-/* The emptiest superslab that has committed free units. */
+/* The emptiest superslab that has committed free units, and that nobody looks at. */
 static hk_superslab_t *find_warm_locked(const hk_pool_t *pool)
 {
     for (unsigned list = HK_SLAB_UNITS_MAX; list > 0; list--) {
         for (hk_superslab_t *s = pool->by_free[list]; s != NULL; s = s->next) {
-            if ((s->free_units & s->dirty_units) != 0) {
+            if ((s->free_units & s->dirty_units) != 0 && !s->pinned) {
                 return s;
             }
         }
@@ -136,12 +136,11 @@ static size_t purge_one(hk_pool_t *pool, uint32_t keep_units)
         bool was_huge = superslab->huge;
         superslab->huge = false;
         hk_lock_release(&pool->lock, HK_RANK_POOL);
-        if (was_huge) { /* else the kernel would fill the hole with a huge page again */
-            hk_os_prefer_small(superslab->base, HK_SUPERSLAB_BYTES);
-        }
+        bool idle_gone = was_huge && hk_superslab_make_small(superslab);
         bool done = purge_units(superslab, mask);
         hk_lock_acquire(&pool->lock, HK_RANK_POOL);
         hk_pool_set_free_locked(pool, superslab, superslab->free_units | mask);
+        superslab->idle_dirty = superslab->idle_dirty && !idle_gone;
         if (done) {
             hk_limit_uncharge((size_t)units << HK_UNIT_SHIFT);
             superslab->dirty_units &= ~mask;
@@ -199,9 +198,13 @@ size_t hk_pool_maintain(hk_pool_t *pool, uint64_t now_ms)
     uint32_t units = take_surplus_locked(pool, now_ms);
     uint32_t keep = pool->warm_units - units;
     uint32_t keep_superslabs = hk_policy_empty_superslabs(pool->superslabs);
+    hk_superslab_t *dense = hk_pool_find_dense_locked(pool, now_ms);
     hk_lock_release(&pool->lock, HK_RANK_POOL);
     if (units > 0) {
         (void)hk_pool_purge(pool, keep, keep_superslabs);
+    }
+    if (dense != NULL) {
+        hk_pool_make_huge(pool, dense);
     }
     return (size_t)hk_policy_purge_units(keep) << HK_UNIT_SHIFT;
 }

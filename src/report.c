@@ -66,6 +66,8 @@ static void add_pool(hak_stats_t *stats, hk_pool_t *pool)
     for (unsigned list = 0; list <= HK_SLAB_UNITS_MAX; list++) {
         for (const hk_superslab_t *s = pool->by_free[list]; s != NULL; s = s->next) {
             stats->in_use_bytes += slab_bytes(s);
+            stats->huge_superslabs += s->huge;
+            stats->metadata_bytes += s->idle_dirty ? HK_IDLE_BYTES : 0;
         }
     }
     stats->superslabs += pool->superslabs;
@@ -101,7 +103,8 @@ static void collect(hak_stats_t *stats, unsigned want_ledger)
     stats->purged_bytes += hk_run_purged_bytes();
     uint64_t own_bytes = hk_meta_bytes() + hk_run_descriptor_bytes();
     uint64_t live_bits = stats->superslabs * HK_LIVE_BYTES; /* in what is mapped for superslabs */
-    stats->metadata_bytes = own_bytes + live_bits;
+    stats->metadata_bytes += own_bytes + live_bits;
+    stats->huge_refusals = hk_superslab_huge_refusals();
     stats->heaps = hk_heaps_count();
     hk_path_leave();
     uint64_t free_bytes = stats->depot_bytes + stats->slab_free_bytes;

@@ -21,6 +21,8 @@
     X(metadata_bytes, 1, "the allocator's own data")                                               \
     X(purged_bytes, 1, "given back to the system so far")                                          \
     X(superslabs, 0, "superslabs mapped")                                                          \
+    X(huge_superslabs, 0, "of them, asked to be of huge pages")                                    \
+    X(huge_refusals, 0, "times that the system refused that")                                      \
     X(heaps, 0, "heaps")                                                                           \
     X(remote_magazines, 0, "magazines handed to another heap")                                     \
     X(cap_hits, 0, "times that a size class was at its cap")

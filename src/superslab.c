@@ -7,6 +7,7 @@
 
 #include "bitrange.h"
 #include "limit.h"
+#include "log.h"
 #include "meta.h"
 #include "options.h"
 #include "os.h"
@@ -15,22 +16,75 @@
 
 static_assert((int)HK_LIVE_BYTES <= (int)HK_UNIT_BYTES, "the live bits fit the first unit");
 
-static _Atomic uint64_t superslab_count;
+/* atomic, relaxed: statistics, and hints. */
+static _Atomic uint64_t superslab_count, advised_count, huge_refusals;
 
-/* Of huge pages all units are resident from the first touch on, so all count as dirty.  Elsewhere huge pages are
- * refused, whatever the system's setting: a heap that is small would be 2 MiB at once. */
+/* ---- Huge pages ---- */
+
+static void note_refusal(void)
+{
+    if (hk_add_relaxed(&huge_refusals, 1) == 0 && hk_options.huge >= 2) {
+        hk_log_warning("the system refuses huge pages:", "memory stays of small ones");
+    }
+}
+
+bool hk_superslab_ask_huge(const hk_superslab_t *superslab)
+{
+    size_t more_bytes = superslab->idle_dirty ? 0 : HK_IDLE_BYTES;
+    if (hk_superslab_huge_refusals() != 0 || !hk_limit_charge(more_bytes)) {
+        return false;
+    }
+    bool done = hk_os_prefer_huge(superslab->base, HK_SUPERSLAB_BYTES);
+    if (!done) {
+        hk_limit_uncharge(more_bytes);
+        note_refusal();
+    }
+    return done;
+}
+
+void hk_superslab_mark_huge(hk_superslab_t *superslab)
+{
+    hk_add_relaxed(&advised_count, !superslab->advised);
+    superslab->huge = superslab->idle_dirty = superslab->advised = true;
+}
+
+bool hk_superslab_make_small(const hk_superslab_t *superslab)
+{
+    size_t start = hk_align_up(HK_LIVE_BYTES, hk_os_page_bytes());
+    hk_os_prefer_small(superslab->base, HK_SUPERSLAB_BYTES);
+    bool done =
+        start == HK_UNIT_BYTES || hk_os_purge(superslab->base + start, HK_UNIT_BYTES - start);
+    if (done) {
+        hk_limit_uncharge(HK_IDLE_BYTES);
+    }
+    return done;
+}
+
+/* Asked to be huge, all units are resident from the first touch on, so all count as dirty.  In a small heap huge pages are
+ * refused, whatever the system's setting: it would be 2 MiB at once. */
 static void choose_pages(hk_superslab_t *superslab)
 {
-    uint64_t superslabs = hk_load_relaxed(&superslab_count); /* relaxed: a statistic */
-    hk_pages_t pages = hk_policy_pages(hk_options.huge, superslabs);
-    superslab->huge =
-        pages == HK_PAGES_HUGE && hk_limit_charge((size_t)HK_SLAB_UNITS_MAX * HK_UNIT_BYTES);
-    if (superslab->huge) {
-        superslab->dirty_units = superslab->free_units;
-        hk_os_prefer_huge(superslab->base, HK_SUPERSLAB_BYTES);
+    size_t unit_bytes = (size_t)HK_SLAB_UNITS_MAX * HK_UNIT_BYTES;
+    hk_pages_t pages = hk_policy_pages(hk_options.huge, hk_superslab_count());
+    if (pages == HK_PAGES_HUGE && hk_limit_charge(unit_bytes)) {
+        if (hk_superslab_ask_huge(superslab)) {
+            hk_superslab_mark_huge(superslab);
+            superslab->dirty_units = superslab->free_units;
+        } else {
+            hk_limit_uncharge(unit_bytes);
+        }
     } else if (pages == HK_PAGES_SMALL) {
         hk_os_prefer_small(superslab->base, HK_SUPERSLAB_BYTES);
     }
+}
+
+/* ---- In and out ---- */
+
+/* What counts towards the limits of it: what may be resident. */
+static size_t committed_bytes(const hk_superslab_t *superslab)
+{
+    return HK_UNIT_BYTES * hk_bitrange_sum(superslab->dirty_units) + HK_LIVE_BYTES +
+           (superslab->idle_dirty ? HK_IDLE_BYTES : 0);
 }
 
 static void unmap_base(char *base, bool walled)
@@ -71,10 +125,11 @@ hk_superslab_t *hk_superslab_allocate(struct hk_pool *pool)
         }
         choose_pages(superslab);
         if (hk_registry_insert(base, &superslab->region)) {
-            hk_add_relaxed(&superslab_count, 1); /* relaxed: a statistic */
+            hk_add_relaxed(&superslab_count, 1);
             return superslab;
         }
-        hk_limit_uncharge(HK_UNIT_BYTES * hk_bitrange_sum(superslab->dirty_units));
+        hk_limit_uncharge(committed_bytes(superslab) - HK_LIVE_BYTES);
+        hk_sub_relaxed(&advised_count, superslab->advised);
         unmap_base(base, walled);
     }
     hk_limit_uncharge(HK_LIVE_BYTES);
@@ -86,15 +141,28 @@ void hk_superslab_free(hk_superslab_t *superslab)
 {
     hk_registry_remove(superslab->base);
     unmap_base(superslab->base, superslab->walled);
-    hk_limit_uncharge(HK_UNIT_BYTES * hk_bitrange_sum(superslab->dirty_units) + HK_LIVE_BYTES);
+    hk_limit_uncharge(committed_bytes(superslab));
+    hk_sub_relaxed(&advised_count, superslab->advised);
+    hk_sub_relaxed(&superslab_count, 1);
     hk_meta_free(HK_META_SUPERSLAB, superslab);
-    hk_sub_relaxed(&superslab_count, 1); /* relaxed: a statistic */
 }
 
 uint64_t hk_superslab_count(void)
 {
-    return hk_load_relaxed(&superslab_count); /* relaxed: a statistic */
+    return hk_load_relaxed(&superslab_count);
 }
+
+uint64_t hk_superslab_advised_count(void)
+{
+    return hk_load_relaxed(&advised_count);
+}
+
+uint64_t hk_superslab_huge_refusals(void)
+{
+    return hk_load_relaxed(&huge_refusals);
+}
+
+/* ---- Slabs ---- */
 
 void hk_slab_start(hk_slab_t *slab, uint16_t owner)
 {

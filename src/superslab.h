@@ -19,6 +19,7 @@ enum {
     HK_SUPERSLAB_UNITS = HK_SUPERSLAB_BYTES / HK_UNIT_BYTES,
     HK_SLAB_UNITS_MAX = HK_SUPERSLAB_UNITS - 1, /* all but the first, which holds the live bits */
     HK_BITMAP_WORDS = HK_SLAB_BLOCKS_MAX / 64,
+    HK_IDLE_BYTES = HK_UNIT_BYTES - HK_LIVE_BYTES, /* the rest of the first unit: nothing */
 };
 
 struct hk_heap;
@@ -45,9 +46,15 @@ static_assert(sizeof(hk_slab_t) <= HK_CACHE_LINE, "one line for a slab header");
 
 typedef struct hk_superslab {
     hk_region_t region;
-    uint32_t free_units;       /* lock(pool): a bit for each unit that is in no slab */
-    uint32_t dirty_units;      /* lock(pool): a bit for each unit that may be resident */
-    bool huge;                 /* lock(pool): of huge pages, until a part of it goes back */
+    uint32_t free_units;  /* lock(pool): a bit for each unit that is in no slab */
+    uint32_t dirty_units; /* lock(pool): a bit for each unit that may be resident */
+    uint64_t full_ms;     /* lock(pool): when it was first seen without free units; 0: not yet */
+    bool huge; /* lock(pool): of huge pages, if the system has them, until a part of it goes back */
+    bool
+        idle_dirty; /* lock(pool): the idle rest of its first unit may be resident, and is counted */
+    bool advised;   /* lock(pool): was ever asked to be huge */
+    bool
+        pinned; /* lock(pool): neither purged nor unmapped: somebody looks at it without the lock */
     bool walled;               /* const: between pages without access */
     char *base;                /* const */
     struct hk_pool *pool;      /* const */
@@ -67,6 +74,20 @@ void hk_superslab_free(hk_superslab_t *superslab);
 
 /* Superslabs mapped now. */
 uint64_t hk_superslab_count(void);
+
+/* Asks for huge pages; false, and nothing changed, if the limit or the system refuses.  The superslab is pinned, or not
+ * linked yet.  If granted, hk_superslab_mark_huge notes it, under the pool's lock. */
+bool hk_superslab_ask_huge(const hk_superslab_t *superslab);
+void hk_superslab_mark_huge(hk_superslab_t *superslab);
+
+/* Before a part of a huge one is purged: of small pages from now on, or the kernel would fill the hole.  Returns whether
+ * the idle rest of its first unit went back too, and is no longer counted. */
+bool hk_superslab_make_small(const hk_superslab_t *superslab);
+
+/* Superslabs that were ever asked to be huge and are still mapped; and how often the system refused, which is 0 or 1 but
+ * for threads that asked at once: then nobody asks any more. */
+uint64_t hk_superslab_advised_count(void);
+uint64_t hk_superslab_huge_refusals(void);
 
 static inline char *hk_slab_base(const hk_slab_t *slab)
 {

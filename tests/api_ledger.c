@@ -8,6 +8,7 @@
 #include <hakmem/hakmem.h>
 
 #include <stdatomic.h>
+#include <sys/mman.h>
 
 #include "stats.h"
 
@@ -153,6 +154,56 @@ static void medium_blocks(void)
     check("all freed");
 }
 
+/* What the system's thread does in a minute or more; how many it could. */
+static size_t collapse_all(void)
+{
+    static bool seen[1 << 16];
+    size_t collapsed = 0;
+    for (size_t i = 0; i < BLOCKS; i++) {
+        uintptr_t number = (uintptr_t)blocks[i] / (2 * MIB);
+        bool *mark = &seen[number % TEST_COUNT(seen)];
+        if (!*mark)
+            collapsed += madvise((void *)(number * 2 * MIB), 2 * MIB, 25 /* MADV_COLLAPSE */) == 0;
+        *mark = true;
+    }
+    return collapsed;
+}
+
+/* Superslabs that are full for some seconds are asked to be of huge pages, and what these fill up is on a line of its own;
+ * such a superslab still gives a part of it back. */
+static void huge_pages(void)
+{
+    if (getenv("HAKMEM_HARDEN") != NULL)
+        return; /* such superslabs never are */
+    allocate(0, BLOCKS, 16, 500, true);
+    for (int i = 0; i < 350; i++) { /* 3.5 seconds and more */
+        hak_free(hak_malloc(100000));
+        usleep(10000);
+    }
+    hak_stats_t stats = check("full for three seconds");
+    CHECKF(stats.huge_superslabs > 20, " (%llu)", (unsigned long long)stats.huge_superslabs);
+    CHECK(stats.huge_refusals == 0 && stats.huge_superslabs <= stats.superslabs);
+    size_t asked = stats.huge_superslabs, before = stats.resident_bytes;
+    size_t collapsed = collapse_all();
+    stats = check("of huge pages");
+    uint64_t excess = stats.excess_bytes;
+    CHECKF(excess >= collapsed * 48 * KIB, " (%llu, %zu collapsed)", (unsigned long long)excess,
+           collapsed);
+    for (size_t i = 0; i < BLOCKS; i++)
+        if (((uintptr_t)blocks[i] & (2 * MIB - 1)) >= MIB)
+            release(i);
+    (void)hak_trim(0);
+    stats = check("the upper halves freed and given back");
+    CHECK(stats.huge_superslabs == 0);
+    CHECKF(collapsed < asked || excess - stats.excess_bytes >= asked * 48 * KIB, " (%llu, %llu)",
+           (unsigned long long)excess, (unsigned long long)stats.excess_bytes);
+    CHECKF(stats.resident_bytes < before / 10 * 6, " (%zu, %zu)", (size_t)stats.resident_bytes,
+           before);
+    release_all();
+    check("all freed");
+    printf("%zu superslabs were asked, %zu collapsed\n", asked, collapsed);
+}
+
 /* What was never written to is not resident, and the ledger knows. */
 static void untouched(void)
 {
@@ -295,6 +346,7 @@ int main(void)
     other_bytes = anonymous_bytes() - own;
     small_blocks();
     medium_blocks();
+    huge_pages();
     untouched();
     threads();
     owned_heap();

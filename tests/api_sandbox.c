@@ -207,6 +207,34 @@ static void all_but_one(long call, uint32_t action)
     run_filtered(&call, 1, action, SECCOMP_RET_ALLOW);
 }
 
+/* ---- Advice that is refused ---- */
+
+/* A heap that would be asked to be of huge pages: that is tried once. */
+static void refuse_advice(long call, uint32_t action)
+{
+    enum { BLOCKS = 800000, BYTES = 128 };
+    static char *blocks[BLOCKS];
+    hak_stats_t stats;
+    sandbox_install(&call, 1, action, SECCOMP_RET_ALLOW);
+    for (int i = 0; i < BLOCKS; i++) {
+        CHECK((blocks[i] = t_malloc(BYTES)) != NULL);
+        memset(blocks[i], i & 0xff, BYTES);
+    }
+    for (int i = 0; i < 300; i++) { /* three seconds and more */
+        t_free(t_malloc(100000));
+        usleep(10000);
+    }
+    CHECK(hak_stats_get(&stats, sizeof stats) == 0);
+    CHECKF(stats.superslabs > 32 && stats.huge_superslabs == 0 && stats.huge_refusals == 1,
+           " (%d, %d, %d)", (int)stats.superslabs, (int)stats.huge_superslabs,
+           (int)stats.huge_refusals);
+    for (int i = 0; i < BLOCKS; i++) {
+        CHECK(test_is_filled_with(blocks[i], (unsigned char)i, BYTES));
+        t_free(blocks[i]);
+    }
+    CHECK(t_check() == 0);
+}
+
 /* ---- A move that fails after the kernel has unmapped its target ---- */
 
 /* In place of the kernel, which does the like where it runs into a limit: the target is unmapped, another thread maps something
@@ -278,6 +306,7 @@ int main(void)
         (void)snprintf(name, sizeof name, "%s: ENOSYS", refused_calls[i].name);
         run_child(name, all_but_one, refused_calls[i].call, SECCOMP_RET_ERRNO | ENOSYS);
     }
+    run_child("huge pages are refused", refuse_advice, SYS_madvise, SECCOMP_RET_ERRNO | EPERM);
 #if defined(__x86_64__)
     run_child("a move fails with its target gone", fail_moves, SYS_mremap, SECCOMP_RET_TRAP);
 #endif

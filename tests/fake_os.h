@@ -30,7 +30,8 @@ enum { FAKE_OS_CLOCK_START = 1000000 };
 #define FAKE_OS_NEVER UINT64_MAX
 
 typedef struct fake_os {
-    _Atomic uint64_t calls;     /* mapping calls so far: map, reserve, resize, move, purge */
+    _Atomic uint64_t
+        calls; /* calls so far that may fail: map, reserve, resize, move, purge, huge pages */
     _Atomic uint64_t fail_from; /* the number of the first call that fails; FAKE_OS_NEVER */
     _Atomic uint64_t failures;  /* calls that were made to fail */
     _Atomic uint64_t maps;      /* by kind, the ones that succeeded */
@@ -49,7 +50,8 @@ typedef struct fake_os {
     _Atomic size_t most_bytes; /* not 0: larger mappings fail */
     _Atomic size_t page_bytes; /* not 0: larger pages than the system's */
     _Atomic bool main_thread;
-    void (*on_purge)(void); /* not NULL: called before each purge, whose caller holds no lock */
+    void (*on_purge)(void);  /* not NULL: called before each purge, whose caller holds no lock */
+    void (*on_advice)(void); /* not NULL: the same, before huge pages are asked for */
     _Atomic uint64_t
         spread; /* not 0: each mapping lies 16 GiB above the one before, so that each wants a registry leaf */
 } fake_os_t;
@@ -211,10 +213,17 @@ void hk_os_residency(const void *address, size_t bytes, unsigned char *pages)
     errno = saved;
 }
 
-void hk_os_prefer_huge(void *address, size_t bytes)
+bool hk_os_prefer_huge(void *address, size_t bytes)
 {
     fake_os_require(fake_os_is_range(address, bytes), "advice: range");
+    if (fake_os.on_advice != NULL) {
+        fake_os.on_advice();
+    }
+    if (fake_os_must_fail()) {
+        return false;
+    }
     atomic_fetch_add(&fake_os.huge_bytes, bytes);
+    return true;
 }
 
 void hk_os_prefer_small(void *address, size_t bytes)

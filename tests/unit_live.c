@@ -89,6 +89,12 @@ static void test_units(void)
             hk_live_clear_units(superslab + first * HK_UNIT_BYTES, units);
             CHECKF(count_bits() == GRANULES - units * UNIT_GRANULES, " (%zu from %zu)", units,
                    first);
+            size_t before = hk_live_count_units(superslab, first);
+            size_t behind = first + units;
+            CHECK(before == first * UNIT_GRANULES);
+            CHECK(hk_live_count_units(superslab + first * HK_UNIT_BYTES, units) == 0);
+            CHECK(behind == UNITS ||
+                  hk_live_count_units(superslab + behind * HK_UNIT_BYTES, 1) == UNIT_GRANULES);
             for (size_t i = 0; i < units * UNIT_GRANULES; i += 127)
                 CHECKF(!bit(first * UNIT_GRANULES + i), " (%zu from %zu)", units, first);
             CHECK(!bit((first + units) * UNIT_GRANULES - 1));

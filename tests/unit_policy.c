@@ -183,9 +183,32 @@ static void check_sparse_peak(void)
     CHECK(hk_policy_is_sparse_peak(1024 * MIB, 1));
 }
 
+static void check_dense(void)
+{
+    for (uint64_t mode = 0; mode <= 2; mode++) {
+        CHECK(!hk_policy_wants_dense(mode, 31, 0)); /* 64 MiB at least */
+        CHECK(hk_policy_wants_dense(mode, 32, 0) == (mode != 0));
+        CHECK(hk_policy_wants_dense(mode, UINT64_MAX, 8191) == (mode != 0));
+        CHECK(!hk_policy_wants_dense(mode, UINT64_MAX, 8192)); /* a quarter of the mappings */
+    }
+    CHECK(hk_policy_is_dense(2 * MIB) && hk_policy_is_dense(2 * MIB / 8 * 7));
+    CHECK(!hk_policy_is_dense(2 * MIB / 8 * 7 - 1) && !hk_policy_is_dense(0));
+    /* 31 units of the least well-filled small blocks can be dense. */
+    size_t least = SIZE_MAX;
+    for (unsigned i = 0; i < HK_CLASS_COUNT; i++) {
+        const hk_class_info_t *info = &hk_class_info[i];
+        size_t bytes = (size_t)info->block_bytes * info->block_count;
+        size_t units = (bytes + 65535) / 65536;
+        if (info->block_bytes <= HK_DENSE_BLOCK_BYTES && bytes * 31 / units < least)
+            least = bytes * 31 / units;
+    }
+    CHECKF(hk_policy_is_dense(least), " (%zu)", least);
+}
+
 int main(void)
 {
     check_pages();
+    check_dense();
     check_magazines();
     check_heaps();
     check_purges();

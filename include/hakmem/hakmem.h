@@ -186,7 +186,7 @@ typedef struct hak_stats {
     uint64_t slab_rest_bytes;          /* ends of slabs and spans behind their blocks */
     uint64_t pool_warm_resident_bytes; /* of the empty slabs in pools, what is resident */
     uint64_t run_warm_resident_bytes;  /* of the free runs of pages, what is resident */
-    uint64_t excess_bytes; /* where no slab has ever been: resident by huge pages only */
+    uint64_t excess_bytes; /* where nothing has ever been: resident by huge pages only */
     uint64_t
         large_cached_resident_bytes;  /* of the direct mappings kept for reuse, what is resident */
     uint64_t metadata_resident_bytes; /* of the allocator's own data, what is resident */
@@ -194,6 +194,10 @@ typedef struct hak_stats {
     uint64_t
         refuge_bytes; /* what was allocated while forks were under way, and what is left of it */
     uint64_t resident_bytes; /* all of it: HAKMEM's share of the process's RSS */
+
+    uint64_t huge_superslabs; /* superslabs that are of huge pages, if the system has them */
+    uint64_t
+        huge_refusals; /* how often the system refused to be asked for them: it is asked no more */
 } hak_stats_t;
 
 /* Fills *stats, whose size the caller gives: fields that the library knows and the caller does not are left out, and
