@@ -7,7 +7,34 @@
 #include "log.h"
 #include "meta.h"
 
-enum { SPARE_MAX = 16 }; /* empty magazines of one kind that a heap keeps */
+enum {
+    BUNDLE = 16
+}; /* empty magazines that change hands at once; a heap keeps fewer than two of each kind */
+
+/* As many as another heap had too many of: where blocks are freed by other threads than allocate them, empty magazines go the
+ * other way, and one lock is all heaps'. */
+static hk_magazine_t *take_bundle(hk_heap_t *heap, unsigned kind)
+{
+    hk_magazine_t *bundle = hk_meta_take_bundle(HK_META_MAGAZINE + kind);
+    if (bundle != NULL) {
+        bundle->kind = (uint8_t)kind;
+        heap->spare[kind] = bundle->next;
+        heap->spare_count[kind] = BUNDLE - 1;
+        bundle->next = NULL;
+    }
+    return bundle;
+}
+
+static hk_magazine_t *new_magazine(unsigned kind)
+{
+    hk_magazine_t *magazine = hk_meta_allocate(HK_META_MAGAZINE + kind, hk_magazine_bytes(kind));
+    if (magazine != NULL) {
+        magazine->kind = (uint8_t)kind;
+        magazine->next = NULL;
+        magazine->sentinel = NULL;
+    }
+    return magazine;
+}
 
 hk_magazine_t *hk_heap_depot_take_spare(hk_heap_t *heap, unsigned kind)
 {
@@ -15,13 +42,11 @@ hk_magazine_t *hk_heap_depot_take_spare(hk_heap_t *heap, unsigned kind)
     if (magazine != NULL) {
         heap->spare_count[kind]--;
     } else {
-        magazine = hk_meta_allocate(HK_META_MAGAZINE + kind, hk_magazine_bytes(kind));
+        magazine = take_bundle(heap, kind);
+        magazine = magazine != NULL ? magazine : new_magazine(kind);
         if (magazine == NULL) {
             return NULL;
         }
-        magazine->kind = (uint8_t)kind;
-        magazine->next = NULL;
-        magazine->sentinel = NULL;
     }
     magazine->count = 0;
     magazine->capacity = (uint16_t)hk_magazine_capacity(kind);
@@ -31,12 +56,19 @@ hk_magazine_t *hk_heap_depot_take_spare(hk_heap_t *heap, unsigned kind)
 
 void hk_heap_depot_keep_spare(hk_heap_t *heap, hk_magazine_t *magazine)
 {
-    if (heap->spare_count[magazine->kind] < SPARE_MAX) {
-        hk_magazine_push_list(&heap->spare[magazine->kind], magazine);
-        heap->spare_count[magazine->kind]++;
-    } else {
-        hk_meta_free(HK_META_MAGAZINE + magazine->kind, magazine);
+    unsigned kind = magazine->kind;
+    hk_magazine_push_list(&heap->spare[kind], magazine);
+    if (++heap->spare_count[kind] < 2 * BUNDLE) {
+        return;
     }
+    hk_magazine_t *last = magazine;
+    for (unsigned i = 1; i < BUNDLE; i++) {
+        last = last->next;
+    }
+    heap->spare[kind] = last->next;
+    heap->spare_count[kind] = BUNDLE;
+    last->next = NULL;
+    hk_meta_free_bundle(HK_META_MAGAZINE + kind, magazine);
 }
 
 void hk_heap_depot_dissolve_locked(hk_heap_t *heap, hk_magazine_t *magazine)

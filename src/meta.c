@@ -24,12 +24,13 @@ static _Alignas(HK_CACHE_LINE) char first_chunk[FIRST_CHUNK_BYTES];
 
 static struct {
     hk_lock_t lock;
-    char *next;                        /* lock(meta): the unused rest of the chunk */
-    size_t left;                       /* lock(meta) */
-    chunk_t *newest;                   /* lock(meta) */
-    size_t chunk_bytes;                /* lock(meta): taken so far, without the first */
-    free_node_t *freed[HK_META_KINDS]; /* lock(meta) */
-    bool started;                      /* lock(meta): the first chunk is in use */
+    char *next;                          /* lock(meta): the unused rest of the chunk */
+    size_t left;                         /* lock(meta) */
+    chunk_t *newest;                     /* lock(meta) */
+    size_t chunk_bytes;                  /* lock(meta): taken so far, without the first */
+    free_node_t *freed[HK_META_KINDS];   /* lock(meta) */
+    free_node_t *bundles[HK_META_KINDS]; /* lock(meta): their first objects */
+    bool started;                        /* lock(meta): the first chunk is in use */
 } meta;
 
 /* Makes room for bytes.  The rest of the old chunk, smaller than one object, is lost. */
@@ -79,6 +80,26 @@ void hk_meta_free(hk_meta_kind_t kind, void *memory)
     hk_lock_acquire(&meta.lock, HK_RANK_META);
     node->next = meta.freed[kind];
     meta.freed[kind] = node;
+    hk_lock_release(&meta.lock, HK_RANK_META);
+}
+
+void *hk_meta_take_bundle(hk_meta_kind_t kind)
+{
+    hk_lock_acquire(&meta.lock, HK_RANK_META);
+    free_node_t *first = meta.bundles[kind];
+    if (first != NULL) {
+        meta.bundles[kind] = first->next;
+    }
+    hk_lock_release(&meta.lock, HK_RANK_META);
+    return first;
+}
+
+void hk_meta_free_bundle(hk_meta_kind_t kind, void *first)
+{
+    free_node_t *node = first;
+    hk_lock_acquire(&meta.lock, HK_RANK_META);
+    node->next = meta.bundles[kind];
+    meta.bundles[kind] = node;
     hk_lock_release(&meta.lock, HK_RANK_META);
 }
 

@@ -25,6 +25,11 @@ typedef enum hk_meta_kind {
 void *hk_meta_allocate(hk_meta_kind_t kind, size_t bytes);
 void hk_meta_free(hk_meta_kind_t kind, void *memory);
 
+/* The same for a bundle, however many objects the caller has tied to the first one: the lock is taken once for them all.  The
+ * first word of the first one is lost.  NULL if there is no bundle; allocating does not untie one. */
+void *hk_meta_take_bundle(hk_meta_kind_t kind);
+void hk_meta_free_bundle(hk_meta_kind_t kind, void *first);
+
 /* Bytes taken from the system so far. */
 size_t hk_meta_bytes(void);
 

@@ -221,8 +221,40 @@ static void test_dissolve(void)
         hk_heap_dissolve(heap, load(heap, c, NULL));
     (void)check_heap(heap, TINY);
     CHECK(heap->empty_units == HK_EMPTY_UNITS_MAX && heap->pool->used_units == heap->empty_units);
-    CHECK(heap->spare_count[KIND] <= 16);
+    CHECK(heap->spare_count[KIND] < 32);
     hk_heap_delete(heap);
+}
+
+/* Where one heap takes empty magazines and another keeps them, they come round, whole, and no more are made. */
+static void test_bundles(void)
+{
+    enum { MANY = 1000 };
+    static hk_magazine_t *taken[MANY];
+    hk_heap_t *takes = new_heap(), *keeps = new_heap();
+    size_t metadata = 0;
+    for (unsigned round = 0; round < 5 * HK_MAGAZINE_KINDS; round++) {
+        unsigned kind = round % HK_MAGAZINE_KINDS;
+        for (unsigned i = 0; i < MANY; i++) {
+            hk_magazine_t *m = taken[i] = hk_heap_take_magazine(takes, kind);
+            CHECK(m != NULL && m->kind == kind && m->capacity == hk_magazine_capacity(kind));
+            CHECK(m->count == 0 && m->sentinel == NULL && m->next == NULL);
+            CHECK(m->marks == HK_MARKS_CLEAR && takes->spare_count[kind] < 32);
+            m->slot[m->capacity - 1] = m; /* seen again while it is taken: it was given out twice */
+            m->class_index = (uint16_t)round;
+        }
+        for (unsigned i = 0; i < MANY; i++) {
+            CHECK(taken[i]->slot[taken[i]->capacity - 1] == taken[i]);
+            CHECK(taken[i]->class_index == round);
+            taken[i]->slot[taken[i]->capacity - 1] = NULL;
+            hk_heap_dissolve(keeps, taken[i]); /* nothing in it */
+            CHECK(keeps->spare_count[kind] < 32);
+        }
+        if (round == HK_MAGAZINE_KINDS)
+            metadata = hk_meta_bytes();
+        CHECK(round < HK_MAGAZINE_KINDS || hk_meta_bytes() == metadata);
+    }
+    hk_heap_delete(takes);
+    hk_heap_delete(keeps);
 }
 
 static void test_single_blocks(void)
@@ -608,11 +640,9 @@ static void test_no_memory(void)
     /* No metadata either: a small magazine must do, and a full one is dissolved on the spot. */
     fake_os_fail_after(0);
     for (unsigned kind = 0; kind < HK_MAGAZINE_KINDS; kind++) {
-        while (heap->spare[kind] != NULL)
-            CHECK(hk_heap_take_magazine(heap, kind) != NULL);
-        while (hk_meta_allocate(HK_META_MAGAZINE + kind, hk_magazine_bytes(kind)) != NULL) {
+        while (hk_heap_take_magazine(heap, kind) != NULL) { /* its own, others', new ones */
         }
-        CHECK(hk_heap_take_magazine(heap, kind) == NULL);
+        CHECK(hk_meta_allocate(HK_META_MAGAZINE + kind, hk_magazine_bytes(kind)) == NULL);
     }
     CHECK(hk_heap_new(6, NULL) == NULL);
     hk_magazine_t *loaded = hk_heap_load(heap, TINY, small, KIND);
@@ -753,6 +783,7 @@ int main(void)
     test_reclaim();
     test_delete();
     test_no_memory();
+    test_bundles();
     test_reset();
     test_decay();
     return 0;
