@@ -101,7 +101,7 @@ size_t hk_policy_growing_bytes(size_t bytes)
 
 size_t hk_policy_warm_bytes(size_t committed_bytes)
 {
-    return committed_bytes / 5;
+    return committed_bytes / 4;
 }
 
 bool hk_policy_is_sparse_peak(size_t committed_bytes, size_t resident_peak)
