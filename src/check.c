@@ -9,6 +9,7 @@
 #include "bitrange.h"
 #include "path.h"
 #include "log.h"
+#include "os.h"
 #include "run.h"
 
 typedef struct walk {
@@ -39,11 +40,16 @@ static void check_slab(walk_t *walk, const hk_slab_t *slab)
     }
     expect(walk, set == slab->free_blocks, slab, "free blocks differ from the bitmap");
     expect(walk, set <= info->block_count, slab, "more free blocks than blocks");
+    expect(walk, slab->holes_at <= set, slab, "holes of blocks that were handed out");
+    expect(walk, slab->hole_pages * hk_os_page_bytes() <= (size_t)slab->units << HK_UNIT_SHIFT,
+           slab, "more holes than pages");
 }
 
-static void check_lists(walk_t *walk, const hk_heap_t *heap, const hk_heap_class_t *class,
-                        unsigned class_index)
+/* Returns how many pages are holes. */
+static size_t check_lists(walk_t *walk, const hk_heap_t *heap, const hk_heap_class_t *class,
+                          unsigned class_index)
 {
+    size_t holes = 0;
     for (unsigned bucket = 0; bucket < HK_SLAB_BUCKETS; bucket++) {
         const hk_slab_t *prev = NULL;
         for (const hk_slab_t *slab = class->partial[bucket]; slab != NULL; slab = slab->next) {
@@ -53,6 +59,7 @@ static void check_lists(walk_t *walk, const hk_heap_t *heap, const hk_heap_class
             expect(walk, slab->bucket == bucket, slab, "a slab in the wrong bucket");
             expect(walk, slab->free_blocks > 0, slab, "a full slab among the partial ones");
             check_slab(walk, slab);
+            holes += slab->hole_pages;
             prev = slab;
         }
     }
@@ -60,7 +67,9 @@ static void check_lists(walk_t *walk, const hk_heap_t *heap, const hk_heap_class
         expect(walk, class->empty->free_blocks == hk_class_info[class_index].block_count,
                class->empty, "an empty slab with blocks handed out");
         check_slab(walk, class->empty);
+        holes += class->empty->hole_pages;
     }
+    return holes;
 }
 
 static void check_magazine(walk_t *walk, const hk_heap_t *heap, const hk_magazine_t *magazine,
@@ -85,9 +94,10 @@ static void check_heap(hk_heap_t *heap, void *context)
     walk_t *walk = context;
     hk_lock_acquire(&heap->lock, HK_RANK_HEAP);
     unsigned empty_units = 0;
+    size_t holes = 0;
     for (unsigned class_index = 0; class_index < HK_CLASS_COUNT; class_index++) {
         const hk_heap_class_t *class = &heap->classes[class_index];
-        check_lists(walk, heap, class, class_index);
+        holes += check_lists(walk, heap, class, class_index);
         empty_units += class->empty != NULL ? class->empty->units : 0;
         unsigned count = 0;
         for (const hk_magazine_t *m = class->depot.stack; m != NULL; m = m->next) {
@@ -98,6 +108,8 @@ static void check_heap(hk_heap_t *heap, void *context)
         expect(walk, class->depot.low_water <= count, heap, "a depot's low water is above it");
     }
     expect(walk, empty_units == heap->empty_units, heap, "the count of empty units is wrong");
+    expect(walk, holes * hk_os_page_bytes() == hk_load_relaxed(&heap->hole_bytes), heap,
+           "the count of holes is wrong");
     hk_lock_release(&heap->lock, HK_RANK_HEAP);
 }
 

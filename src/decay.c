@@ -3,11 +3,15 @@
  */
 #include "decay.h"
 
+#include "heap_hole.h"
 #include "large.h"
 #include "os.h"
 #include "run.h"
 
-enum { PEAK_BLOCKS = 4096 }; /* of depots, dissolved at a peak: about 100 us */
+enum {
+    PEAK_BLOCKS = 4096, /* of depots, dissolved at a peak: about 100 us */
+    HOLE_SLABS = 32,    /* looked through for holes in one step: about as much */
+};
 
 _Atomic size_t hk_decay_peak_bytes;
 
@@ -17,6 +21,12 @@ typedef struct depots {
     hk_heap_t *fullest;
     size_t bytes;
 } depots_t;
+
+/* What is free in slabs of threads' heaps and no hole, and which heap has most. */
+typedef struct candidates {
+    hk_heap_t *sparsest;
+    size_t bytes;
+} candidates_t;
 
 static void add_depots(hk_heap_t *heap, void *context)
 {
@@ -29,19 +39,37 @@ static void add_depots(hk_heap_t *heap, void *context)
     }
 }
 
+static void add_candidates(hk_heap_t *heap, void *context)
+{
+    candidates_t *candidates = context;
+    size_t bytes = hk_heap_hole_candidate_bytes(heap);
+    candidates->bytes += bytes;
+    if (candidates->sparsest == NULL ||
+        bytes > hk_heap_hole_candidate_bytes(candidates->sparsest)) {
+        candidates->sparsest = heap;
+    }
+}
+
+/* A step for one heap. */
+static void decay_heap(hk_heap_t *heap, uint64_t now_ms)
+{
+    (void)hk_heap_decay(heap, now_ms);
+    (void)hk_heap_hole_purge(heap, HOLE_SLABS);
+}
+
 size_t hk_decay_step(hk_heap_t *mine, uint64_t now_ms)
 {
     depots_t depots = {.mine = mine};
     if (mine != NULL) {
-        (void)hk_heap_decay(mine, now_ms);
+        decay_heap(mine, now_ms);
     }
     hk_heaps_each_shared(add_depots, &depots);
     if (depots.fullest != NULL) {
-        (void)hk_heap_decay(depots.fullest, now_ms);
+        decay_heap(depots.fullest, now_ms);
     }
     hk_heap_t *other = hk_heaps_next_other(mine); /* for what lies in its inbox */
     if (other != NULL && other != depots.fullest) {
-        (void)hk_heap_decay(other, now_ms);
+        decay_heap(other, now_ms);
     }
     if (now_ms > HK_LARGE_KEEP_MS) {
         (void)hk_large_decay(now_ms - HK_LARGE_KEEP_MS);
@@ -76,6 +104,12 @@ void hk_decay_at_peak(void)
     size_t slabs = hk_pool_warm_bytes(&hk_shared_pool);
     size_t runs = hk_run_warm_bytes();
     size_t kept = hk_large_kept_bytes();
+    candidates_t candidates = {0};
+    hk_heaps_each_shared(add_candidates, &candidates);
+    if (candidates.bytes > allowed && !is_sparse_peak(committed)) {
+        hk_heap_hole_restart(candidates.sparsest);
+        (void)hk_heap_hole_purge(candidates.sparsest, HOLE_SLABS);
+    }
     if (slabs + runs + kept <= allowed || is_sparse_peak(committed)) {
         return;
     }

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "heap_depot.h"
+#include "heap_hole.h"
 #include "heap_slab.h"
 #include "large.h"
 #include "log.h"
@@ -58,6 +59,7 @@ bool hk_heap_decay(hk_heap_t *heap, uint64_t now_ms)
         hk_heap_depot_drain_locked(heap);
         hk_heap_depot_end_epoch_locked(heap, 0);
         hk_heap_slab_release_empties_locked(heap);
+        hk_heap_hole_end_epoch_locked(heap);
     }
     hk_lock_release(&heap->lock, HK_RANK_HEAP);
     return more;

@@ -48,15 +48,20 @@ typedef struct hk_heap {
     _Atomic size_t units;     /* atomic: written under lock(heap): in its slabs */
     _Atomic size_t
         free_bytes; /* atomic: written under lock(heap): in the free blocks of its slabs */
-    _Atomic size_t depot_bytes; /* atomic: written under lock(heap): in the blocks of all depots */
-    uint64_t own_acquires;      /* lock(heap): stage 0.5 */
-    uint64_t inbox_magazines;   /* lock(heap): received so far */
-    hk_pool_t *pool;            /* const: the shared pool, or its own */
-    struct hk_large *large;     /* lock(heap): a first-class heap's direct mappings */
-    struct hk_run *runs;        /* lock(heap): a first-class heap's runs of pages */
-    uint64_t random;            /* lock(heap): random numbers, if it is hardened */
-    struct hk_heap *next;       /* lock(caches): first-class heaps */
-    struct hk_heap *prev;       /* lock(caches) */
+    _Atomic size_t depot_bytes;  /* atomic: written under lock(heap): in the blocks of all depots */
+    _Atomic size_t hole_bytes;   /* atomic: written under lock(heap): in holes of its slabs */
+    size_t free_low_water;       /* lock(heap): the least free_bytes of this epoch */
+    uint64_t holes_purged_bytes; /* lock(heap): so far */
+    uint16_t
+        hole_classes; /* lock(heap): that the round for holes has still to look at, the lower ones */
+    uint64_t own_acquires;                   /* lock(heap): stage 0.5 */
+    uint64_t inbox_magazines;                /* lock(heap): received so far */
+    hk_pool_t *pool;                         /* const: the shared pool, or its own */
+    struct hk_large *large;                  /* lock(heap): a first-class heap's direct mappings */
+    struct hk_run *runs;                     /* lock(heap): a first-class heap's runs of pages */
+    uint64_t random;                         /* lock(heap): random numbers, if it is hardened */
+    struct hk_heap *next;                    /* lock(caches): first-class heaps */
+    struct hk_heap *prev;                    /* lock(caches) */
     hk_magazine_t *spare[HK_MAGAZINE_KINDS]; /* lock(heap): empty ones */
     uint16_t spare_count[HK_MAGAZINE_KINDS]; /* lock(heap) */
     hk_heap_class_t classes[HK_CLASS_COUNT];

@@ -4,6 +4,7 @@
 #include "heap_slab.h"
 
 #include "heap_depot.h"
+#include "heap_hole.h"
 #include "log.h"
 #include "options.h"
 #include "random.h"
@@ -51,6 +52,7 @@ static void unlink_slab(hk_heap_t *heap, hk_slab_t *slab)
 static void release_slab(hk_heap_t *heap, hk_slab_t *slab)
 {
     count_free(heap, slab->class_index, -(size_t)hk_class_info[slab->class_index].block_count);
+    hk_heap_hole_forget_locked(heap, slab);
     hk_slab_stop(slab, heap->owner);
     hk_store_relaxed(&heap->units, hk_heap_units(heap) - slab->units);
     hk_pool_release(heap->pool, slab);
@@ -111,6 +113,9 @@ unsigned hk_heap_slab_take_locked(hk_heap_t *heap, unsigned class_index, void **
         while (taken < count && (slab = class->partial[bucket]) != NULL) {
             taken += hk_slab_take(slab, blocks + taken, count - taken);
             *unsettled |= slab->unsettled != 0;
+            if (HK_UNLIKELY(slab->holes_at != 0)) {
+                hk_heap_hole_forget_locked(heap, slab);
+            }
             if (slab->free_blocks == 0) {
                 unlink_slab(heap, slab);
             } else if (bucket_of(slab) != bucket) {
@@ -120,6 +125,9 @@ unsigned hk_heap_slab_take_locked(hk_heap_t *heap, unsigned class_index, void **
         }
     }
     count_free(heap, class_index, -(size_t)taken);
+    if (hk_heap_free_bytes(heap) < heap->free_low_water) {
+        heap->free_low_water = hk_heap_free_bytes(heap);
+    }
     return taken;
 }
 

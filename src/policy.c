@@ -24,6 +24,7 @@ enum {
     AREA_BYTES_STEP = 2 << 20,
     WARM_RUN_BYTES_MIN = 1 << 20, /* of free resident pages are always at hand */
     WARM_UNITS_MIN = 16,          /* 1 MiB of empty slabs is always at hand */
+    HOLES_BYTES_MIN = 2 << 20,    /* less is not worth the calls */
     HUGE_SUPERSLABS_MIN = 32,     /* 64 MiB: a superslab that is never filled adds 3 % at most */
     HUGE_ADVISED_MAX = 8192,      /* 16 GiB; a quarter of the mappings that a process may have */
     DENSE_BYTES_MIN = (2 << 20) / 8 * 7, /* of a superslab */
@@ -129,6 +130,12 @@ bool hk_policy_wants_dense(uint64_t mode, uint64_t superslabs, uint64_t advised)
 bool hk_policy_is_dense(size_t live_bytes)
 {
     return live_bytes >= DENSE_BYTES_MIN;
+}
+
+bool hk_policy_wants_holes(size_t slab_bytes, size_t free_bytes, size_t hole_bytes)
+{
+    size_t rest = free_bytes > hole_bytes ? free_bytes - hole_bytes : 0;
+    return rest > HOLES_BYTES_MIN && rest > slab_bytes / 4;
 }
 
 uint32_t hk_policy_empty_superslabs(uint64_t superslabs)

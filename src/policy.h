@@ -79,6 +79,9 @@ bool hk_policy_is_dense(size_t live_bytes);
 /* How many bytes of slabs would be empty if their free blocks were not spread over all of them: none unless that is much. */
 size_t hk_policy_sparse_bytes(size_t slab_bytes, size_t free_bytes);
 
+/* Whether a heap looks for holes in its slabs, of whose bytes so many were free all through an epoch, and so many are holes. */
+bool hk_policy_wants_holes(size_t slab_bytes, size_t free_bytes, size_t hole_bytes);
+
 /* How many wholly empty superslabs the pool keeps mapped, when it has so many. */
 uint32_t hk_policy_empty_superslabs(uint64_t superslabs);
 

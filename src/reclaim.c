@@ -6,6 +6,7 @@
 #include <errno.h>
 
 #include "cap.h"
+#include "heap_hole.h"
 #include "large.h"
 #include "retire.h"
 #include "run.h"
@@ -29,6 +30,12 @@ void hk_reclaim_heaps(size_t limit)
     hk_heaps_each_shared(visit_heap, &limit);
 }
 
+static void purge_holes(hk_heap_t *heap, void *context)
+{
+    size_t *bytes = context;
+    *bytes += hk_heap_hole_purge_all(heap);
+}
+
 size_t hk_reclaim_all(hk_cache_t *cache, size_t keep_bytes)
 {
     if (cache != NULL) {
@@ -36,6 +43,7 @@ size_t hk_reclaim_all(hk_cache_t *cache, size_t keep_bytes)
     }
     hk_reclaim_heaps(SIZE_MAX);
     size_t bytes = hk_large_decay(UINT64_MAX) + hk_run_purge(keep_bytes);
+    hk_heaps_each_shared(purge_holes, &bytes);
     (void)hk_retire_drain(); /* address space alone */
     return bytes + hk_pool_purge(&hk_shared_pool, (uint32_t)(keep_bytes >> HK_UNIT_SHIFT),
                                  (uint32_t)(keep_bytes >> HK_SUPERSLAB_SHIFT));

@@ -41,6 +41,8 @@ static void add_heap(hk_heap_t *heap, void *context)
             stats->depot_bytes += (uint64_t)m->count * hk_class_info[class_index].block_bytes;
         }
     }
+    stats->hole_bytes += hk_load_relaxed(&heap->hole_bytes); /* relaxed: the lock is held */
+    stats->purged_bytes += heap->holes_purged_bytes;
     stats->remote_magazines += heap->inbox_magazines;
     stats->stage_acquires[HK_STAGE_OWN] += heap->own_acquires;
     hk_lock_release(&heap->lock, HK_RANK_HEAP);

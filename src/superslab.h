@@ -40,6 +40,9 @@ typedef struct hk_slab {
     uint8_t bucket;                 /* lock(heap): which of the heap's lists */
     uint8_t fresh;                  /* const while acquired: zero, as the system gave it */
     uint8_t unsettled;              /* lock(heap): free blocks may still have their live bits set */
+    uint8_t hole_pages;             /* lock(heap): pages that are holes: see heap_hole.h */
+    uint16_t
+        holes_at; /* lock(heap): the free blocks when holes were last looked for; 0: not, or blocks were taken since */
 } hk_slab_t;
 
 static_assert(sizeof(hk_slab_t) <= HK_CACHE_LINE, "one line for a slab header");

@@ -205,6 +205,16 @@ static void check_dense(void)
     CHECKF(hk_policy_is_dense(least), " (%zu)", least);
 }
 
+static void check_holes(void)
+{
+    CHECK(!hk_policy_wants_holes(4 * MIB, 2 * MIB, 0)); /* not worth the calls */
+    CHECK(!hk_policy_wants_holes(100 * MIB, 25 * MIB, 0));
+    CHECK(hk_policy_wants_holes(100 * MIB, 25 * MIB + 1, 0));
+    CHECK(!hk_policy_wants_holes(100 * MIB, 90 * MIB, 65 * MIB)); /* most are holes already */
+    CHECK(hk_policy_wants_holes(100 * MIB, 90 * MIB, 64 * MIB));
+    CHECK(!hk_policy_wants_holes(100 * MIB, 10 * MIB, 90 * MIB)); /* read at different times */
+}
+
 int main(void)
 {
     check_pages();
@@ -215,6 +225,7 @@ int main(void)
     check_runs();
     check_kept();
     check_sparse_peak();
+    check_holes();
     check_caps();
     check_house();
     return 0;
