@@ -17,6 +17,8 @@
 #define HK_LIKELY(x) __builtin_expect(!!(x), 1)
 #define HK_UNLIKELY(x) __builtin_expect(!!(x), 0)
 #define HK_COLD __attribute__((cold, noinline))
+/* Not cold, though only cold code calls it. */
+#define HK_HOT __attribute__((hot, noinline))
 #define HK_NOINLINE __attribute__((noinline))
 #define HK_INLINE static inline __attribute__((always_inline))
 #define HK_CACHE_LINE 64

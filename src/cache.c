@@ -101,6 +101,22 @@ static void hand_over_all(hk_cache_t *cache)
     }
 }
 
+static void flush_magazines(hk_cache_t *cache)
+{
+    for (unsigned class_index = 0; class_index < HK_CLASS_COUNT; class_index++) {
+        hk_magazine_t *loaded = take_loaded(cache, class_index);
+        hk_magazine_t *previous = cache->previous[class_index];
+        cache->previous[class_index] = NULL;
+        if (loaded != NULL) {
+            hk_heap_dissolve(cache->heap, loaded);
+        }
+        if (previous != NULL) {
+            hk_heap_dissolve(cache->heap, previous);
+        }
+    }
+    hand_over_all(cache);
+}
+
 /* A thread that allocates seldom, and then out of its magazines, might not come this way for a long time.  As long as
  * there is much to give back it has no magazines, so that each of its calls comes this way.  A busy thread uses up its
  * LINGER_USES between two steps and goes on with magazines. */
@@ -108,14 +124,14 @@ static void linger(hk_cache_t *cache, size_t excess, uint64_t now_ms)
 {
     bool lingers = cache->linger_uses > 0;
     size_t least = lingers ? (size_t)HK_LINGER_BYTES_MIN : (size_t)HK_LINGER_BYTES;
-    if (excess < least || cache->harden != NULL) { /* a hardened one has no magazines in any case */
+    if (excess < least) {
         cache->linger_uses = 0;
         return;
     }
     /* A busy thread has loaded magazines again. */
     if (now_ms - cache->linger_ms >= LINGER_FLUSH_MS) {
         cache->linger_ms = now_ms;
-        hk_cache_flush(cache);
+        flush_magazines(cache);
     }
     cache->linger_uses = LINGER_USES;
 }
@@ -193,21 +209,10 @@ void hk_cache_push_outgoing(hk_cache_t *cache, uint16_t owner, unsigned class_in
 
 void hk_cache_flush(hk_cache_t *cache)
 {
-    if (cache->harden != NULL) {
-        hk_harden_drain(cache->harden);
+    if (cache->quarantine != NULL) {
+        hk_harden_drain(cache->quarantine, cache->heap->owner);
     }
-    for (unsigned class_index = 0; class_index < HK_CLASS_COUNT; class_index++) {
-        hk_magazine_t *loaded = take_loaded(cache, class_index);
-        hk_magazine_t *previous = cache->previous[class_index];
-        cache->previous[class_index] = NULL;
-        if (loaded != NULL) {
-            hk_heap_dissolve(cache->heap, loaded);
-        }
-        if (previous != NULL) {
-            hk_heap_dissolve(cache->heap, previous);
-        }
-    }
-    hand_over_all(cache);
+    flush_magazines(cache);
 }
 
 bool hk_cache_swap_in(hk_cache_t *cache, unsigned class_index)

@@ -6,8 +6,9 @@
  * perhaps a previous one, full or empty, which keeps a program that wavers about a magazine's end from exchanging all
  * the time.
  *
- * Every exceptional state is the empty cache: not started, torn down.  Its one magazine has no slots, so it is empty and full at
- * once, and its tag matches no block: every call falls through to the slow paths, without a test of its own.
+ * Every exceptional state is the empty cache: not started, torn down, hardened.  Its one magazine has no slots, so it is empty
+ * and full at once, and its tag matches no block: every call falls through to the slow paths, without a test of its own.  They
+ * know the thread's real cache, if it has one.
  */
 #ifndef HK_CACHE_H
 #define HK_CACHE_H
@@ -26,7 +27,8 @@ typedef struct hk_cache {
     hk_magazine_t *loaded[HK_CLASS_COUNT];   /* NULL: none yet */
     hk_magazine_t *previous[HK_CLASS_COUNT]; /* NULL: none yet; its count is valid */
     uint8_t uses[HK_CLASS_COUNT];            /* slow paths so far, up to what makes a difference */
-    hk_harden_t *harden;                     /* hardening's store; NULL: there is none */
+    hk_quarantine_t *quarantine;             /* hardening's; NULL: there is none */
+    bool hardened;                           /* the heap is */
     int64_t sample_left;  /* blocks until the next sampled one; 0: not drawn yet */
     uint32_t operations;  /* slow paths taken */
     uint32_t linger_uses; /* slow paths still to be taken by all calls */
@@ -72,7 +74,7 @@ void hk_cache_push_outgoing(hk_cache_t *cache, uint16_t owner, unsigned class_in
 /* What slow paths do beside their work, now and then; holds no lock.  May empty the cache: what it is asked for must be done. */
 void hk_cache_help(hk_cache_t *cache);
 
-/* Puts all blocks back into slabs and hands the outgoing ones over. */
+/* Puts all blocks back into slabs, those in the quarantine too, and hands the outgoing ones over. */
 void hk_cache_flush(hk_cache_t *cache);
 
 /* The loaded magazine must have a block, or room; a block that is pushed has its live bit cleared already. */

@@ -5,25 +5,20 @@
 
 #include "random.h"
 
-enum {
-    PATTERN = 0xc5,
-    CLEARED_LEVEL_1 = 256,
-    FILLED_LEVEL_1 = 32,
-};
+enum { CLEARED_AS_ONE = 256 }; /* smaller blocks are cleared nearly whole in any case */
 
 hk_canary_t hk_canary;
 
 void hk_canary_start(uint64_t level)
 {
     hk_canary.secret = hk_random_seed();
-    hk_canary.cleared_bytes = level >= 2 ? SIZE_MAX : (size_t)CLEARED_LEVEL_1;
-    hk_canary.filled_bytes = level >= 2 ? SIZE_MAX : (size_t)FILLED_LEVEL_1;
+    hk_canary.extent = level >= 2 ? HK_CANARY_WHOLE : HK_CANARY_PART;
 }
 
 void hk_canary_fill(char *from, size_t bytes)
 {
+    memset(from, (char)HK_CANARY_PATTERN, bytes);
     if (bytes > 0) {
-        memset(from, PATTERN, bytes);
         from[0] = '\0';
     }
 }
@@ -32,21 +27,55 @@ bool hk_canary_is_filled(const char *from, size_t bytes)
 {
     bool same = bytes == 0 || from[0] == '\0';
     for (size_t i = 1; i < bytes; i++) {
-        same &= from[i] == (char)PATTERN;
+        same &= from[i] == (char)HK_CANARY_PATTERN;
     }
     return same;
 }
 
-bool hk_canary_is_clear(const void *block, size_t block_bytes)
+void hk_canary_reset(char *first, size_t block_bytes, size_t count)
 {
-    const char *bytes = block;
-    size_t count = hk_canary_cleared_bytes(block_bytes);
-    uint64_t first = 0;
-    if (count < sizeof first) {
-        memcpy(&first, bytes, count);
-        return first == 0;
+    if (hk_canary.extent == HK_CANARY_WHOLE || block_bytes <= CLEARED_AS_ONE) {
+        memset(first, 0, block_bytes * count);
+        return;
     }
+    for (size_t i = 0; i < count; i++) {
+        char *block = first + i * block_bytes;
+        hk_canary_clear(block, block_bytes, HK_CANARY_PART);
+        hk_canary_store(block + block_bytes - HK_CANARY_TAIL_BYTES, 0);
+    }
+}
+
+hk_canary_state_t hk_canary_read(const void *block, size_t block_bytes, size_t *size)
+{
+    uint64_t seal = hk_canary_seal(block);
+    /* relaxed: as in hk_canary_is_live */
+    uint64_t tail = hk_load_relaxed(hk_canary_tail(block, block_bytes));
+    return hk_canary_is_live(block, block_bytes, seal, size) ? HK_CANARY_LIVE
+           : tail == 0                                       ? HK_CANARY_UNUSED
+           : tail == hk_canary_free(seal)                    ? HK_CANARY_FREE
+                                                             : HK_CANARY_BROKEN;
+}
+
+void hk_canary_rearm(void *block, size_t block_bytes, size_t size)
+{
+    size_t before;
+    size_t bytes = block_bytes - HK_CANARY_TAIL_BYTES - size;
+    uint64_t seal = hk_canary_seal(block);
+    if (hk_canary_is_live(block, block_bytes, seal, &before) && before < size) {
+        memset((char *)block + before, 0, size - before); /* the pattern */
+    }
+    if (hk_canary.extent == HK_CANARY_PART && bytes > HK_CANARY_WORD_BYTES) {
+        bytes = HK_CANARY_WORD_BYTES;
+    }
+    hk_canary_fill((char *)block + size, bytes);
+    /* relaxed: the holder's */
+    hk_store_relaxed(hk_canary_tail(block, block_bytes), hk_canary_live(seal, size));
+}
+
+bool hk_canary_is_zero(const void *from, size_t count)
+{
     /* The first word is zero, and each byte is the one eight before it. */
-    memcpy(&first, bytes, sizeof first);
-    return first == 0 && memcmp(bytes, bytes + sizeof first, count - sizeof first) == 0;
+    const char *bytes = from;
+    return hk_canary_load(bytes) == 0 &&
+           memcmp(bytes, bytes + HK_CANARY_WORD_BYTES, count - HK_CANARY_WORD_BYTES) == 0;
 }

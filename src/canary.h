@@ -2,14 +2,14 @@
  * canary: what hardening writes into a block, and what it reads back.
  *
  *     block                       size                block_bytes - 8      block_bytes
- *     | the program's bytes       | 0, pattern ...     | tail               |
+ *     | the program's bytes       | pattern            | tail               |
  *
  * The tail says, mixed with the block's address and a secret, whether the block is live and of which size, or free.
- * Its lowest byte is zero: a string that runs over the end stops there.  A free block is zero up to the tail, or as far
- * as the level clears; so is one that was never used, whose tail is zero too.  Whoever writes past a block's end or
- * into a free one leaves a trace.
+ * The byte behind the program's is zero: a string that runs over the end stops there.  A free block is zero up to the
+ * tail, or as far as the level clears; so is one that was never used, whose tail is zero too.  Whoever writes past a
+ * block's end or into a free one leaves a trace.
  *
- * Stateless but for the secret and the two lengths, const once hardening has started.
+ * Stateless but for the secret and the extent, const once hardening has started.
  */
 #ifndef HK_CANARY_H
 #define HK_CANARY_H
@@ -23,8 +23,12 @@ enum {
     HK_CANARY_TAIL_BYTES = 8,
     HK_CANARY_SIZE_BITS = 20,
     HK_CANARY_FREE_BIT = 1 << HK_CANARY_SIZE_BITS, /* above the size */
-    HK_CANARY_SHIFT = 8,                           /* the tail's lowest byte is zero */
+    HK_CANARY_SHIFT = 16,                          /* the tail starts like the pattern */
+    HK_CANARY_WORD_BYTES = 8,
 };
+
+#define HK_CANARY_PATTERN 0xc5c5c5c5c5c5c5c5u
+#define HK_CANARY_PATTERN_START 0xc5c5c5c5c5c5c500u
 
 typedef enum hk_canary_state {
     HK_CANARY_LIVE,
@@ -33,93 +37,192 @@ typedef enum hk_canary_state {
     HK_CANARY_BROKEN, /* none of these: overwritten */
 } hk_canary_state_t;
 
+/* How much of it: the fast paths are made for each, so that there is nothing to ask and no call in those of level 1. */
+typedef enum hk_canary_extent {
+    HK_CANARY_PART, /* level 1: the pattern's first 8 bytes are looked at, and blocks are cleared in part */
+    HK_CANARY_WHOLE,
+} hk_canary_extent_t;
+
 typedef struct hk_canary {
     uint64_t secret;
-    size_t cleared_bytes; /* of a freed block, from its start, at most */
-    size_t filled_bytes;  /* behind a live block's end, at most */
+    hk_canary_extent_t extent;
 } hk_canary_t;
 
 extern hk_canary_t hk_canary;
 
-/* Chooses the secret, and the lengths for the level.  Before any block is armed. */
+/* Chooses the secret, and notes the level.  Before any block is armed. */
 void hk_canary_start(uint64_t level);
 
 /* The pattern behind an end. */
 void hk_canary_fill(char *from, size_t bytes);
 bool hk_canary_is_filled(const char *from, size_t bytes);
 
+/* Whether count bytes are zero, at least 8 of them. */
+bool hk_canary_is_zero(const void *from, size_t count);
+
 static inline uint64_t hk_canary_seal(const void *block)
 {
     uint64_t mixed = ((uintptr_t)block ^ hk_canary.secret) * 0x9e3779b97f4a7c15u;
-    return (mixed ^ mixed >> 29 ^ hk_canary.secret) & ~(uint64_t)0xff;
+    return ((mixed ^ mixed >> 29) & ~(uint64_t)0xffff) | (HK_CANARY_PATTERN_START & 0xffff);
 }
 
-/* Aligned: blocks start at multiples of 8 at least, and their sizes are. */
+/* Aligned: blocks start at multiples of 16, and their sizes are. */
 static inline _Atomic uint64_t *hk_canary_tail(const void *block, size_t block_bytes)
 {
     return (_Atomic uint64_t *)((uintptr_t)block + block_bytes - HK_CANARY_TAIL_BYTES);
 }
 
-static inline size_t hk_canary_filled_bytes(size_t block_bytes, size_t size)
+static inline uint64_t hk_canary_load(const char *from)
 {
-    size_t bytes = block_bytes - HK_CANARY_TAIL_BYTES - size;
-    return bytes < hk_canary.filled_bytes ? bytes : hk_canary.filled_bytes;
+    uint64_t word;
+    memcpy(&word, from, sizeof word);
+    return word;
 }
 
-static inline size_t hk_canary_cleared_bytes(size_t block_bytes)
+static inline void hk_canary_store(char *to, uint64_t word)
 {
-    size_t bytes = block_bytes - HK_CANARY_TAIL_BYTES;
-    return bytes < hk_canary.cleared_bytes ? bytes : hk_canary.cleared_bytes;
+    memcpy(to, &word, sizeof word);
 }
 
-/* What the block's tail says; size is set for live and free blocks. */
-static inline hk_canary_state_t hk_canary_read(const void *block, size_t block_bytes, size_t *size)
+static inline uint64_t hk_canary_live(uint64_t seal, size_t size)
 {
-    /* relaxed: only a holder of the block changes it, and hk_canary_end decides between two */
-    uint64_t tail = hk_load_relaxed(hk_canary_tail(block, block_bytes));
-    uint64_t content = (tail ^ hk_canary_seal(block)) >> HK_CANARY_SHIFT;
-    *size = content & (HK_CANARY_FREE_BIT - 1);
-    if (tail == 0) {
-        return HK_CANARY_UNUSED;
+    return seal ^ (uint64_t)size << HK_CANARY_SHIFT;
+}
+
+static inline uint64_t hk_canary_free(uint64_t seal)
+{
+    return seal ^ (uint64_t)HK_CANARY_FREE_BIT << HK_CANARY_SHIFT;
+}
+
+/* Makes count blocks in a row unused, whatever lies there, as far as the level looks at them. */
+void hk_canary_reset(char *first, size_t block_bytes, size_t count);
+
+/* ---- Live blocks ---- */
+
+/* What the block's tail says. */
+hk_canary_state_t hk_canary_read(const void *block, size_t block_bytes, size_t *size);
+
+/* Whether the tail of a block is that of a live one, of which size. */
+HK_INLINE bool hk_canary_is_live(const void *block, size_t block_bytes, uint64_t seal, size_t *size)
+{
+    /* relaxed: only a holder of the block changes it, and hk_canary_try_end decides between two */
+    uint64_t content = hk_load_relaxed(hk_canary_tail(block, block_bytes)) ^ seal;
+    *size = content >> HK_CANARY_SHIFT;
+    return (content & 0xffff) == 0 && *size <= block_bytes - HK_CANARY_TAIL_BYTES;
+}
+
+/* Marks a block that nobody uses yet live, and fills what lies between its size and the tail.  In part: writes whole
+ * words, on both sides of where the pattern ends, and the tail at last. */
+HK_INLINE void hk_canary_arm(void *block, size_t block_bytes, size_t size, uint64_t seal,
+                             hk_canary_extent_t extent)
+{
+    char *end = (char *)block + size;
+    if (extent == HK_CANARY_WHOLE) {
+        hk_canary_fill(end, block_bytes - HK_CANARY_TAIL_BYTES - size);
+    } else {
+        hk_canary_store(end, HK_CANARY_PATTERN_START);
     }
-    if ((tail & 0xff) != 0 || content >= 2 * HK_CANARY_FREE_BIT ||
-        *size > block_bytes - HK_CANARY_TAIL_BYTES) {
-        return HK_CANARY_BROKEN;
-    }
-    return content >= HK_CANARY_FREE_BIT ? HK_CANARY_FREE : HK_CANARY_LIVE;
-}
-
-/* Marks the block live, and fills what lies between its size and the tail. */
-static inline void hk_canary_arm(void *block, size_t block_bytes, size_t size)
-{
-    hk_canary_fill((char *)block + size, hk_canary_filled_bytes(block_bytes, size));
     /* relaxed: the block reaches other threads by the program's own means */
-    hk_store_relaxed(hk_canary_tail(block, block_bytes),
-                     hk_canary_seal(block) ^ (uint64_t)size << HK_CANARY_SHIFT);
+    hk_store_relaxed(hk_canary_tail(block, block_bytes), hk_canary_live(seal, size));
 }
+
+/* Gives a live block another size that it has room for. */
+void hk_canary_rearm(void *block, size_t block_bytes, size_t size);
 
 /* Whether nobody wrote between the size of a live block and its tail. */
-static inline bool hk_canary_holds(const void *block, size_t block_bytes, size_t size)
+HK_INLINE bool hk_canary_holds(const void *block, size_t block_bytes, size_t size,
+                               hk_canary_extent_t extent)
 {
-    return hk_canary_is_filled((const char *)block + size,
-                               hk_canary_filled_bytes(block_bytes, size));
+    const char *end = (const char *)block + size;
+    size_t bytes = block_bytes - HK_CANARY_TAIL_BYTES - size;
+    if (extent == HK_CANARY_WHOLE) {
+        return hk_canary_is_filled(end, bytes);
+    }
+    uint64_t wrong = hk_canary_load(end) ^ HK_CANARY_PATTERN_START;
+    if (bytes < HK_CANARY_WORD_BYTES) { /* above them is the tail */
+        wrong &= ((uint64_t)1 << 8 * bytes) - 1;
+    }
+    return wrong == 0;
 }
 
-/* Marks the live block of the size free; false if it is not live any more: another thread was first. */
-static inline bool hk_canary_end(void *block, size_t block_bytes, size_t size)
+/* ---- Free blocks ---- */
+
+/* Marks the live block of the size free, where no other thread can be at it. */
+HK_INLINE void hk_canary_end(void *block, size_t block_bytes, uint64_t seal)
 {
-    uint64_t live = hk_canary_seal(block) ^ (uint64_t)size << HK_CANARY_SHIFT;
-    return hk_cas_acq_rel(hk_canary_tail(block, block_bytes), &live,
-                          live ^ (uint64_t)HK_CANARY_FREE_BIT << HK_CANARY_SHIFT);
+    hk_store_relaxed(hk_canary_tail(block, block_bytes), hk_canary_free(seal));
 }
+
+/* The same where one can; false if the block is not live any more: another thread was first. */
+HK_INLINE bool hk_canary_try_end(void *block, size_t block_bytes, size_t size, uint64_t seal)
+{
+    uint64_t live = hk_canary_live(seal, size);
+    return hk_cas_acq_rel(hk_canary_tail(block, block_bytes), &live, hk_canary_free(seal));
+}
+
+typedef uint64_t hk_canary_pair_t __attribute__((vector_size(16), aligned(8), may_alias));
+
+/* What level 1 clears, by 16 bytes: all of a block of up to 136 bytes but its tail, and the first 80 and the last 64 of a
+ * larger one.  visit is called with a pointer to each; some overlap. */
+#define HK_CANARY_EACH_PAIR(visit, block, block_bytes)                                             \
+    do {                                                                                           \
+        char *first_ = (char *)(uintptr_t)(block);                                                 \
+        char *last_ = first_ + (block_bytes)-HK_CANARY_TAIL_BYTES - sizeof(hk_canary_pair_t);      \
+        visit(first_);                                                                             \
+        if ((block_bytes) == 32) {                                                                 \
+            visit(last_);                                                                          \
+            break;                                                                                 \
+        }                                                                                          \
+        visit(first_ + 16);                                                                        \
+        visit((first_ + 32 < last_ ? first_ + 32 : last_));                                        \
+        visit(last_ - 16);                                                                         \
+        visit(last_);                                                                              \
+        if ((block_bytes) >= 96) {                                                                 \
+            visit(first_ + 48);                                                                    \
+            visit(first_ + 64);                                                                    \
+            visit(last_ - 48);                                                                     \
+            visit(last_ - 32);                                                                     \
+        }                                                                                          \
+    } while (0)
 
 /* Clears the block's bytes. */
-static inline void hk_canary_clear(void *block, size_t block_bytes)
+HK_INLINE void hk_canary_clear(void *block, size_t block_bytes, hk_canary_extent_t extent)
 {
-    memset(block, 0, hk_canary_cleared_bytes(block_bytes));
+    if (extent == HK_CANARY_WHOLE) {
+        memset(block, 0, block_bytes - HK_CANARY_TAIL_BYTES);
+    } else if (HK_UNLIKELY(block_bytes == HK_CANARY_WORD_BYTES + HK_CANARY_TAIL_BYTES)) {
+        hk_canary_store(block, 0);
+    } else {
+#define HK_CANARY_CLEAR(at) *(hk_canary_pair_t *)(void *)(at) = (hk_canary_pair_t){0, 0}
+        HK_CANARY_EACH_PAIR(HK_CANARY_CLEAR, block, block_bytes);
+#undef HK_CANARY_CLEAR
+    }
 }
 
 /* Whether a free or unused block is still as it was cleared. */
-bool hk_canary_is_clear(const void *block, size_t block_bytes);
+HK_INLINE bool hk_canary_is_clear(const void *block, size_t block_bytes, hk_canary_extent_t extent)
+{
+    if (extent == HK_CANARY_WHOLE) {
+        return hk_canary_is_zero(block, block_bytes - HK_CANARY_TAIL_BYTES);
+    }
+    if (HK_UNLIKELY(block_bytes == HK_CANARY_WORD_BYTES + HK_CANARY_TAIL_BYTES)) {
+        return hk_canary_load(block) == 0;
+    }
+    hk_canary_pair_t any = {0, 0};
+#define HK_CANARY_COLLECT(at) any |= *(const hk_canary_pair_t *)(const void *)(at)
+    HK_CANARY_EACH_PAIR(HK_CANARY_COLLECT, block, block_bytes);
+#undef HK_CANARY_COLLECT
+    return (any[0] | any[1]) == 0;
+}
+
+/* Whether a block that nobody holds is free or unused, and as it was cleared. */
+HK_INLINE bool hk_canary_is_idle(const void *block, size_t block_bytes, uint64_t seal,
+                                 hk_canary_extent_t extent)
+{
+    /* relaxed: nobody holds the block, who writes to it is wrong */
+    uint64_t tail = hk_load_relaxed(hk_canary_tail(block, block_bytes));
+    return (tail == hk_canary_free(seal) || tail == 0) &&
+           hk_canary_is_clear(block, block_bytes, extent);
+}
 
 #endif

@@ -62,9 +62,30 @@ static HK_NOINLINE void *allocate_span(size_t size, size_t alignment, bool zeroe
     return zeroed && !fresh ? memset(block, 0, size) : block;
 }
 
+/* With hardening, or where it was tried: the heap is to be asked. */
+static HK_NOINLINE void *malloc_past_magazines(size_t size)
+{
+    void *block = hand_out(hk_path_malloc_slow(hk_class_of(size), size, 1));
+    return block != NULL ? block : fail(ENOMEM);
+}
+
+/* Hardening's own fast path: nothing here is cold then. */
+static HK_HOT void *malloc_hardened(size_t size)
+{
+    void *block =
+        hk_canary.extent == HK_CANARY_PART && size <= HK_TABLE_MAX - HK_CANARY_TAIL_BYTES
+            ? hk_path_pop_hardened(hk_thread_own, hk_class_table[size + HK_CANARY_TAIL_BYTES], size,
+                                   HK_CANARY_PART)
+            : NULL;
+    return HK_LIKELY(block != NULL) ? block : malloc_past_magazines(size);
+}
+
 /* Takes the size again, so that the fast path need not keep the class for it. */
 static HK_COLD void *malloc_slow(size_t size)
 {
+    if (HK_UNLIKELY(hk_options.harden != 0 && hk_options.guard_sample == 0)) {
+        return malloc_hardened(size);
+    }
     void *block = hand_out(hk_path_malloc_slow(hk_class_of(size), size, 1));
     return block != NULL ? block : fail(ENOMEM);
 }
@@ -213,8 +234,8 @@ static void *resize(hk_heap_t *heap, void *block, size_t size)
     if (size > PTRDIFF_MAX) {
         return fail(ENOMEM);
     }
-    if (size <= usable && size >= usable / 2) {
-        hk_path_shrink(block, size);
+    if (size <= hk_path_room(block, usable) && size >= usable / 2) {
+        hk_path_refit(block, size);
         return block;
     }
     if (usable > HK_SMALL_MAX) {
@@ -233,7 +254,7 @@ static void *resize(hk_heap_t *heap, void *block, size_t size)
         if (size > usable) {
             return fail(ENOMEM);
         }
-        hk_path_shrink(block, size);
+        hk_path_refit(block, size);
         return block;
     }
     memcpy(moved, block, size < usable ? size : usable);
@@ -297,6 +318,7 @@ HAK_API void hak_heap_destroy(hak_heap_t *heap)
     }
     /* Blocks of it may be among those that were freed while another thread forked. */
     hk_refuge_settle(free_noted);
+    hk_harden_inspect_heap(heap);
     hk_heap_delete(heap);
     hk_path_leave();
 }

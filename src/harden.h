@@ -1,64 +1,130 @@
 /*
  * harden: small blocks with canaries, in and out.
  *
- * With HAKMEM_HARDEN every thread's cache stays empty for good, so that each malloc and free takes the slow path and
- * comes by here.  Every small block of a hardened heap has a tail (canary.h).  A thread's store holds, for each class,
- * a stock of free blocks, of which a random one goes out, and a quarantine, where what the thread frees waits.  Stores
- * belong to their threads alone; a tail goes from live to free by one atomic operation, so that of two threads that
- * free the same block one is told; so hardened heaps have no use for live bits, and set none.
+ * With HAKMEM_HARDEN every small block of a thread's or first-class heap has a tail (canary.h), and what is freed waits
+ * in a quarantine.  Below that all is as always: magazines, depots, live bits.  The fast paths take no such block: to
+ * them every cache looks empty and full at once, and the near table marks the units of hardened heaps.  So each malloc
+ * and free comes by here, and out of the thread's own magazines all the same.
+ *
+ * A tail goes from live to free by one step, by an atomic operation once there are several threads, so that of two that
+ * free the same block one is told.
  *
  * Heaps made before the options were read are not hardened, and their blocks are as always.
  */
 #ifndef HK_HARDEN_H
 #define HK_HARDEN_H
 
+#include "canary.h"
 #include "heap.h"
 
-typedef struct hk_harden hk_harden_t;
+/* Whether several threads may be freeing.  Set, once, before the second one frees; read without order: a thread that
+ * misses it by some instructions may at worst not be told that the other freed the same block at the same time. */
+extern _Atomic bool hk_harden_threads;
 
 static inline bool hk_harden_owns(const hk_heap_t *heap)
 {
     return heap->hardened;
 }
 
-/* A store for a thread that works out of the heap; NULL if there is no memory. */
-hk_harden_t *hk_harden_new(hk_heap_t *heap);
-
-/* Puts everything in the store back into slabs; deletes an empty store. */
-void hk_harden_drain(hk_harden_t *store);
-void hk_harden_delete(hk_harden_t *store);
-
 /* The class of a block of the size, with its tail; HK_CLASS_COUNT if there is none. */
-unsigned hk_harden_class_of(size_t size, size_t alignment);
+HK_INLINE unsigned hk_harden_class_of(size_t size, size_t alignment)
+{
+    return size <= HK_SMALL_MAX - HK_CANARY_TAIL_BYTES && alignment <= HK_GRANULE_BYTES
+               ? hk_class_of(size + HK_CANARY_TAIL_BYTES)
+               : hk_class_of_aligned(size + HK_CANARY_TAIL_BYTES, alignment);
+}
 
-/* A block out of the stock; NULL if there is none of the class.  Touches nothing but the store. */
-void *hk_harden_try_allocate(hk_harden_t *store, size_t size, size_t alignment);
+/* ---- Without the map: blocks that the near table knows ---- */
 
-/* The same with the heap behind it; NULL if there is no memory. */
-void *hk_harden_allocate(hk_harden_t *store, size_t size, size_t alignment);
+/* Whose block of a thread's hardened heap lies there, if one does; that it starts there is not said.  False proves
+ * nothing. */
+HK_INLINE bool hk_harden_find(const void *block, hk_quarantined_t *found)
+{
+    uint64_t folded = hk_registry_near((uintptr_t)block) ^ (uintptr_t)block;
+    uint32_t class_index = (uint32_t)(folded >> HK_UNIT_SHIFT) - HK_NEAR_HARDENED;
+    if (class_index >= HK_CLASS_COUNT || (uintptr_t)block >> HK_OWNER_SHIFT != 0) {
+        return false;
+    }
+    *found = (hk_quarantined_t){(void *)(uintptr_t)block, hk_class_info[class_index].block_bytes,
+                                (uint16_t)(folded >> HK_OWNER_SHIFT), (uint8_t)class_index};
+    return true;
+}
 
-/* One block past all stores; *fresh tells whether it is zero all over.  NULL if there is no memory. */
-void *hk_harden_allocate_in(hk_heap_t *heap, size_t size, size_t alignment, bool *fresh);
+/* Whether a whole live block of the class starts there, and its size.  A pointer into a block may lie so near to the
+ * superslab's end that there is no tail to read. */
+HK_INLINE bool hk_harden_is_live(hk_quarantined_t found, size_t *size, hk_canary_extent_t extent)
+{
+    uintptr_t address = (uintptr_t)found.block;
+    return address % HK_GRANULE_BYTES == 0 &&
+           (address ^ (address + found.bytes - 1)) >> HK_SUPERSLAB_SHIFT == 0 &&
+           hk_canary_is_live(found.block, found.bytes, hk_canary_seal(found.block), size) &&
+           hk_canary_holds(found.block, found.bytes, *size, extent);
+}
 
-/* Frees a live block of the class into the quarantine, if that has room; else, and if it is no such block, false, and
- * nothing is done.  Touches nothing but the store. */
-bool hk_harden_try_free(hk_harden_t *store, void *block, uint16_t owner, unsigned class_index);
+/* Marks it free, and clears it; false, and nothing is done, if no whole live block starts there. */
+HK_INLINE bool hk_harden_try_end(hk_quarantined_t found, hk_canary_extent_t extent)
+{
+    size_t size;
+    uint64_t seal = hk_canary_seal(found.block);
+    if (HK_UNLIKELY(!hk_harden_is_live(found, &size, extent))) {
+        return false;
+    }
+    if (!hk_load_relaxed(&hk_harden_threads)) { /* relaxed: see above */
+        hk_canary_end(found.block, found.bytes, seal);
+    } else if (HK_UNLIKELY(!hk_canary_try_end(found.block, found.bytes, size, seal))) {
+        return false;
+    }
+    hk_canary_clear(found.block, found.bytes, extent);
+    return true;
+}
 
-/* Frees a block of a hardened heap's slab; without a store, or if it is a first-class heap's, at once.  The process
- * ends if no whole live block starts there. */
-void hk_harden_free(hk_harden_t *store, hk_slab_t *slab, void *block);
+/* ---- By the slab ---- */
+
+/* The same; the process ends if no whole live block starts there. */
+void hk_harden_end(const hk_slab_t *slab, void *block);
 
 /* The size of the live block; the process ends if there is none, what names the operation. */
 size_t hk_harden_usable_bytes(const hk_slab_t *slab, const void *block, const char *what);
 
-/* What the store's free blocks hold, about, from any thread. */
-size_t hk_harden_stored_bytes(const hk_harden_t *store);
+/* Puts a block of a first-class heap that was ended into the heap's quarantine. */
+void hk_harden_keep(hk_heap_t *heap, hk_quarantined_t freed);
 
-/* Gives a live block the smaller size, for which it stays where it is. */
-void hk_harden_shrink(const hk_slab_t *slab, void *block, size_t size);
+/* ---- Free blocks ---- */
+
+HK_COLD _Noreturn void hk_harden_reject_write(const void *block);
+
+/* Makes a block that was free and is nobody's now live; the process ends if it was written to. */
+HK_INLINE void *hk_harden_arm_to(void *block, unsigned class_index, size_t size,
+                                 hk_canary_extent_t extent)
+{
+    size_t block_bytes = hk_class_info[class_index].block_bytes;
+    uint64_t seal = hk_canary_seal(block);
+    if (HK_UNLIKELY(!hk_canary_is_idle(block, block_bytes, seal, extent))) {
+        hk_harden_reject_write(block);
+    }
+    hk_canary_arm(block, block_bytes, size, seal, extent);
+    return block;
+}
+
+void *hk_harden_arm(void *block, unsigned class_index, size_t size);
+
+/* Looks whether a free block was written to. */
+void hk_harden_inspect_free(hk_quarantined_t freed);
+
+/* Makes a block that was ended live again, of any size: for who cannot get rid of it now. */
+void hk_harden_revive(hk_quarantined_t freed);
+
+/* Puts all of a thread's quarantine back into slabs; looks at each.  owner: of the thread's heap. */
+void hk_harden_drain(hk_quarantine_t *quarantine, uint16_t owner);
+
+/* What a quarantine holds, about, from any thread. */
+size_t hk_harden_quarantined_bytes(const hk_quarantine_t *quarantine);
 
 /* Looks at every block of the pool's hardened slabs: the process ends if one was written to behind its end or while it
  * was free.  No other thread may be using the heap. */
 void hk_harden_inspect(hk_pool_t *pool);
+
+/* Looks at a first-class heap that is about to go: at level 2 at all of its blocks, else at its quarantine. */
+void hk_harden_inspect_heap(hk_heap_t *heap);
 
 #endif

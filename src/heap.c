@@ -33,6 +33,7 @@ hk_heap_t *hk_heap_new(uint16_t owner, hk_pool_t *pool)
     if (hk_options.harden != 0) {
         heap->hardened = true;
         heap->random = hk_random_seed();
+        heap->quarantine = owner == HK_OWNER_NONE ? hk_quarantine_new(HK_QUARANTINE_HEAP) : NULL;
     }
     return heap;
 }
@@ -231,14 +232,6 @@ void *hk_heap_take_block(hk_heap_t *heap, unsigned class_index)
     return hk_heap_take_block_settled(heap, class_index, &was_clear);
 }
 
-unsigned hk_heap_take_blocks(hk_heap_t *heap, unsigned class_index, void **blocks, unsigned count)
-{
-    hk_lock_acquire(&heap->lock, HK_RANK_HEAP);
-    unsigned taken = hk_heap_slab_take_hardened_relocking(heap, class_index, blocks, count);
-    hk_lock_release(&heap->lock, HK_RANK_HEAP);
-    return taken;
-}
-
 void hk_heap_put_block(hk_heap_t *heap, hk_slab_t *slab, void *block)
 {
     hk_lock_acquire(&heap->lock, HK_RANK_HEAP);
@@ -276,6 +269,9 @@ void hk_heap_delete(hk_heap_t *heap)
         while ((magazine = hk_magazine_pop_list(&heap->spare[kind])) != NULL) {
             hk_meta_free(HK_META_MAGAZINE + kind, magazine);
         }
+    }
+    if (heap->quarantine != NULL) {
+        hk_quarantine_delete(heap->quarantine);
     }
     hk_pool_destroy(heap->pool);
     hk_meta_free(HK_META_HEAP, heap);

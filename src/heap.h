@@ -12,6 +12,7 @@
 #include "magazine.h"
 #include "policy.h"
 #include "pool.h"
+#include "quarantine.h"
 
 enum {
     HK_SLAB_BUCKETS = 4,    /* partial slabs by fullness, the fullest first */
@@ -43,7 +44,7 @@ typedef struct hk_heap {
     uint32_t acquires;        /* lock(heap): slabs from the pool */
     _Atomic uint32_t threads; /* lock(caches): caches that work out of it */
     bool shared;              /* lock(caches): has had several threads at once */
-    bool hardened;            /* const: its blocks have tails, and no live bits (see harden.h) */
+    bool hardened;            /* const: its blocks have tails (see harden.h) */
     uint64_t epoch_ms;        /* lock(heap): when the epoch began */
     _Atomic size_t units;     /* atomic: written under lock(heap): in its slabs */
     _Atomic size_t
@@ -60,6 +61,7 @@ typedef struct hk_heap {
     struct hk_large *large;                  /* lock(heap): a first-class heap's direct mappings */
     struct hk_run *runs;                     /* lock(heap): a first-class heap's runs of pages */
     uint64_t random;                         /* lock(heap): random numbers, if it is hardened */
+    hk_quarantine_t *quarantine;             /* lock(heap): a hardened first-class heap's; NULL: none */
     struct hk_heap *next;                    /* lock(caches): first-class heaps */
     struct hk_heap *prev;                    /* lock(caches) */
     hk_magazine_t *spare[HK_MAGAZINE_KINDS]; /* lock(heap): empty ones */
@@ -107,10 +109,6 @@ void *hk_heap_take_block(hk_heap_t *heap, unsigned class_index);
 /* The same; *was_clear tells that another thread had freed the block, and its live bit was clear already. */
 void *hk_heap_take_block_settled(hk_heap_t *heap, unsigned class_index, bool *was_clear);
 void hk_heap_put_block(hk_heap_t *heap, hk_slab_t *slab, void *block);
-
-/* For hardened heaps: up to count blocks of one slab of the class; at level 2 random ones.  Returns how many, 0 without
- * memory. */
-unsigned hk_heap_take_blocks(hk_heap_t *heap, unsigned class_index, void **blocks, unsigned count);
 
 /* Puts a block back into whatever slab it lies in: when there is no memory for a magazine. */
 void hk_heap_put_any(void *block);

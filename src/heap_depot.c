@@ -150,7 +150,8 @@ static hk_magazine_t *stock_magazine(hk_heap_t *heap, unsigned class_index, uint
  * touched.  What it does not know, and what is too much for the depots, goes back to the slabs. */
 static void sort_magazine(hk_heap_t *heap, hk_magazine_t *magazine)
 {
-    uint64_t tag = (uint64_t)heap->owner << HK_OWNER_SHIFT;
+    uint64_t tag = (uint64_t)heap->owner << HK_OWNER_SHIFT |
+                   (heap->hardened ? (uint64_t)HK_NEAR_HARDENED << HK_UNIT_SHIFT : 0);
     size_t bytes = 0;
     unsigned left = 0;
     for (unsigned i = 0; i < magazine->count; i++) {

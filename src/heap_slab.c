@@ -12,6 +12,9 @@
 /* Growing by so many slabs ends an epoch too: reclaim before growing. */
 enum { ACQUIRES_PER_EPOCH = 16 };
 
+/* Of which a hardened heap at level 2 chooses one. */
+enum { RANDOM_SLABS = 8 };
+
 /* The free blocks of the class's slabs become so many more, or (by wrapping) fewer. */
 static void count_free(hk_heap_t *heap, unsigned class_index, size_t blocks)
 {
@@ -103,8 +106,49 @@ void hk_heap_slab_put_locked(hk_heap_t *heap, hk_slab_t *slab, void *block, bool
     }
 }
 
-unsigned hk_heap_slab_take_locked(hk_heap_t *heap, unsigned class_index, void **blocks,
-                                  unsigned count, bool *unsettled)
+static void relink_slab(hk_heap_t *heap, hk_slab_t *slab)
+{
+    if (slab->free_blocks == 0) {
+        unlink_slab(heap, slab);
+    } else if (bucket_of(slab) != slab->bucket) {
+        unlink_slab(heap, slab);
+        link_slab(heap, slab, bucket_of(slab));
+    }
+}
+
+/* The fullest partial slab of the class; of a hardened heap at level 2 a random one of the first few. */
+static hk_slab_t *pick_slab(hk_heap_t *heap, unsigned class_index)
+{
+    hk_slab_t *slab = NULL;
+    for (unsigned bucket = 0; bucket < HK_SLAB_BUCKETS && slab == NULL; bucket++) {
+        slab = heap->classes[class_index].partial[bucket];
+    }
+    unsigned steps = hk_options.harden < 2 ? 0 : hk_random_below(&heap->random, RANDOM_SLABS);
+    for (; steps > 0 && slab != NULL && slab->next != NULL; steps--) {
+        slab = slab->next;
+    }
+    return slab;
+}
+
+/* Random ones: at level 1 of a slab's first 64 places with any, so that few pages are touched. */
+static unsigned take_at_random(hk_heap_t *heap, unsigned class_index, void **blocks, unsigned count,
+                               bool *unsettled)
+{
+    unsigned words = hk_options.harden < 2 ? 1 : HK_BITMAP_WORDS;
+    unsigned taken = 0;
+    hk_slab_t *slab;
+    while (taken < count && (slab = pick_slab(heap, class_index)) != NULL) {
+        while (taken < count && slab->free_blocks > 0) {
+            blocks[taken++] = hk_slab_take_random(slab, words, hk_random_next(&heap->random));
+        }
+        *unsettled |= slab->unsettled != 0;
+        relink_slab(heap, slab);
+    }
+    return taken;
+}
+
+static unsigned take_in_order(hk_heap_t *heap, unsigned class_index, void **blocks, unsigned count,
+                              bool *unsettled)
 {
     hk_heap_class_t *class = &heap->classes[class_index];
     unsigned taken = 0;
@@ -116,14 +160,17 @@ unsigned hk_heap_slab_take_locked(hk_heap_t *heap, unsigned class_index, void **
             if (HK_UNLIKELY(slab->holes_at != 0)) {
                 hk_heap_hole_forget_locked(heap, slab);
             }
-            if (slab->free_blocks == 0) {
-                unlink_slab(heap, slab);
-            } else if (bucket_of(slab) != bucket) {
-                unlink_slab(heap, slab);
-                link_slab(heap, slab, bucket_of(slab));
-            }
+            relink_slab(heap, slab);
         }
     }
+    return taken;
+}
+
+unsigned hk_heap_slab_take_locked(hk_heap_t *heap, unsigned class_index, void **blocks,
+                                  unsigned count, bool *unsettled)
+{
+    unsigned taken = heap->hardened ? take_at_random(heap, class_index, blocks, count, unsettled)
+                                    : take_in_order(heap, class_index, blocks, count, unsettled);
     count_free(heap, class_index, -(size_t)taken);
     if (hk_heap_free_bytes(heap) < heap->free_low_water) {
         heap->free_low_water = hk_heap_free_bytes(heap);
@@ -147,6 +194,7 @@ bool hk_heap_slab_add_relocking(hk_heap_t *heap, unsigned class_index)
         if (slab == NULL) {
             return false;
         }
+        slab->hardened = heap->hardened;
         hk_slab_start(slab, heap->owner);
         hk_store_relaxed(&heap->units, hk_heap_units(heap) + slab->units);
         count_free(heap, class_index, hk_class_info[class_index].block_count);
@@ -164,42 +212,4 @@ void hk_heap_slab_release_empties_locked(hk_heap_t *heap)
             release_slab(heap, slab);
         }
     }
-}
-
-/* The fullest partial slab of the class; at level 2 a random one of the first few. */
-static hk_slab_t *pick_partial_locked(hk_heap_t *heap, unsigned class_index)
-{
-    hk_slab_t *slab = NULL;
-    for (unsigned bucket = 0; bucket < HK_SLAB_BUCKETS && slab == NULL; bucket++) {
-        slab = heap->classes[class_index].partial[bucket];
-    }
-    unsigned steps = hk_options.harden < 2 ? 0 : hk_random_below(&heap->random, 8);
-    for (; steps > 0 && slab != NULL && slab->next != NULL; steps--) {
-        slab = slab->next;
-    }
-    return slab;
-}
-
-unsigned hk_heap_slab_take_hardened_relocking(hk_heap_t *heap, unsigned class_index, void **blocks,
-                                              unsigned count)
-{
-    unsigned taken = 0;
-    hk_slab_t *slab;
-    while ((slab = pick_partial_locked(heap, class_index)) == NULL &&
-           hk_heap_slab_add_relocking(heap, class_index)) {
-    }
-    if (slab != NULL) {
-        unlink_slab(heap, slab);
-        if (hk_options.harden < 2) {
-            taken = hk_slab_take(slab, blocks, count);
-        }
-        while (taken < count && slab->free_blocks > 0) {
-            blocks[taken++] = hk_slab_take_random(slab, hk_random_next(&heap->random));
-        }
-        if (slab->free_blocks > 0) {
-            link_slab(heap, slab, bucket_of(slab));
-        }
-        count_free(heap, class_index, -(size_t)taken);
-    }
-    return taken;
 }

@@ -13,7 +13,8 @@
  * and stays. */
 void hk_heap_slab_put_locked(hk_heap_t *heap, hk_slab_t *slab, void *block, bool unsettled);
 
-/* Takes up to count blocks out of the partial slabs, the fullest first.  *unsettled is set if their live bits may be. */
+/* Takes up to count blocks out of the partial slabs, the fullest first, for a hardened heap at random.  *unsettled is
+ * set if their live bits may be. */
 unsigned hk_heap_slab_take_locked(hk_heap_t *heap, unsigned class_index, void **blocks,
                                   unsigned count, bool *unsettled);
 
@@ -22,9 +23,5 @@ bool hk_heap_slab_add_relocking(hk_heap_t *heap, unsigned class_index);
 
 /* Gives the kept empty slabs to the pool. */
 void hk_heap_slab_release_empties_locked(hk_heap_t *heap);
-
-/* Takes up to count blocks for a hardened heap: at level 2 random ones. */
-unsigned hk_heap_slab_take_hardened_relocking(hk_heap_t *heap, unsigned class_index, void **blocks,
-                                              unsigned count);
 
 #endif

@@ -129,8 +129,8 @@ static void add_cache(const hk_cache_t *cache, void *context)
         stats->cache_bytes +=
             count_cached(cache, class_index) * hk_class_info[class_index].block_bytes;
     }
-    if (cache->harden != NULL) {
-        stats->cache_bytes += hk_harden_stored_bytes(cache->harden);
+    if (cache->quarantine != NULL) {
+        stats->cache_bytes += hk_harden_quarantined_bytes(cache->quarantine);
     }
     for (unsigned slot = 0; slot < HK_OUTGOING_SLOTS; slot++) {
         blocks_t blocks;
@@ -174,6 +174,9 @@ static void add_heap(hk_heap_t *heap, void *context)
         if (class->empty != NULL) {
             stats->slab_free_resident_bytes += free_resident_bytes(class->empty);
         }
+    }
+    if (heap->quarantine != NULL) {
+        stats->cache_bytes += hk_harden_quarantined_bytes(heap->quarantine);
     }
     /* acquire: pairs with the CAS of hk_heap_hand_over; what is in the list is taken out under this lock only */
     for (const hk_magazine_t *m = hk_load_acquire(&heap->inbox); m != NULL; m = m->next) {

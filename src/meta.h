@@ -15,9 +15,8 @@ typedef enum hk_meta_kind {
     HK_META_HEAP,
     HK_META_CACHE,
     HK_META_LARGE,
-    HK_META_QUARANTINE,
-    HK_META_HARDEN,
-    HK_META_GUARD,
+    HK_META_QUARANTINE, /* a thread's, and that of a first-class heap behind it */
+    HK_META_GUARD = HK_META_QUARANTINE + 2,
     HK_META_KINDS,
 } hk_meta_kind_t;
 

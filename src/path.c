@@ -51,12 +51,53 @@ static void free_remote(hk_cache_t *cache, uint16_t owner, unsigned class_index,
     hk_cache_push_outgoing(cache, owner, class_index, block);
 }
 
+/* Inside the gate. */
+static void free_cached(hk_cache_t *cache, uint16_t owner, unsigned class_index, void *block)
+{
+    if (owner == cache->heap->owner) {
+        free_own(cache, class_index, block);
+    } else {
+        free_remote(cache, owner, class_index, block);
+    }
+}
+
+/* A block that was ended takes its place in the quarantine, and others go. */
+static void quarantine_inside(hk_cache_t *cache, hk_quarantined_t freed)
+{
+    hk_quarantined_t evicted;
+    bool over = hk_quarantine_exchange(cache->quarantine, freed, &evicted);
+    while (over) {
+        if (hk_canary.extent == HK_CANARY_WHOLE) {
+            hk_harden_inspect_free(evicted);
+        }
+        free_cached(cache, evicted.owner, evicted.class_index, evicted.block);
+        over = hk_quarantine_is_over(cache->quarantine);
+        if (over) {
+            evicted = hk_quarantine_take(cache->quarantine);
+        }
+    }
+}
+
+static void free_by_slab(hk_cache_t *cache, hk_slab_t *slab, void *block)
+{
+    hk_quarantined_t freed = {block, hk_class_info[slab->class_index].block_bytes,
+                              slab->heap->owner, slab->class_index};
+    hk_harden_end(slab, block);
+    if (freed.owner == HK_OWNER_NONE) {
+        hk_harden_keep(slab->heap, freed);
+    } else if (cache != NULL && cache->quarantine != NULL) {
+        quarantine_inside(cache, freed);
+    } else {
+        hk_heap_put_any(block);
+    }
+}
+
 static void free_past_magazines(hk_cache_t *cache, hk_slab_t *slab, void *block)
 {
     hk_heap_t *heap = slab->heap;
     hk_pool_t *pool = heap->pool;
     if (hk_harden_owns(heap)) {
-        hk_harden_free(cache != NULL ? cache->harden : NULL, slab, block);
+        free_by_slab(cache, slab, block);
     } else {
         if (heap->owner != HK_OWNER_NONE && !hk_live_is_set(block)) {
             hk_suspect_check(cache, block, "invalid free");
@@ -70,12 +111,10 @@ static void free_past_magazines(hk_cache_t *cache, hk_slab_t *slab, void *block)
 
 static void free_in_slab(hk_cache_t *cache, hk_slab_t *slab, void *block)
 {
-    if (cache == NULL || slab->heap->owner == HK_OWNER_NONE || hk_options.harden != 0) {
+    if (cache == NULL || slab->heap->owner == HK_OWNER_NONE || hk_harden_owns(slab->heap)) {
         free_past_magazines(cache, slab, block);
-    } else if (slab->heap == cache->heap) {
-        free_own(cache, slab->class_index, block);
     } else {
-        free_remote(cache, slab->heap->owner, slab->class_index, block);
+        free_cached(cache, slab->heap->owner, slab->class_index, block);
     }
 }
 
@@ -149,35 +188,27 @@ static HK_NOINLINE void free_through_gate(void *block)
     if (!hk_thread_enter(cache) && (hk_refuge_defer(block) || !hk_thread_enter(cache))) {
         return;
     }
-    if (cache == NULL || hk_options.harden != 0 || !find_near(block, &owner, &class_index)) {
+    if (cache == NULL || !find_near(block, &owner, &class_index)) {
         free_by_map(cache, block);
         if (cache != NULL) {
             hk_cache_help(cache);
         }
-    } else if (owner == cache->heap->owner) {
-        free_own(cache, class_index, block);
     } else {
-        free_remote(cache, owner, class_index, block);
+        free_cached(cache, owner, class_index, block);
     }
     hk_thread_leave(cache);
 }
 
-/* Frees a block as far as the cache alone suffices for it; false, and nothing done, if it does not. */
-static bool free_within(hk_cache_t *cache, void *block)
+/* Frees a block of an owner and a class as far as the cache alone suffices for it; false, and nothing done, if it does
+ * not. */
+static bool free_within(hk_cache_t *cache, uint16_t owner, unsigned class_index, void *block)
 {
-    unsigned class_index;
-    uint16_t owner;
-    if (!find_near(block, &owner, &class_index)) {
-        return false;
-    }
     if (cache->tag != (uint64_t)owner << HK_OWNER_SHIFT) {
-        return HK_UNLIKELY(cache->harden != NULL)
-                   ? hk_harden_try_free(cache->harden, block, owner, class_index)
-                   : hk_cache_try_outgoing(cache, owner, class_index, block);
+        return hk_cache_try_outgoing(cache, owner, class_index, block);
     }
-    bool full = cache->top[class_index] == cache->limit[class_index];
-    if (!full || hk_live_is_misaligned(block) || !hk_live_is_set(block) ||
-        !hk_cache_swap_out(cache, class_index)) {
+    if (hk_live_is_misaligned(block) || !hk_live_is_set(block) ||
+        (cache->top[class_index] == cache->limit[class_index] &&
+         !hk_cache_swap_out(cache, class_index))) {
         return false;
     }
     (void)hk_live_clear(block);
@@ -185,10 +216,89 @@ static bool free_within(hk_cache_t *cache, void *block)
     return true;
 }
 
+/* Frees a block that leaves the quarantine, outside the gate.  While a fork is under way it is noted, as a live one,
+ * since its note will be worked off by a free like any other. */
+static void free_evicted(hk_cache_t *cache, hk_quarantined_t evicted)
+{
+    if (hk_canary.extent == HK_CANARY_WHOLE) {
+        hk_harden_inspect_free(evicted);
+    }
+    if (free_within(cache, evicted.owner, evicted.class_index, evicted.block)) {
+        return;
+    }
+    if (!hk_thread_enter(cache)) {
+        hk_harden_revive(evicted);
+        hk_refuge_defer(evicted.block);
+        return;
+    }
+    free_cached(cache, evicted.owner, evicted.class_index, evicted.block);
+    hk_thread_leave(cache);
+}
+
+static HK_NOINLINE void free_all_evicted(hk_cache_t *cache, hk_quarantined_t evicted)
+{
+    free_evicted(cache, evicted);
+    while (hk_quarantine_is_over(cache->quarantine)) {
+        free_evicted(cache, hk_quarantine_take(cache->quarantine));
+    }
+}
+
+/* Frees a live block of a hardened heap that the near table knows, into the quarantine: the fast path of free with
+ * hardening. */
+HK_INLINE void free_hardened_to(hk_cache_t *cache, void *block, hk_canary_extent_t extent)
+{
+    hk_quarantined_t freed;
+    hk_quarantined_t evicted;
+    if (HK_UNLIKELY(cache->quarantine == NULL || !hk_harden_find(block, &freed) ||
+                    !hk_harden_try_end(freed, extent))) {
+        free_through_gate(block);
+        return;
+    }
+    if (!hk_quarantine_exchange(cache->quarantine, freed, &evicted)) {
+        return;
+    }
+    unsigned class_index = evicted.class_index;
+    if (HK_LIKELY(extent == HK_CANARY_PART &&
+                  cache->tag == (uint64_t)evicted.owner << HK_OWNER_SHIFT &&
+                  cache->top[class_index] != cache->limit[class_index] &&
+                  !hk_quarantine_is_over(cache->quarantine) && hk_live_clear(evicted.block))) {
+        hk_cache_push(cache, class_index, evicted.block);
+        return;
+    }
+    free_all_evicted(cache, evicted);
+}
+
+static HK_NOINLINE void free_hardened_whole(hk_cache_t *cache, void *block)
+{
+    free_hardened_to(cache, block, HK_CANARY_WHOLE);
+}
+
+static HK_NOINLINE void free_hardened_part(hk_cache_t *cache, void *block)
+{
+    free_hardened_to(cache, block, HK_CANARY_PART);
+}
+
+static HK_NOINLINE void free_plain(hk_cache_t *cache, void *block)
+{
+    uint16_t owner;
+    unsigned class_index;
+    if (!find_near(block, &owner, &class_index) || !free_within(cache, owner, class_index, block)) {
+        free_through_gate(block);
+    }
+}
+
 void hk_path_free_slow(void *block)
 {
-    if (block != NULL && !free_within(hk_thread_cache, block)) {
-        free_through_gate(block);
+    hk_cache_t *cache = hk_thread_own;
+    if (block == NULL) {
+        return;
+    }
+    if (HK_LIKELY(!cache->hardened)) {
+        free_plain(cache, block);
+    } else if (hk_canary.extent == HK_CANARY_PART) {
+        free_hardened_part(cache, block);
+    } else {
+        free_hardened_whole(cache, block);
     }
 }
 
@@ -204,13 +314,19 @@ static size_t slab_usable_bytes(const hk_slab_t *slab, const void *block, const 
     }
     bool owned = slab->heap->owner == HK_OWNER_NONE; /* then its blocks have no live bits */
     if (owned ? !hk_slab_starts_block(slab, block) : !hk_live_is_set(block)) {
-        hk_suspect_check(hk_thread_cache, block, what);
+        hk_suspect_check(hk_thread_own, block, what);
     }
     return hk_class_info[slab->class_index].block_bytes;
 }
 
 size_t hk_path_usable_bytes(const void *block, const char *what)
 {
+    size_t size;
+    hk_quarantined_t found;
+    if (hk_options.harden != 0 && hk_harden_find(block, &found) &&
+        hk_harden_is_live(found, &size, hk_canary.extent)) {
+        return size;
+    }
     hk_region_t *region = hk_registry_find(block);
     switch (region == NULL ? 0 : (int)region->kind) {
     case HK_REGION_SUPERSLAB:
@@ -236,11 +352,18 @@ size_t hk_path_usable_bytes(const void *block, const char *what)
     }
 }
 
-/* The slab of a live small block of a hardened heap, or NULL. */
-static hk_slab_t *hardened_slab_of(const void *block)
+/* The bytes of a live small block of a hardened heap, its tail with them; 0 if it is none. */
+static size_t hardened_bytes_of(const void *block)
 {
-    hk_slab_t *slab = hk_slab_find(block);
-    return slab != NULL && hk_harden_owns(slab->heap) ? slab : NULL;
+    hk_quarantined_t found;
+    if (hk_options.harden == 0) {
+        return 0;
+    }
+    if (hk_harden_find(block, &found)) {
+        return found.bytes;
+    }
+    const hk_slab_t *slab = hk_slab_find(block);
+    return slab != NULL && slab->hardened ? hk_class_info[slab->class_index].block_bytes : 0;
 }
 
 static hk_large_t *walled_large_of(const void *block)
@@ -253,20 +376,25 @@ static hk_large_t *walled_large_of(const void *block)
 bool hk_path_is_exact(const void *block)
 {
     return hk_options.harden != 0 &&
-           (hardened_slab_of(block) != NULL || walled_large_of(block) != NULL);
+           (hardened_bytes_of(block) != 0 || walled_large_of(block) != NULL);
 }
 
-void hk_path_shrink(void *block, size_t size)
+size_t hk_path_room(const void *block, size_t usable)
 {
-    if (hk_options.harden == 0) {
-        return;
-    }
-    hk_slab_t *slab = hardened_slab_of(block);
-    hk_large_t *large = walled_large_of(block);
-    if (slab != NULL) {
-        hk_harden_shrink(slab, block, size);
-    } else if (large != NULL) {
-        (void)hk_retire_resize(large, size);
+    size_t block_bytes = hardened_bytes_of(block);
+    return block_bytes != 0 ? block_bytes - HK_CANARY_TAIL_BYTES : usable;
+}
+
+void hk_path_refit(void *block, size_t size)
+{
+    size_t block_bytes = hardened_bytes_of(block);
+    if (block_bytes != 0) {
+        hk_canary_rearm(block, block_bytes, size);
+    } else if (hk_options.harden != 0) {
+        hk_large_t *large = walled_large_of(block);
+        if (large != NULL) {
+            (void)hk_retire_resize(large, size);
+        }
     }
 }
 
@@ -321,7 +449,7 @@ size_t hk_path_trim(size_t keep_bytes)
 
 void hk_path_finish(void)
 {
-    hk_cache_t *cache = hk_thread_cache;
+    hk_cache_t *cache = hk_thread_own;
     if (cache != &hk_cache_empty && hk_gate_enter(&cache->busy)) {
         if (hk_options.harden >= 2 && hk_thread_is_alone()) {
             hk_harden_inspect(&hk_shared_pool);
@@ -339,5 +467,5 @@ bool hk_path_enter(void)
 
 void hk_path_leave(void)
 {
-    hk_thread_leave(hk_thread_cache != &hk_cache_empty ? hk_thread_cache : NULL);
+    hk_thread_leave(hk_thread_own != &hk_cache_empty ? hk_thread_own : NULL);
 }

@@ -27,8 +27,12 @@ void *hk_path_allocate_growing(size_t size);
 /* Resizes a span or direct mapping in place or by moving its pages; NULL: it stays as it was, and the caller copies. */
 void *hk_path_resize(void *block, size_t size);
 
-/* Tells hardening that a live block's holder needs only size of it from now on. */
-void hk_path_shrink(void *block, size_t size);
+/* How many bytes a live block may have where it is, of which its holder has the usable ones; more than these only with
+ * hardening, which has to be told of each change. */
+size_t hk_path_room(const void *block, size_t usable);
+
+/* Tells hardening that a live block's holder needs size of it from now on; there is room. */
+void hk_path_refit(void *block, size_t size);
 
 /* Whether hardening knows the size that a live block was asked for: it is the usable size then. */
 bool hk_path_is_exact(const void *block);
@@ -71,6 +75,26 @@ HK_INLINE void *hk_path_malloc(unsigned class_index, size_t size, size_t alignme
     cache->top[class_index] = top - 1;
     hk_live_set(block);
     return block;
+}
+
+/* A block of this thread's hardened heap, out of its magazines alone; NULL if they have none, or the heap is not hardened. */
+HK_INLINE void *hk_path_pop_hardened(hk_cache_t *cache, unsigned class_index, size_t size,
+                                     hk_canary_extent_t extent)
+{
+    if (HK_UNLIKELY(!cache->hardened || size == 0)) {
+        return NULL;
+    }
+    void *block = *cache->top[class_index];
+    if (HK_UNLIKELY(block == NULL)) {
+        return NULL;
+    }
+    void **below = --cache->top[class_index];
+    /* The check waits for the block's memory, where the program would only write: so it is fetched a call ahead. */
+    uintptr_t next = (uintptr_t)*below; /* or NULL, which does no harm */
+    __builtin_prefetch((void *)next, 1);
+    __builtin_prefetch((void *)(next + hk_class_info[class_index].block_bytes - 1), 1);
+    hk_live_set(block);
+    return hk_harden_arm_to(block, class_index, size, extent);
 }
 
 /* The fast path of free. */

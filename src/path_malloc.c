@@ -4,45 +4,50 @@
 #include "decay.h"
 #include "guard.h"
 #include "housekeeper.h"
+#include "nothing.h"
 #include "options.h"
 #include "path.h"
 #include "reclaim.h"
 #include "refuge.h"
 #include "span.h"
 
-void *hk_path_allocate_past_caches(hk_heap_t *heap, size_t size, size_t alignment, bool *fresh)
+/* Of a heap's class for the size, as its blocks are: HK_CLASS_COUNT if there is none. */
+static unsigned class_in(const hk_heap_t *heap, size_t size, size_t alignment)
 {
-    if (hk_harden_owns(heap)) {
-        return hk_harden_allocate_in(heap, size, alignment, fresh);
-    }
-    unsigned class_index = hk_class_of_aligned(size, alignment);
-    return class_index < HK_CLASS_COUNT ? hk_heap_take_block(heap, class_index)
-                                        : hk_span_allocate(heap, size, alignment, fresh);
+    return hk_harden_owns(heap) ? hk_harden_class_of(size, alignment)
+                                : hk_class_of_aligned(size, alignment);
 }
 
-/* A small block, past all magazines: out of hardening's store if there is one.  A soft cap in the way gives way. */
-static void *take_uncached(hk_heap_t *heap, hk_harden_t *store, size_t size, size_t alignment)
+void *hk_path_allocate_past_caches(hk_heap_t *heap, size_t size, size_t alignment, bool *fresh)
+{
+    unsigned class_index = class_in(heap, size, alignment);
+    if (class_index == HK_CLASS_COUNT) {
+        return hk_span_allocate(heap, size, alignment, fresh);
+    }
+    void *block = hk_heap_take_block(heap, class_index);
+    return block != NULL && hk_harden_owns(heap) ? hk_harden_arm(block, class_index, size) : block;
+}
+
+/* A soft cap in the way gives way. */
+static void *take_uncached(hk_heap_t *heap, size_t size, size_t alignment)
 {
     bool fresh;
     void *block;
-    unsigned class_index = hk_harden_owns(heap) ? hk_harden_class_of(size, alignment)
-                                                : hk_class_of_aligned(size, alignment);
+    unsigned class_index = class_in(heap, size, alignment);
     do {
-        block = store != NULL ? hk_harden_allocate(store, size, alignment)
-                              : hk_path_allocate_past_caches(heap, size, alignment, &fresh);
+        block = hk_path_allocate_past_caches(heap, size, alignment, &fresh);
     } while (block == NULL && class_index < HK_CLASS_COUNT && hk_reclaim_at_cap(heap, class_index));
     return block;
 }
 
-/* For a thread without a cache (NULL), and with hardening. */
+/* For a thread without a cache (NULL), and for spans with hardening. */
 static void *allocate_uncached(hk_cache_t *cache, size_t size, size_t alignment)
 {
     hk_heap_t *heap = cache != NULL ? cache->heap : hk_heaps_orphan();
-    hk_harden_t *store = cache != NULL ? cache->harden : NULL;
-    void *block = heap == NULL ? NULL : take_uncached(heap, store, size, alignment);
+    void *block = heap == NULL ? NULL : take_uncached(heap, size, alignment);
     if (heap != NULL && block == NULL) {
         (void)hk_reclaim_all(cache, 0);
-        block = take_uncached(heap, store, size, alignment);
+        block = take_uncached(heap, size, alignment);
     }
     if (cache != NULL) {
         hk_cache_help(cache);
@@ -60,11 +65,9 @@ static bool reload(hk_cache_t *cache, unsigned class_index)
     return loaded;
 }
 
-static void *allocate_small(hk_cache_t *cache, unsigned class_index, size_t size, size_t alignment)
+/* One block of the class out of the cache, which has none loaded. */
+static void *take_cached(hk_cache_t *cache, unsigned class_index)
 {
-    if (cache == NULL || HK_UNLIKELY(hk_options.harden != 0)) {
-        return allocate_uncached(cache, size, alignment);
-    }
     void *block =
         hk_cache_is_cold(cache, class_index) ? hk_cache_take_cold(cache, class_index) : NULL;
     if (block != NULL) {
@@ -82,7 +85,31 @@ static void *allocate_small(hk_cache_t *cache, unsigned class_index, size_t size
     return block;
 }
 
-/* A sampled block, if one is due; NULL if not.  About as many blocks as the magazine holds were allocated since it was loaded. */
+static void *allocate_hardened(hk_cache_t *cache, size_t size, size_t alignment)
+{
+    void *nothing = size == 0 && alignment <= HK_NOTHING_ALIGNMENT ? hk_nothing_allocate() : NULL;
+    if (nothing != NULL) {
+        return nothing;
+    }
+    unsigned class_index = hk_harden_class_of(size, alignment);
+    if (class_index == HK_CLASS_COUNT) {
+        return allocate_uncached(cache, size, alignment);
+    }
+    void *block = take_cached(cache, class_index);
+    return block != NULL ? hk_harden_arm(block, class_index, size) : NULL;
+}
+
+static void *allocate_small(hk_cache_t *cache, unsigned class_index, size_t size, size_t alignment)
+{
+    if (cache == NULL) {
+        return allocate_uncached(cache, size, alignment);
+    }
+    return HK_UNLIKELY(cache->hardened) ? allocate_hardened(cache, size, alignment)
+                                        : take_cached(cache, class_index);
+}
+
+/* A sampled block, if one is due; NULL if not.  About as many blocks as the magazine holds were allocated since it was
+ * loaded; with hardening every call comes by. */
 static void *allocate_sampled(unsigned class_index, size_t size, size_t alignment)
 {
     hk_cache_t *cache = hk_thread_attach();
@@ -90,22 +117,11 @@ static void *allocate_sampled(unsigned class_index, size_t size, size_t alignmen
     if (cache == NULL) {
         return NULL;
     }
-    size_t allocated = (size_t)(cache->limit[class_index] - cache->top[class_index]) + 1;
+    size_t allocated =
+        cache->hardened ? 1 : (size_t)(cache->limit[class_index] - cache->top[class_index]) + 1;
     if (hk_guard_is_due(&cache->sample_left, allocated) && hk_thread_enter(cache)) {
         block = hk_guard_allocate(size, alignment);
         hk_thread_leave(cache);
-    }
-    return block;
-}
-
-/* What guarded sampling or this thread's hardened stock has for the request; NULL: the heap is to be asked. */
-static HK_NOINLINE void *allocate_protected(unsigned class_index, size_t size, size_t alignment)
-{
-    void *block =
-        hk_options.guard_sample != 0 ? allocate_sampled(class_index, size, alignment) : NULL;
-    hk_harden_t *store = hk_thread_cache->harden;
-    if (block == NULL && store != NULL) {
-        block = hk_harden_try_allocate(store, size, alignment);
     }
     return block;
 }
@@ -121,17 +137,8 @@ static bool enter_or_take(hk_cache_t *cache, size_t size, size_t alignment, void
     return *block == NULL && hk_thread_enter(cache); /* what the refuge lacks the heap may have */
 }
 
-void *hk_path_malloc_slow(unsigned class_index, size_t size, size_t alignment)
+static void *allocate_through_gate(unsigned class_index, size_t size, size_t alignment)
 {
-    if (HK_UNLIKELY((hk_options.harden | hk_options.guard_sample) != 0)) {
-        void *protected = allocate_protected(class_index, size, alignment);
-        if (protected != NULL) {
-            return protected;
-        }
-    }
-    if (hk_cache_swap_in(hk_thread_cache, class_index)) {
-        return hk_cache_pop(hk_thread_cache, class_index);
-    }
     hk_cache_t *cache = hk_thread_attach();
     void *block;
     if (!enter_or_take(cache, size, alignment, &block)) {
@@ -145,6 +152,35 @@ void *hk_path_malloc_slow(unsigned class_index, size_t size, size_t alignment)
     hk_reclaim_if_pressed();
     hk_housekeeper_look();
     return block;
+}
+
+static void *pop_hardened(hk_cache_t *cache, size_t size, size_t alignment)
+{
+    unsigned class_index = hk_harden_class_of(size, alignment);
+    if (class_index >= HK_CLASS_COUNT || size == 0 ||
+        (*cache->top[class_index] == NULL && !hk_cache_swap_in(cache, class_index))) {
+        return NULL;
+    }
+    return hk_harden_arm(hk_cache_pop(cache, class_index), class_index, size);
+}
+
+void *hk_path_malloc_slow(unsigned class_index, size_t size, size_t alignment)
+{
+    hk_cache_t *cache = hk_thread_own;
+    if (HK_UNLIKELY(hk_options.guard_sample != 0)) {
+        void *sampled = allocate_sampled(class_index, size, alignment);
+        if (sampled != NULL) {
+            return sampled;
+        }
+    }
+    if (HK_UNLIKELY(cache->hardened)) {
+        void *block = pop_hardened(cache, size, alignment);
+        return block != NULL ? block : allocate_through_gate(class_index, size, alignment);
+    }
+    if (hk_cache_swap_in(cache, class_index)) {
+        return hk_cache_pop(cache, class_index);
+    }
+    return allocate_through_gate(class_index, size, alignment);
 }
 
 static void *allocate_span_by(hk_span_allocate_t *allocate, size_t size, size_t alignment,

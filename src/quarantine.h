@@ -1,61 +1,100 @@
 /*
  * quarantine: freed blocks that wait, so that none is handed out again soon, nor after a time that anybody can know.
  *
- * It belongs to a thread, and holds so many blocks and bytes; for each one more, a random one has to go.
+ * It belongs to a thread, or to a first-class heap, under its lock.  It holds so many blocks and bytes; for each one
+ * more, a random one has to go.
  */
 #ifndef HK_QUARANTINE_H
 #define HK_QUARANTINE_H
 
+#include "atomic.h"
 #include "random.h"
 #include "sizeclass.h"
 
+/* Whose it is: a thread's is larger at level 2. */
+typedef enum hk_quarantine_kind {
+    HK_QUARANTINE_THREAD,
+    HK_QUARANTINE_HEAP,
+} hk_quarantine_kind_t;
+
 typedef struct hk_quarantined {
     void *block;
-    uint16_t owner; /* of its heap */
+    uint32_t bytes;
+    uint16_t owner; /* of its heap; 0 in a first-class heap's own */
     uint8_t class_index;
 } hk_quarantined_t;
 
 typedef struct hk_quarantine {
-    uint64_t random; /* the thread's random numbers; never 0 */
+    uint64_t random; /* never 0 */
     size_t bytes;    /* in all its blocks */
     size_t most_bytes;
     uint32_t count;
     uint32_t most;
-    hk_quarantined_t blocks[]; /* in no order */
+    hk_quarantine_kind_t kind;
+    uint64_t blocks[]; /* in no order: address, class and owner in a word */
 } hk_quarantine_t;
 
 /* An empty one; NULL if there is no memory. */
-hk_quarantine_t *hk_quarantine_new(void);
+hk_quarantine_t *hk_quarantine_new(hk_quarantine_kind_t kind);
 void hk_quarantine_delete(hk_quarantine_t *quarantine);
 
-/* Whether one has to go before a block of the class has room. */
-static inline bool hk_quarantine_is_full(const hk_quarantine_t *quarantine, unsigned class_index)
+/* One word, so that a signal handler that jumps out never leaves half of one. */
+enum { HK_QUARANTINE_CLASS_SHIFT = 44, HK_QUARANTINE_OWNER_SHIFT = 51 };
+
+static inline uint64_t hk_quarantine_pack(hk_quarantined_t block)
 {
-    size_t bytes = quarantine->bytes + hk_class_info[class_index].block_bytes;
-    return quarantine->count == quarantine->most ||
-           (quarantine->count > 0 && bytes > quarantine->most_bytes);
+    return (uintptr_t)block.block / HK_GRANULE_BYTES |
+           (uint64_t)block.class_index << HK_QUARANTINE_CLASS_SHIFT |
+           (uint64_t)block.owner << HK_QUARANTINE_OWNER_SHIFT;
 }
 
-/* Adds a block, for which there is room. */
-static inline void hk_quarantine_add(hk_quarantine_t *quarantine, hk_quarantined_t block)
+static inline hk_quarantined_t hk_quarantine_unpack(uint64_t word)
 {
-    quarantine->blocks[quarantine->count++] = block;
-    quarantine->bytes += hk_class_info[block.class_index].block_bytes;
+    uint64_t address = word & (((uint64_t)1 << HK_QUARANTINE_CLASS_SHIFT) - 1);
+    unsigned class_index = word >> HK_QUARANTINE_CLASS_SHIFT & 0x7f;
+    return (hk_quarantined_t){(void *)(uintptr_t)(address * HK_GRANULE_BYTES),
+                              hk_class_info[class_index].block_bytes,
+                              (uint16_t)(word >> HK_QUARANTINE_OWNER_SHIFT), (uint8_t)class_index};
 }
 
-/* The place of a random block; there must be one. */
-static inline uint32_t hk_quarantine_choose(hk_quarantine_t *quarantine)
+/* Takes a random block out; there must be one. */
+static inline hk_quarantined_t hk_quarantine_take(hk_quarantine_t *quarantine)
 {
-    return hk_random_below(&quarantine->random, quarantine->count);
-}
-
-/* Takes the block at the place out. */
-static inline hk_quarantined_t hk_quarantine_take(hk_quarantine_t *quarantine, uint32_t place)
-{
-    hk_quarantined_t taken = quarantine->blocks[place];
-    quarantine->blocks[place] = quarantine->blocks[--quarantine->count];
-    quarantine->bytes -= hk_class_info[taken.class_index].block_bytes;
+    uint32_t place = hk_random_below(&quarantine->random, quarantine->count);
+    hk_quarantined_t taken = hk_quarantine_unpack(quarantine->blocks[place]);
+    uint64_t last = quarantine->blocks[quarantine->count - 1];
+    quarantine->count--;
+    hk_fence_signal(); /* else a handler that jumps out leaves the last one there twice */
+    quarantine->blocks[place] = last;
+    quarantine->bytes -= taken.bytes;
     return taken;
+}
+
+/* Adds a block.  If that fills it, a random other one goes, into evicted: true. */
+static inline bool hk_quarantine_exchange(hk_quarantine_t *quarantine, hk_quarantined_t block,
+                                          hk_quarantined_t *evicted)
+{
+    uint32_t count = quarantine->count;
+    quarantine->bytes += block.bytes;
+    hk_fence_signal(); /* it may become too much by a jump, never too little */
+    if (count < quarantine->most && (quarantine->bytes <= quarantine->most_bytes || count == 0)) {
+        quarantine->blocks[count] = hk_quarantine_pack(block);
+        hk_fence_signal();
+        quarantine->count = count + 1;
+        return false;
+    }
+    uint32_t place = hk_random_below(&quarantine->random, count);
+    *evicted = hk_quarantine_unpack(quarantine->blocks[place]);
+    quarantine->blocks[place] = hk_quarantine_pack(block);
+    hk_fence_signal();
+    quarantine->bytes -= evicted->bytes;
+    return true;
+}
+
+/* Whether still more have to go: they were smaller than what came. */
+static inline bool hk_quarantine_is_over(const hk_quarantine_t *quarantine)
+{
+    return quarantine->bytes > quarantine->most_bytes && quarantine->count > 1;
 }
 
 #endif

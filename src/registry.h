@@ -23,7 +23,11 @@ enum {
     HK_NEAR_ENTRIES = 1 << 16,
     HK_OWNER_SHIFT = 48, /* owners live above the address bits */
     HK_OWNER_NONE = 0xffff,
+    /* Added to the class of a hardened heap's unit in the near table: no fast path takes such a one. */
+    HK_NEAR_HARDENED = 0x80,
 };
+
+static_assert((int)HK_CLASS_COUNT <= (int)HK_NEAR_HARDENED, "no class looks like a hardened one");
 
 /* What the map points to starts with one of these. */
 typedef enum hk_region_kind {

@@ -11,6 +11,7 @@
 #include "base.h"
 
 enum {
+    HK_GRANULE_BYTES = 16, /* every block starts at a multiple of it */
     HK_UNIT_SHIFT = 16,
     HK_UNIT_BYTES = 1 << HK_UNIT_SHIFT, /* a slab is one unit or a few */
     HK_TINY_CLASSES = 8,                /* 16, 32, 48, 64, 80, 96, 112, 128 */

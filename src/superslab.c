@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "bitrange.h"
+#include "canary.h"
 #include "limit.h"
 #include "log.h"
 #include "meta.h"
@@ -164,6 +165,11 @@ uint64_t hk_superslab_huge_refusals(void)
 
 /* ---- Slabs ---- */
 
+static unsigned near_class(const hk_slab_t *slab)
+{
+    return slab->class_index | (slab->hardened ? (unsigned)HK_NEAR_HARDENED : 0);
+}
+
 void hk_slab_start(hk_slab_t *slab, uint16_t owner)
 {
     unsigned blocks = hk_class_info[slab->class_index].block_count;
@@ -174,12 +180,12 @@ void hk_slab_start(hk_slab_t *slab, uint16_t owner)
     }
     slab->free_blocks = (uint16_t)blocks;
     slab->first_word = 0;
-    if (hk_options.harden != 0 && !slab->fresh) { /* a hardened heap's free blocks are zero */
-        memset(hk_slab_base(slab), 0, (size_t)slab->units << HK_UNIT_SHIFT);
+    if (slab->hardened && !slab->fresh) {
+        hk_canary_reset(hk_slab_base(slab), hk_class_info[slab->class_index].block_bytes, blocks);
     }
     for (unsigned unit = 0; owner != HK_OWNER_NONE && unit < slab->units; unit++) {
         uintptr_t address = (uintptr_t)hk_slab_base(slab) + ((uintptr_t)unit << HK_UNIT_SHIFT);
-        hk_registry_set_near(address, slab->class_index, owner);
+        hk_registry_set_near(address, near_class(slab), owner);
     }
 }
 
@@ -192,7 +198,7 @@ void hk_slab_stop(hk_slab_t *slab, uint16_t owner)
     }
     for (unsigned unit = 0; owner != HK_OWNER_NONE && unit < slab->units; unit++) {
         uintptr_t address = (uintptr_t)hk_slab_base(slab) + ((uintptr_t)unit << HK_UNIT_SHIFT);
-        hk_registry_clear_near(address, slab->class_index, owner);
+        hk_registry_clear_near(address, near_class(slab), owner);
     }
 }
 
@@ -220,12 +226,16 @@ unsigned hk_slab_take(hk_slab_t *slab, void **blocks, unsigned count)
     return taken;
 }
 
-void *hk_slab_take_random(hk_slab_t *slab, uint64_t random)
+void *hk_slab_take_random(hk_slab_t *slab, unsigned words, uint64_t random)
 {
-    unsigned words = (hk_class_info[slab->class_index].block_count + 63u) / 64;
-    unsigned word = (unsigned)((random >> 32) % words);
+    unsigned end = (hk_class_info[slab->class_index].block_count + 63u) / 64;
+    while (slab->bitmap[slab->first_word] == 0) {
+        slab->first_word++;
+    }
+    words = words < end - slab->first_word ? words : end - slab->first_word;
+    unsigned word = slab->first_word + (unsigned)((random >> 32) * words >> 32);
     while (slab->bitmap[word] == 0) {
-        word = word + 1 < words ? word + 1 : 0;
+        word = word + 1 < end ? word + 1 : slab->first_word;
     }
     unsigned shift = random & 63;
     uint64_t bits = slab->bitmap[word];

@@ -39,6 +39,7 @@ typedef struct hk_slab {
     uint8_t first_unit;             /* const */
     uint8_t bucket;                 /* lock(heap): which of the heap's lists */
     uint8_t fresh;                  /* const while acquired: zero, as the system gave it */
+    uint8_t hardened;               /* const while acquired: its heap is hardened */
     uint8_t unsettled;              /* lock(heap): free blocks may still have their live bits set */
     uint8_t hole_pages;             /* lock(heap): pages that are holes: see heap_hole.h */
     uint16_t
@@ -124,8 +125,8 @@ void hk_slab_stop(hk_slab_t *slab, uint16_t owner);
 /* Takes up to count free blocks, lowest address first, into blocks; returns how many. */
 unsigned hk_slab_take(hk_slab_t *slab, void **blocks, unsigned count);
 
-/* Takes one free block, which there must be, a random one. */
-void *hk_slab_take_random(hk_slab_t *slab, uint64_t random);
+/* Takes one free block, which there must be: a random one of the first words of the bitmap that have any. */
+void *hk_slab_take_random(hk_slab_t *slab, unsigned words, uint64_t random);
 
 typedef enum hk_put_result {
     HK_PUT_DONE,

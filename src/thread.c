@@ -17,6 +17,7 @@
 #include "run.h"
 
 HK_TLS hk_cache_t *hk_thread_cache = &hk_cache_empty;
+HK_TLS hk_cache_t *hk_thread_own = &hk_cache_empty;
 
 static HK_TLS bool thread_ended; /* owner: the cache is gone for good */
 static HK_TLS bool attaching;    /* owner: inside attach */
@@ -52,10 +53,10 @@ static void end_thread(void *argument)
     hk_heaps_detach_locked(cache->heap);
     unlink_cache_locked(cache);
     hk_lock_release(&hk_heaps_lock, HK_RANK_CACHES);
-    hk_thread_cache = &hk_cache_empty;
+    hk_thread_cache = hk_thread_own = &hk_cache_empty;
     hk_gate_leave(&cache->busy);
-    if (cache->harden != NULL) {
-        hk_harden_delete(cache->harden);
+    if (cache->quarantine != NULL) {
+        hk_quarantine_delete(cache->quarantine);
     }
     hk_meta_free(HK_META_CACHE, cache);
     (void)hk_pool_maintain(&hk_shared_pool, hk_os_clock_ms());
@@ -80,6 +81,26 @@ static void register_end(hk_cache_t *cache)
     }
 }
 
+/* Gives the cache a heap. */
+static void attach_heap_locked(hk_cache_t *cache)
+{
+    hk_heap_t *heap = hk_heaps_attach_locked();
+    if (heap == NULL) {
+        return; /* it keeps what it had */
+    }
+    cache->heap = heap;
+    cache->tag = (uint64_t)heap->owner << HK_OWNER_SHIFT;
+    cache->hardened = heap->hardened;
+    cache->quarantine = heap->hardened ? hk_quarantine_new(HK_QUARANTINE_THREAD) : NULL;
+}
+
+/* Puts the thread's cache in force. */
+static void set_cache(hk_cache_t *cache)
+{
+    hk_thread_own = cache;
+    hk_thread_cache = cache->hardened ? &hk_cache_empty : cache;
+}
+
 static hk_cache_t *make_cache(void)
 {
     hk_cache_t *cache = hk_meta_allocate(HK_META_CACHE, sizeof *cache);
@@ -88,16 +109,12 @@ static hk_cache_t *make_cache(void)
     }
     *cache = hk_cache_empty;
     hk_lock_acquire(&hk_heaps_lock, HK_RANK_CACHES);
-    cache->heap = hk_heaps_attach_locked();
+    attach_heap_locked(cache);
     if (cache->heap != NULL) {
-        if (hk_options.harden == 0) { /* else no block is ever the cache's */
-            cache->tag = (uint64_t)cache->heap->owner << HK_OWNER_SHIFT;
-        } else {
-            cache->harden = hk_harden_new(cache->heap);
-        }
         cache->next = caches;
         if (caches != NULL) {
             caches->prev = cache;
+            hk_store_relaxed(&hk_harden_threads, true); /* relaxed: see harden.h */
         }
         caches = cache;
     }
@@ -112,7 +129,7 @@ static hk_cache_t *make_cache(void)
 /* This thread's cache, made if there is none; NULL if there can be none now. */
 hk_cache_t *hk_thread_attach(void)
 {
-    hk_cache_t *cache = hk_thread_cache;
+    hk_cache_t *cache = hk_thread_own;
     if (HK_LIKELY(cache != &hk_cache_empty)) {
         return cache;
     }
@@ -122,7 +139,7 @@ hk_cache_t *hk_thread_attach(void)
     attaching = true; /* a signal handler that allocates in here gets along without a cache */
     cache = make_cache();
     if (cache != NULL) {
-        hk_thread_cache = cache;
+        set_cache(cache);
     }
     attaching = false;
     if (cache != NULL) {
@@ -136,27 +153,26 @@ bool hk_thread_is_alone(void)
 {
     hk_lock_acquire(&hk_heaps_lock, HK_RANK_CACHES);
     bool alone = !others_stayed_behind &&
-                 (caches == NULL || (caches == hk_thread_cache && caches->next == NULL));
+                 (caches == NULL || (caches == hk_thread_own && caches->next == NULL));
     hk_lock_release(&hk_heaps_lock, HK_RANK_CACHES);
     return alone;
 }
 
 void hk_thread_harden(void)
 {
-    hk_cache_t *cache = hk_thread_cache;
+    hk_cache_t *cache = hk_thread_own;
     if (cache == &hk_cache_empty) {
         return;
     }
     hk_cache_flush(cache);
     hk_lock_acquire(&hk_heaps_lock, HK_RANK_CACHES);
-    hk_heap_t *heap = hk_heaps_attach_locked();
-    if (heap != NULL) {
-        hk_heaps_detach_locked(cache->heap);
-        cache->heap = heap;
-        cache->harden = hk_harden_new(heap);
+    hk_heap_t *before = cache->heap;
+    attach_heap_locked(cache);
+    if (cache->heap != before) {
+        hk_heaps_detach_locked(before);
     }
-    cache->tag = hk_cache_empty.tag;
     hk_lock_release(&hk_heaps_lock, HK_RANK_CACHES);
+    set_cache(cache);
 }
 
 static bool enter(hk_cache_t *cache)
@@ -185,7 +201,7 @@ void hk_thread_leave(hk_cache_t *cache)
 
 bool hk_thread_is_inside(void)
 {
-    hk_busy_t *busy = &hk_thread_cache->busy;
+    hk_busy_t *busy = &hk_thread_own->busy;
     if (hk_load_relaxed(&busy->depth) != 0 && hk_gate_enter(busy)) {
         hk_gate_leave(busy); /* puts the word right if a handler jumped out */
     }
@@ -209,7 +225,7 @@ static bool others_are_busy(void)
     bool busy = false;
     hk_lock_acquire(&hk_heaps_lock, HK_RANK_CACHES);
     for (const hk_cache_t *cache = caches; cache != NULL && !busy; cache = cache->next) {
-        busy = cache != hk_thread_cache && hk_load_seq_cst(&cache->busy.depth) != 0;
+        busy = cache != hk_thread_own && hk_load_seq_cst(&cache->busy.depth) != 0;
     }
     hk_lock_release(&hk_heaps_lock, HK_RANK_CACHES);
     /* Behind the list: a thread that ends becomes a stranger before it leaves the list. */
@@ -240,7 +256,7 @@ void hk_thread_fork_parent(void)
 
 void hk_thread_fork_child(void)
 {
-    hk_cache_t *mine = hk_thread_cache != &hk_cache_empty ? hk_thread_cache : NULL;
+    hk_cache_t *mine = hk_thread_own != &hk_cache_empty ? hk_thread_own : NULL;
     hk_gate_reset();
     hk_meta_reset_lock();
     hk_large_reset_lock();

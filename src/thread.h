@@ -9,14 +9,16 @@
 
 #include "cache.h"
 
-/* The calling thread's cache; the empty one before its first slow path and after its end. */
+/* The calling thread's cache as the fast paths see it, and as it is: the empty one before the thread's first slow path
+ * and after its end; and to the fast paths with hardening always. */
 extern HK_TLS hk_cache_t *hk_thread_cache;
+extern HK_TLS hk_cache_t *hk_thread_own;
 
 /* This thread's cache, made if there is none; NULL if there can be none now. */
 hk_cache_t *hk_thread_attach(void);
 
-/* Once the options ask for hardening: the calling thread's cache, if it has one already, is emptied for good, and gets a hardened
- * heap.  There are no other threads yet. */
+/* Once the options ask for hardening: the calling thread's cache, if it has one already, is emptied, and gets a hardened heap.
+ * There are no other threads yet. */
 void hk_thread_harden(void);
 
 /* Whether no other thread has a cache, nor had one when this process was forked: such a one may have been at work on a block. */

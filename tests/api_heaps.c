@@ -387,9 +387,51 @@ static void threads_come_and_go(void)
     CHECK(t_check() == 0);
 }
 
+/* Ends in a child that takes a block of a heap, frees it, writes to it, and destroys the heap. */
+static bool late_write_is_found(void)
+{
+    int status = 0;
+    pid_t child = fork();
+    if (child == 0) {
+        hak_heap_t *heap = hak_heap_create();
+        volatile char *block = (volatile char *)t_heap_malloc(heap, 100);
+        t_free((void *)(uintptr_t)block);
+        block[50] = 1;
+        hak_heap_destroy(heap);
+        _exit(0);
+    }
+    CHECK(waitpid(child, &status, 0) == child);
+    return WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT;
+}
+
+/* With HAKMEM_HARDEN a heap has a quarantine: what is freed does not come back at once, nor is it lost. */
+static void freed_blocks_wait(void)
+{
+    bool hardened = getenv("HAKMEM_HARDEN") != NULL;
+    hak_heap_t *heap = hak_heap_create();
+    CHECK(heap != NULL);
+    char *first = (char *)t_heap_malloc(heap, 100);
+    CHECK(first != NULL);
+    t_free(first);
+    char *next = (char *)t_heap_malloc(heap, 100);
+    CHECK(next != NULL && (!hardened || next != first));
+    t_free(next);
+    bool seen = false;
+    for (size_t i = 0; i < 100000 && !seen; i++) {
+        char *block = (char *)t_heap_malloc(heap, 100);
+        CHECK(block != NULL);
+        seen = block == first;
+        t_free(block);
+    }
+    CHECK(seen);
+    hak_heap_destroy(heap);
+    CHECK(!hardened || late_write_is_found());
+}
+
 int main(void)
 {
     basics();
+    freed_blocks_wait();
     failures();
     resized_blocks_stay();
     many_heaps();
