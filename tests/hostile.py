@@ -31,7 +31,7 @@ def run(program, library, settings):
     if library:
         environment["LD_PRELOAD"] = library
     try:
-        done = subprocess.run([BUILD / "tests" / program], env=environment, capture_output=True, text=True, errors="replace",
+        done = subprocess.run([BUILD / "tests" / program[0], *program[1:]], env=environment, capture_output=True, text=True, errors="replace",
                               timeout=60, check=False)
     except subprocess.TimeoutExpired:
         return "hang"
@@ -44,7 +44,12 @@ def run(program, library, settings):
 
 
 def programs():
-    return sorted(path.stem for path in HERE.glob("hostile_*.c"))
+    """{name: the file's program and its argument}: a file that has cases is a program for each of them."""
+    found = {}
+    for path in HERE.glob("hostile_*.c"):
+        cases = re.findall(r"^CASE\((\w+)\)", path.read_text(), re.MULTILINE)
+        found |= {case: (path.stem, case) for case in cases} or {path.stem.removeprefix("hostile_"): (path.stem,)}
+    return dict(sorted(found.items()))
 
 
 def expectations():
@@ -53,16 +58,17 @@ def expectations():
     for line in (HERE / "hostile.txt").read_text().splitlines():
         if re.match(r"[a-z]", line):
             name, *outcomes = (part.strip() for part in line.split("|"))
-            expected["hostile_" + name] = outcomes
+            expected[name] = outcomes
     return expected
 
 
 def test():
     expected = expectations()
-    failures = [f"{name}.c is not in hostile.txt" for name in programs() if name not in expected]
+    known = programs()
+    failures = [f"{name} is not in hostile.txt" for name in known if name not in expected]
     for name, outcomes in expected.items():
         for (level, settings), wanted in zip(LEVELS.items(), outcomes, strict=True):
-            got = run(name, HAKMEM, settings)
+            got = run(known[name], HAKMEM, settings)
             if got not in wanted.split(" or "):
                 failures.append(f"{name} at {level}: {got!r}, expected {wanted!r}")
     print("\n".join(failures + [f"hostile: {len(expected)} programs at {len(LEVELS)} levels, {len(failures)} failures"]))
@@ -70,9 +76,9 @@ def test():
 
 
 def print_expectations():
-    for name in programs():
-        cells = [run(name, HAKMEM, settings) for settings in LEVELS.values()]
-        print(f"{name.removeprefix('hostile_'):32}| " + " | ".join(f"{cell:26}" for cell in cells).rstrip())
+    for name, program in programs().items():
+        cells = [run(program, HAKMEM, settings) for settings in LEVELS.values()]
+        print(f"{name:32}| " + " | ".join(f"{cell:26}" for cell in cells).rstrip())
 
 
 def word(outcome):
@@ -88,12 +94,13 @@ def table():
     for name, file in PEERS.items():
         if (LIBRARIES / file).exists():
             allocators[name] = (str(LIBRARIES / file), {})
-    rows = {name: [word(run(name, *allocator)) for allocator in allocators.values()] for name in programs()}
+    rows = {name: [word(run(program, *allocator)) for allocator in allocators.values()]
+            for name, program in programs().items()}
     print((HERE / "hostile.md").read_text())
     print("| program | " + " | ".join(allocators) + " |")
     print("|---" * (len(allocators) + 1) + "|")
     for name, cells in rows.items():
-        print(f"| {name.removeprefix('hostile_')} | " + " | ".join(cells) + " |")
+        print(f"| {name} | " + " | ".join(cells) + " |")
     columns = list(zip(*rows.values(), strict=True))
     for kind in ("caught", "crashed", "silent", "**works**"):
         print(f"| **{kind.strip('*')}, of {len(rows)}** | " + " | ".join(str(column.count(kind)) for column in columns) + " |")
