@@ -14,11 +14,12 @@ struct hk_heap;
 
 typedef struct hk_large {
     hk_region_t region;
-    bool fresh;                 /* const while in use: the pages are as the system zeroed them */
-    bool walled;                /* const: retire's, between pages without access */
-    char *address;              /* owner: who holds the block */
-    size_t bytes;               /* owner: mapped, a multiple of the page size */
-    size_t size;                /* owner: if walled, what was asked for */
+    bool fresh;    /* const while in use: the pages are as the system zeroed them */
+    bool walled;   /* const: retire's, between pages without access */
+    char *address; /* owner: who holds the block */
+    size_t bytes;  /* owner: mapped, a multiple of the page size */
+    size_t size;   /* owner: if walled, what was asked for */
+    size_t room; /* owner: if walled, bytes and what is without access behind them, to grow into */
     struct hk_heap *heap;       /* const while in use */
     struct hk_large *next;      /* lock(heap) */
     struct hk_large *prev;      /* lock(heap) */

@@ -16,6 +16,7 @@
 enum {
     WAITING_MAX = 256,
     WAITING_LEVEL_1 = 64,
+    ROOM_SHARE = 2, /* a block that grows has room for half as much again */
 };
 
 /* Address space only: what waits holds no memory. */
@@ -32,7 +33,7 @@ static struct {
 /* What waits was uncharged when it was sealed. */
 static void unmap(hk_large_t *large)
 {
-    hk_wall_unmap(large->address, large->bytes);
+    hk_wall_unmap(large->address, large->room);
     hk_meta_free(HK_META_LARGE, large);
 }
 
@@ -59,7 +60,8 @@ hk_large_t *hk_retire_allocate(size_t size, size_t alignment)
                           .walled = true,
                           .address = address,
                           .bytes = bytes,
-                          .size = size};
+                          .size = size,
+                          .room = bytes};
     if (!hk_registry_insert(address, &large->region)) {
         hk_limit_uncharge(bytes);
         unmap(large);
@@ -86,36 +88,57 @@ static bool cut(hk_large_t *large, size_t bytes)
     if (!hk_wall_seal(large->address + bytes, page)) {
         return false;
     }
-    if (large->bytes - bytes > 0) {
-        hk_os_unmap(large->address + bytes + page, large->bytes - bytes);
-    }
+    hk_os_unmap(large->address + bytes + page, large->room - bytes);
+    large->room = bytes;
     return true;
 }
 
 /* Moves the pages between walls with more room.  As in large.c, the registry has a leaf for the new place before the
  * pages leave the old one, and knows neither place during the move: the old one after it, or the new one if it fails,
  * may be another mapping's. */
-static bool move(hk_large_t *large, size_t bytes)
+static bool move(hk_large_t *large, size_t room)
 {
     char *old = large->address;
-    char *target = hk_wall_reserve(bytes, HK_SUPERSLAB_BYTES);
+    char *target = hk_wall_reserve(room, HK_SUPERSLAB_BYTES);
     if (target == NULL) {
         return false;
     }
     if (!hk_registry_insert(target, &large->region)) {
-        hk_wall_unmap(target, bytes);
+        hk_wall_unmap(target, room);
         return false;
     }
     hk_registry_remove(target);
     hk_registry_remove(old);
-    bool moved = hk_os_move_to(old, large->bytes, target, bytes);
+    bool moved = hk_os_move_to(old, large->bytes, target, room);
     (void)hk_registry_insert(moved ? target : old, &large->region); /* both leaves are there */
     size_t page = hk_os_page_bytes();
     char *left = moved ? old : target; /* whose pages are gone, and whose walls are not */
+    size_t gone = moved ? large->bytes : room;
     hk_os_unmap(left - page, page);
-    hk_os_unmap(left + (moved ? large->bytes : bytes), page);
-    large->address = moved ? target : old;
+    hk_os_unmap(left + gone, (moved ? large->room - large->bytes : 0) + page);
+    if (moved) {
+        large->address = target;
+        large->room = room;
+    }
     return moved;
+}
+
+/* A block that grows will grow again: what it gets beyond its bytes is address space alone, which it opens when it
+ * comes so far. */
+static bool grow(hk_large_t *large, size_t bytes)
+{
+    if (bytes <= large->room) {
+        return hk_wall_open(large->address + large->bytes, bytes - large->bytes);
+    }
+    size_t room = bytes + hk_align_up(bytes / ROOM_SHARE, hk_os_page_bytes());
+    if (!move(large, room) && !move(large, room = bytes)) {
+        return false;
+    }
+    if (room > bytes && !hk_wall_close(large->address + bytes, room - bytes)) {
+        hk_os_unmap(large->address + bytes + hk_os_page_bytes(), room - bytes);
+        large->room = bytes; /* its wall is a page that is open */
+    }
+    return true;
 }
 
 bool hk_retire_resize(hk_large_t *large, size_t size)
@@ -126,7 +149,7 @@ bool hk_retire_resize(hk_large_t *large, size_t size)
     if (!hk_limit_charge(growth)) {
         return false;
     }
-    if ((bytes < large->bytes && !cut(large, bytes)) || (growth > 0 && !move(large, bytes))) {
+    if ((bytes < large->bytes && !cut(large, bytes)) || (growth > 0 && !grow(large, bytes))) {
         hk_limit_uncharge(growth);
         return false;
     }
@@ -148,7 +171,7 @@ static hk_large_t *take_random_locked(void)
     unsigned at = hk_random_below(&retired.random, retired.count);
     hk_large_t *large = retired.waiting[at];
     retired.waiting[at] = retired.waiting[--retired.count];
-    retired.bytes -= large->bytes;
+    retired.bytes -= large->room;
     return large;
 }
 
@@ -167,10 +190,10 @@ static hk_large_t *make_room(size_t bytes, unsigned most)
 static bool add_waiting(hk_large_t *large, unsigned most)
 {
     hk_lock_acquire(&retired.lock, HK_RANK_LARGE);
-    bool room = retired.count < most && large->bytes <= waiting_bytes_max;
+    bool room = retired.count < most && large->room <= waiting_bytes_max;
     if (room) {
         retired.waiting[retired.count++] = large;
-        retired.bytes += large->bytes;
+        retired.bytes += large->room;
     }
     hk_lock_release(&retired.lock, HK_RANK_LARGE);
     return room;
@@ -189,7 +212,7 @@ void hk_retire_free(hk_large_t *large)
     check_slack(large);
     large->region.kind = HK_REGION_RETIRED;
     hk_large_leave_used(large);
-    while ((evicted = make_room(large->bytes, most)) != NULL) {
+    while ((evicted = make_room(large->room, most)) != NULL) {
         unmap_retired(evicted);
     }
     bool sealed = hk_wall_seal(large->address, large->bytes);

@@ -58,6 +58,14 @@ bool hk_wall_seal(void *address, size_t bytes)
     return done;
 }
 
+bool hk_wall_close(void *address, size_t bytes)
+{
+    int saved = errno;
+    bool done = mprotect(address, bytes, PROT_NONE) == 0;
+    errno = saved;
+    return done;
+}
+
 bool hk_wall_open(void *address, size_t bytes)
 {
     int saved = errno;

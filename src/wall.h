@@ -20,6 +20,10 @@ void hk_wall_unmap(void *address, size_t bytes);
 /* Drops the range's content and forbids all access.  False if the kernel refuses: then it is as it was. */
 bool hk_wall_seal(void *address, size_t bytes);
 
+/* Forbids all access, and keeps the range's content: when it is opened again it is one mapping with what lies before
+ * it, if it was before.  False if the kernel refuses. */
+bool hk_wall_close(void *address, size_t bytes);
+
 /* Allows reading and writing; a sealed range reads as zero.  False if the kernel refuses. */
 bool hk_wall_open(void *address, size_t bytes);
 
