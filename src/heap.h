@@ -55,15 +55,15 @@ typedef struct hk_heap {
     uint64_t holes_purged_bytes; /* lock(heap): so far */
     uint16_t
         hole_classes; /* lock(heap): that the round for holes has still to look at, the lower ones */
-    uint64_t own_acquires;                   /* lock(heap): stage 0.5 */
-    uint64_t inbox_magazines;                /* lock(heap): received so far */
-    hk_pool_t *pool;                         /* const: the shared pool, or its own */
-    struct hk_large *large;                  /* lock(heap): a first-class heap's direct mappings */
-    struct hk_run *runs;                     /* lock(heap): a first-class heap's runs of pages */
-    uint64_t random;                         /* lock(heap): random numbers, if it is hardened */
-    hk_quarantine_t *quarantine;             /* lock(heap): a hardened first-class heap's; NULL: none */
-    struct hk_heap *next;                    /* lock(caches): first-class heaps */
-    struct hk_heap *prev;                    /* lock(caches) */
+    uint64_t own_acquires;       /* lock(heap): stage 0.5 */
+    uint64_t inbox_magazines;    /* lock(heap): received so far */
+    hk_pool_t *pool;             /* const: the shared pool, or its own */
+    struct hk_large *large;      /* lock(heap): a first-class heap's direct mappings */
+    struct hk_run *runs;         /* lock(heap): a first-class heap's runs of pages */
+    uint64_t random;             /* lock(heap): random numbers, if it is hardened */
+    hk_quarantine_t *quarantine; /* lock(heap): a hardened first-class heap's; NULL: none */
+    struct hk_heap *next;        /* lock(caches): first-class heaps */
+    struct hk_heap *prev;        /* lock(caches) */
     hk_magazine_t *spare[HK_MAGAZINE_KINDS]; /* lock(heap): empty ones */
     uint16_t spare_count[HK_MAGAZINE_KINDS]; /* lock(heap) */
     hk_heap_class_t classes[HK_CLASS_COUNT];
