@@ -167,20 +167,6 @@ static void append(hk_magazine_t *magazine, unsigned class_index, void *block)
     magazine->count++;
 }
 
-bool hk_cache_try_outgoing(hk_cache_t *cache, uint16_t owner, unsigned class_index, void *block)
-{
-    unsigned slot = owner % HK_OUTGOING_SLOTS;
-    hk_magazine_t *magazine = cache->outgoing[slot];
-    if (magazine == NULL || cache->outgoing_owner[slot] != owner ||
-        magazine->count + 1 >= magazine->capacity ||
-        (magazine->count + 1) * hk_class_info[class_index].block_bytes > HK_OUTGOING_BYTES ||
-        !hk_live_is_set(block)) {
-        return false;
-    }
-    append(magazine, class_index, block);
-    return true;
-}
-
 void hk_cache_push_outgoing(hk_cache_t *cache, uint16_t owner, unsigned class_index, void *block)
 {
     unsigned slot = owner % HK_OUTGOING_SLOTS;

@@ -64,10 +64,6 @@ bool hk_cache_reload(hk_cache_t *cache, unsigned class_index);
 /* Makes room for one more block; false if there is no memory for a magazine.  The loaded one is full. */
 bool hk_cache_make_room(hk_cache_t *cache, unsigned class_index);
 
-/* Frees a block of another thread's heap if its outgoing magazine has room and stays open; false if not.  Touches nothing but the
- * cache: so a remote free is no atomic operation, but for the one that hands the magazine over. */
-bool hk_cache_try_outgoing(hk_cache_t *cache, uint16_t owner, unsigned class_index, void *block);
-
 /* Frees a block of another thread's heap: it leaves with up to 60 others by one atomic operation. */
 void hk_cache_push_outgoing(hk_cache_t *cache, uint16_t owner, unsigned class_index, void *block);
 
@@ -91,6 +87,31 @@ static inline void hk_cache_push(hk_cache_t *cache, unsigned class_index, void *
     cache->top[class_index][1] = block;
     hk_fence_signal(); /* else a handler that exits finds a stale pointer there */
     cache->top[class_index]++;
+}
+
+/* Frees a block of another thread's heap if its outgoing magazine has room and stays open; false if not.  Touches nothing
+ * but the cache: so a remote free is no atomic operation, but for the one that hands the magazine over. */
+HK_INLINE bool hk_cache_try_outgoing(hk_cache_t *cache, uint16_t owner, unsigned class_index,
+                                     void *block)
+{
+    unsigned slot = owner % HK_OUTGOING_SLOTS;
+    hk_magazine_t *magazine = cache->outgoing[slot];
+    if (magazine == NULL || cache->outgoing_owner[slot] != owner) {
+        return false;
+    }
+    unsigned count = magazine->count;
+    if (count + 1 >= magazine->capacity ||
+        (count + 1) * hk_class_info[class_index].block_bytes > HK_OUTGOING_BYTES ||
+        !hk_live_is_set(block) || magazine->slot[count - 1] == block) { /* one is there always */
+        return false;
+    }
+    if (magazine->class_index != class_index) {
+        magazine->class_index = HK_MAGAZINE_MIXED;
+    }
+    magazine->slot[count] = block;
+    hk_fence_signal(); /* as in hk_cache_push */
+    magazine->count = (uint16_t)(count + 1);
+    return true;
 }
 
 #endif

@@ -264,6 +264,10 @@ static void *resize(hk_heap_t *heap, void *block, size_t size)
 
 HAK_API void *hak_realloc(void *block, size_t size)
 {
+    size_t bytes = hk_path_near_bytes(block);
+    if (size <= bytes && size >= bytes / 2 && bytes != 0) {
+        return block; /* a string that grows by a few bytes */
+    }
     if (block == NULL) {
         return hak_malloc(size);
     }

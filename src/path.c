@@ -167,18 +167,6 @@ static void free_by_map(hk_cache_t *cache, void *block)
     }
 }
 
-/* A block of a thread's heap says in the near table whose it is; the map need not be asked.  False if the table does
- * not know it. */
-static bool find_near(const void *block, uint16_t *owner, unsigned *class_index)
-{
-    uint64_t folded = hk_registry_near((uintptr_t)block) ^ (uintptr_t)block;
-    uint64_t address_bits = folded >> (HK_UNIT_SHIFT + 8) & 0xffffff;
-    *class_index = (unsigned)(folded >> HK_UNIT_SHIFT) & 0xff;
-    *owner = (uint16_t)(folded >> HK_OWNER_SHIFT);
-    return address_bits == 0 && *class_index < HK_CLASS_COUNT && *owner != 0 &&
-           (uintptr_t)block >> HK_OWNER_SHIFT == 0;
-}
-
 static HK_NOINLINE void free_through_gate(void *block)
 {
     unsigned class_index;
@@ -188,7 +176,7 @@ static HK_NOINLINE void free_through_gate(void *block)
     if (!hk_thread_enter(cache) && (hk_refuge_defer(block) || !hk_thread_enter(cache))) {
         return;
     }
-    if (cache == NULL || !find_near(block, &owner, &class_index)) {
+    if (cache == NULL || !hk_path_find_near(block, &owner, &class_index)) {
         free_by_map(cache, block);
         if (cache != NULL) {
             hk_cache_help(cache);
@@ -282,14 +270,14 @@ static HK_NOINLINE void free_plain(hk_cache_t *cache, void *block)
 {
     uint16_t owner;
     unsigned class_index;
-    if (!find_near(block, &owner, &class_index) || !free_within(cache, owner, class_index, block)) {
+    if (!hk_path_find_near(block, &owner, &class_index) ||
+        !free_within(cache, owner, class_index, block)) {
         free_through_gate(block);
     }
 }
 
-void hk_path_free_slow(void *block)
+static HK_NOINLINE void free_by_level(hk_cache_t *cache, void *block)
 {
-    hk_cache_t *cache = hk_thread_own;
     if (block == NULL) {
         return;
     }
@@ -300,6 +288,21 @@ void hk_path_free_slow(void *block)
     } else {
         free_hardened_whole(cache, block);
     }
+}
+
+/* A block of another heap that may leave with others comes first: a program whose threads hand blocks on lives here.  The near
+ * table does not know NULL, nor hardened blocks by their class. */
+void hk_path_free_slow(void *block)
+{
+    hk_cache_t *cache = hk_thread_own;
+    uint16_t owner;
+    unsigned class_index;
+    if (hk_path_find_near(block, &owner, &class_index) &&
+        cache->tag != (uint64_t)owner << HK_OWNER_SHIFT &&
+        hk_cache_try_outgoing(cache, owner, class_index, block)) {
+        return;
+    }
+    free_by_level(cache, block);
 }
 
 /* ---- Blocks in place ---- */
@@ -321,6 +324,10 @@ static size_t slab_usable_bytes(const hk_slab_t *slab, const void *block, const 
 
 size_t hk_path_usable_bytes(const void *block, const char *what)
 {
+    size_t near_bytes = hk_path_near_bytes(block);
+    if (HK_LIKELY(near_bytes != 0)) {
+        return near_bytes;
+    }
     size_t size;
     hk_quarantined_t found;
     if (hk_options.harden != 0 && hk_harden_find(block, &found) &&

@@ -63,6 +63,25 @@ HK_INLINE bool hk_path_is_of_class(const void *block, unsigned class_index)
            class_index; /* all of the address bits agree, too */
 }
 
+/* A block of a thread's heap says in the near table whose it is; the map need not be asked.  False if the table does
+ * not know it. */
+HK_INLINE bool hk_path_find_near(const void *block, uint16_t *owner, unsigned *class_index)
+{
+    uint64_t folded = hk_registry_near((uintptr_t)block) ^ (uintptr_t)block;
+    *class_index = (uint32_t)(folded >> HK_UNIT_SHIFT); /* with the address bits, which must be 0 */
+    *owner = (uint16_t)(folded >> HK_OWNER_SHIFT);
+    return *class_index < HK_CLASS_COUNT && *owner != 0 && (uintptr_t)block >> HK_OWNER_SHIFT == 0;
+}
+
+/* The usable bytes of a live block that the near table knows; 0 proves nothing. */
+HK_INLINE size_t hk_path_near_bytes(const void *block)
+{
+    uint16_t owner;
+    unsigned class_index;
+    bool found = hk_path_find_near(block, &owner, &class_index) && hk_live_is_set(block);
+    return found ? hk_class_info[class_index].block_bytes : 0;
+}
+
 /* The fast path of malloc. */
 HK_INLINE void *hk_path_malloc(unsigned class_index, size_t size, size_t alignment)
 {
