@@ -8,43 +8,14 @@
 #include <hakmem/hakmem.h>
 #include <string.h>
 
-#include "path.h"
+#include "front.h"
 #include "log.h"
-#include "options.h"
-#include "os.h"
-#include "poison.h"
-#include "reclaim.h"
-#include "refuge.h"
 #include "span.h"
 
-static HK_COLD void *fail(int error)
+void *hk_front_fail(int error)
 {
     errno = error;
     return NULL;
-}
-
-/* ---- What crosses into the program's hands and back ---- */
-
-/* Hardening and sampling write into free blocks themselves. */
-HK_INLINE bool poisons(void)
-{
-    return HK_POISONS && hk_options.harden == 0 && hk_options.guard_sample == 0;
-}
-
-HK_INLINE void *hand_out(void *block)
-{
-    if (poisons() && block != NULL) {
-        hk_poison_clear(block, hk_path_usable_bytes(block, "handed out"));
-    }
-    return block;
-}
-
-HK_INLINE void take_back(void *block)
-{
-    if (poisons() && block != NULL) {
-        hk_poison_set(block, hk_path_usable_bytes(block, "invalid free"));
-    }
-    hk_path_free(block);
 }
 
 /* ---- Allocating ---- */
@@ -53,11 +24,11 @@ static HK_NOINLINE void *allocate_span(size_t size, size_t alignment, bool zeroe
 {
     bool fresh = false;
     if (size > PTRDIFF_MAX) {
-        return fail(ENOMEM);
+        return hk_front_fail(ENOMEM);
     }
-    void *block = hand_out(hk_path_allocate_span(size, alignment, &fresh));
+    void *block = hk_front_hand_out(hk_path_allocate_span(size, alignment, &fresh));
     if (block == NULL) {
-        return fail(ENOMEM);
+        return hk_front_fail(ENOMEM);
     }
     return zeroed && !fresh ? memset(block, 0, size) : block;
 }
@@ -65,8 +36,8 @@ static HK_NOINLINE void *allocate_span(size_t size, size_t alignment, bool zeroe
 /* With hardening, or where it was tried: the heap is to be asked. */
 static HK_NOINLINE void *malloc_past_magazines(size_t size)
 {
-    void *block = hand_out(hk_path_malloc_slow(hk_class_of(size), size, 1));
-    return block != NULL ? block : fail(ENOMEM);
+    void *block = hk_front_hand_out(hk_path_malloc_slow(hk_class_of(size), size, 1));
+    return block != NULL ? block : hk_front_fail(ENOMEM);
 }
 
 /* Hardening's own fast path: nothing here is cold then. */
@@ -86,8 +57,8 @@ static HK_COLD void *malloc_slow(size_t size)
     if (HK_UNLIKELY(hk_options.harden != 0 && hk_options.guard_sample == 0)) {
         return malloc_hardened(size);
     }
-    void *block = hand_out(hk_path_malloc_slow(hk_class_of(size), size, 1));
-    return block != NULL ? block : fail(ENOMEM);
+    void *block = hk_front_hand_out(hk_path_malloc_slow(hk_class_of(size), size, 1));
+    return block != NULL ? block : hk_front_fail(ENOMEM);
 }
 
 static HK_NOINLINE void *malloc_beyond_table(size_t size)
@@ -95,8 +66,8 @@ static HK_NOINLINE void *malloc_beyond_table(size_t size)
     if (size > HK_SMALL_MAX) {
         return allocate_span(size, 1, false);
     }
-    void *block = hand_out(hk_path_malloc(hk_class_compute(size), size, 1));
-    return block != NULL ? block : fail(ENOMEM);
+    void *block = hk_front_hand_out(hk_path_malloc(hk_class_compute(size), size, 1));
+    return block != NULL ? block : hk_front_fail(ENOMEM);
 }
 
 HAK_API void *hak_malloc(size_t size)
@@ -117,14 +88,14 @@ HAK_API void *hak_malloc(size_t size)
     HK_OPAQUE(class_index); /* else two instructions do what one on memory does */
     cache->top[class_index]--;
     hk_live_set(block);
-    return hand_out(block);
+    return hk_front_hand_out(block);
 }
 
 HAK_API void *hak_calloc(size_t count, size_t size)
 {
     size_t bytes;
     if (__builtin_mul_overflow(count, size, &bytes)) {
-        return fail(ENOMEM);
+        return hk_front_fail(ENOMEM);
     }
     if (bytes > HK_SMALL_MAX) {
         return allocate_span(bytes, 1, true);
@@ -139,17 +110,17 @@ static void *allocate_aligned(size_t alignment, size_t size)
     if (class_index == HK_CLASS_COUNT) {
         return allocate_span(size, alignment, false);
     }
-    void *block = hand_out(hk_path_malloc(class_index, size, alignment));
-    return block != NULL ? block : fail(ENOMEM);
+    void *block = hk_front_hand_out(hk_path_malloc(class_index, size, alignment));
+    return block != NULL ? block : hk_front_fail(ENOMEM);
 }
 
 HAK_API void *hak_aligned_alloc(size_t alignment, size_t size)
 {
     if (!hk_is_power_of_two(alignment)) {
-        return fail(EINVAL);
+        return hk_front_fail(EINVAL);
     }
     if (size > PTRDIFF_MAX || alignment > PTRDIFF_MAX) {
-        return fail(ENOMEM);
+        return hk_front_fail(ENOMEM);
     }
     return allocate_aligned(alignment, size);
 }
@@ -158,7 +129,7 @@ HAK_API void *hak_aligned_alloc(size_t alignment, size_t size)
 
 HAK_API void hak_free(void *block)
 {
-    take_back(block);
+    hk_front_take_back(block);
 }
 
 HAK_API size_t hak_usable_size(const void *block)
@@ -189,7 +160,7 @@ HAK_API void hak_free_sized(void *block, size_t size)
 {
     if (block != NULL) {
         check_size(block, 1, size);
-        take_back(block);
+        hk_front_take_back(block);
     }
 }
 
@@ -197,7 +168,7 @@ HAK_API void hak_free_aligned_sized(void *block, size_t alignment, size_t size)
 {
     if (block != NULL) {
         check_size(block, hk_is_power_of_two(alignment) ? alignment : 1, size);
-        take_back(block);
+        hk_front_take_back(block);
     }
 }
 
@@ -209,8 +180,6 @@ HAK_API size_t hak_good_size(size_t size)
 }
 
 /* ---- Resizing ---- */
-
-static void *allocate_in(hk_heap_t *heap, size_t alignment, size_t size, bool zeroed);
 
 /* The first-class heap that a block lives in; NULL for a thread's. */
 static hk_heap_t *owned_heap_of(const void *block)
@@ -228,11 +197,11 @@ static hk_heap_t *owned_heap_of(const void *block)
     return heap != NULL && heap->owner == HK_OWNER_NONE ? heap : NULL;
 }
 
-static void *resize(hk_heap_t *heap, void *block, size_t size)
+void *hk_front_resize(hk_heap_t *heap, void *block, size_t size)
 {
     size_t usable = hk_path_usable_bytes(block, "invalid pointer: realloc");
     if (size > PTRDIFF_MAX) {
-        return fail(ENOMEM);
+        return hk_front_fail(ENOMEM);
     }
     if (size <= hk_path_room(block, usable) && size >= usable / 2) {
         hk_path_refit(block, size);
@@ -241,24 +210,24 @@ static void *resize(hk_heap_t *heap, void *block, size_t size)
     if (usable > HK_SMALL_MAX) {
         void *resized = hk_path_resize(block, size);
         if (resized != NULL) {
-            return hand_out(resized);
+            return hk_front_hand_out(resized);
         }
     }
     heap = heap != NULL ? heap : owned_heap_of(block);
-    void *moved = heap != NULL ? allocate_in(heap, 1, size, false)
+    void *moved = heap != NULL ? hk_front_allocate_in(heap, 1, size, false)
                   : size > usable && usable > HK_SMALL_MAX
-                      ? hand_out(hk_path_allocate_growing(size))
+                      ? hk_front_hand_out(hk_path_allocate_growing(size))
                       : hak_malloc(size);
     if (moved == NULL) {
         /* A smaller block can always stay where it is. */
         if (size > usable) {
-            return fail(ENOMEM);
+            return hk_front_fail(ENOMEM);
         }
         hk_path_refit(block, size);
         return block;
     }
     memcpy(moved, block, size < usable ? size : usable);
-    take_back(block);
+    hk_front_take_back(block);
     return moved;
 }
 
@@ -272,17 +241,17 @@ HAK_API void *hak_realloc(void *block, size_t size)
         return hak_malloc(size);
     }
     if (size == 0) {
-        take_back(block);
+        hk_front_take_back(block);
         return NULL;
     }
-    return resize(NULL, block, size);
+    return hk_front_resize(NULL, block, size);
 }
 
 HAK_API void *hak_reallocarray(void *block, size_t count, size_t size)
 {
     size_t bytes;
     if (__builtin_mul_overflow(count, size, &bytes)) {
-        return fail(ENOMEM);
+        return hk_front_fail(ENOMEM);
     }
     return hak_realloc(block, bytes);
 }
@@ -290,98 +259,6 @@ HAK_API void *hak_reallocarray(void *block, size_t count, size_t size)
 HAK_API int hak_trim(size_t keep_bytes)
 {
     return hk_path_trim(keep_bytes) > 0;
-}
-
-/* ---- First-class heaps ---- */
-
-HAK_API hak_heap_t *hak_heap_create(void)
-{
-    hk_heap_t *heap = NULL;
-    if (hk_path_enter()) {
-        heap = hk_heaps_create();
-        hk_path_leave();
-    }
-    return heap != NULL ? heap : fail(ENOMEM);
-}
-
-static void free_noted(void *block)
-{
-    hk_path_free(block);
-}
-
-HAK_API void hak_heap_destroy(hak_heap_t *heap)
-{
-    if (heap == NULL) {
-        return;
-    }
-    while (!hk_path_enter()) { /* destroying is no malloc: it may wait for a fork */
-        hk_os_yield();
-    }
-    if (!hk_heaps_remove(heap)) {
-        hk_log_fatal("invalid pointer: destroy", heap, "not a live heap");
-    }
-    /* Blocks of it may be among those that were freed while another thread forked. */
-    hk_refuge_settle(free_noted);
-    hk_harden_inspect_heap(heap);
-    hk_heap_delete(heap);
-    hk_path_leave();
-}
-
-static void *allocate_in(hk_heap_t *heap, size_t alignment, size_t size, bool zeroed)
-{
-    if (!hk_path_enter()) { /* a fork is under way: the refuge serves all heaps */
-        void *refuge = hand_out(hk_refuge_allocate(size, alignment));
-        if (refuge != NULL || !hk_path_enter()) {
-            return refuge != NULL ? refuge : fail(ENOMEM);
-        }
-    }
-    bool fresh = false;
-    void *block = hk_path_allocate_past_caches(heap, size, alignment, &fresh);
-    if (block == NULL && hk_path_trim(0) > 0) {
-        block = hk_path_allocate_past_caches(heap, size, alignment, &fresh);
-    }
-    hk_path_leave();
-    hk_reclaim_if_pressed();
-    if (hand_out(block) == NULL) {
-        return fail(ENOMEM);
-    }
-    return zeroed && !fresh ? memset(block, 0, size) : block;
-}
-
-HAK_API void *hak_heap_malloc(hak_heap_t *heap, size_t size)
-{
-    return size > PTRDIFF_MAX ? fail(ENOMEM) : allocate_in(heap, 1, size, false);
-}
-
-HAK_API void *hak_heap_calloc(hak_heap_t *heap, size_t count, size_t size)
-{
-    size_t bytes;
-    if (__builtin_mul_overflow(count, size, &bytes) || bytes > PTRDIFF_MAX) {
-        return fail(ENOMEM);
-    }
-    return allocate_in(heap, 1, bytes, true);
-}
-
-HAK_API void *hak_heap_aligned_alloc(hak_heap_t *heap, size_t alignment, size_t size)
-{
-    if (!hk_is_power_of_two(alignment)) {
-        return fail(EINVAL);
-    }
-    return size > PTRDIFF_MAX || alignment > PTRDIFF_MAX
-               ? fail(ENOMEM)
-               : allocate_in(heap, alignment, size, false);
-}
-
-HAK_API void *hak_heap_realloc(hak_heap_t *heap, void *block, size_t size)
-{
-    if (block == NULL) {
-        return hak_heap_malloc(heap, size);
-    }
-    if (size == 0) {
-        take_back(block);
-        return NULL;
-    }
-    return resize(heap, block, size);
 }
 
 HAK_API int hak_version(void)
@@ -408,12 +285,12 @@ HAK_API int hak_version(void)
 
 HK_OWN_ADDRESS static void delete_object(void *block)
 {
-    take_back(block);
+    hk_front_take_back(block);
 }
 
 HK_OWN_ADDRESS static void delete_array(void *block)
 {
-    take_back(block);
+    hk_front_take_back(block);
 }
 
 /* The near table has the size's class for nearly every block, whoever owns it; else the size is looked at as free_sized does. */
@@ -425,7 +302,7 @@ HK_INLINE void delete_sized(void *block, size_t size)
     if (HK_UNLIKELY(size > HK_TABLE_MAX || !hk_path_is_of_class(block, hk_class_table[size]))) {
         check_size(block, 1, size);
     }
-    take_back(block);
+    hk_front_take_back(block);
 }
 
 HK_OWN_ADDRESS static void delete_sized_object(void *block, size_t size)

@@ -63,3 +63,15 @@ void hk_suspect_check(const hk_cache_t *cache, const void *block, const char *wh
         hk_log_fatal(is_free ? "double free" : what, block, "the block is free already");
     }
 }
+
+void hk_suspect_reject_foreign(const char *what, const void *block)
+{
+    hk_log_fatal(what, block, "not a block of this allocator, or already given back");
+}
+
+void hk_suspect_reject_run(const char *what, hk_run_area_t *area, const void *block)
+{
+    hk_log_fatal(what, block,
+                 hk_run_covers(area, block) ? "an interior pointer: no block starts there"
+                                            : "the block is free already, or there was none");
+}

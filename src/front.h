@@ -1,0 +1,45 @@
+/*
+ * front: what the files of the malloc family share.
+ */
+#ifndef HK_FRONT_H
+#define HK_FRONT_H
+
+#include "options.h"
+#include "path.h"
+#include "poison.h"
+
+/* Sets errno; NULL. */
+HK_COLD void *hk_front_fail(int error);
+
+/* ---- What crosses into the program's hands and back ---- */
+
+/* Hardening and sampling write into free blocks themselves. */
+HK_INLINE bool hk_front_poisons(void)
+{
+    return HK_POISONS && hk_options.harden == 0 && hk_options.guard_sample == 0;
+}
+
+HK_INLINE void *hk_front_hand_out(void *block)
+{
+    if (hk_front_poisons() && block != NULL) {
+        hk_poison_clear(block, hk_path_usable_bytes(block, "handed out"));
+    }
+    return block;
+}
+
+HK_INLINE void hk_front_take_back(void *block)
+{
+    if (hk_front_poisons() && block != NULL) {
+        hk_poison_set(block, hk_path_usable_bytes(block, "invalid free"));
+    }
+    hk_path_free(block);
+}
+
+/* What realloc does for a block that is there and a size that is not 0, if it can stay where it is or not; the new block is a
+ * thread's, or the heap's. */
+void *hk_front_resize(hk_heap_t *heap, void *block, size_t size);
+
+/* A block of a first-class heap; NULL and ENOMEM without memory. */
+void *hk_front_allocate_in(hk_heap_t *heap, size_t alignment, size_t size, bool zeroed);
+
+#endif

@@ -1,0 +1,284 @@
+/*
+ * path, freeing: the slow paths of free, and hardening's own fast ones.  See path.h.
+ */
+#include "guard.h"
+#include "log.h"
+#include "nothing.h"
+#include "os.h"
+#include "path.h"
+#include "refuge.h"
+#include "span.h"
+#include "suspect.h"
+
+enum { OWNED_PER_MAINTAIN = 64 }; /* frees in first-class heaps between two looks at the pool */
+
+static void free_own(hk_cache_t *cache, unsigned class_index, void *block)
+{
+    if (hk_live_is_misaligned(block) || !hk_live_clear(block)) {
+        hk_suspect_check(cache, block, "invalid free");
+    }
+    if (hk_cache_is_cold(cache, class_index)) {
+        hk_heap_put_any(block);
+        hk_cache_help(cache);
+        return;
+    }
+    bool full = cache->top[class_index] == cache->limit[class_index];
+    if (full && !hk_cache_make_room(cache, class_index)) {
+        hk_heap_put_any(block);
+        return;
+    }
+    hk_cache_push(cache, class_index, block);
+    if (full) {
+        hk_cache_help(cache);
+    }
+}
+
+static void free_remote(hk_cache_t *cache, uint16_t owner, unsigned class_index, void *block)
+{
+    if (!hk_live_is_set(block)) {
+        hk_suspect_check(cache, block, "invalid free");
+    }
+    hk_cache_push_outgoing(cache, owner, class_index, block);
+}
+
+/* Inside the gate. */
+static void free_cached(hk_cache_t *cache, uint16_t owner, unsigned class_index, void *block)
+{
+    if (owner == cache->heap->owner) {
+        free_own(cache, class_index, block);
+    } else {
+        free_remote(cache, owner, class_index, block);
+    }
+}
+
+/* A block that was ended takes its place in the quarantine, and others go. */
+static void quarantine_inside(hk_cache_t *cache, hk_quarantined_t freed)
+{
+    hk_quarantined_t evicted;
+    bool over = hk_quarantine_exchange(cache->quarantine, freed, &evicted);
+    while (over) {
+        if (hk_canary.extent == HK_CANARY_WHOLE) {
+            hk_harden_inspect_free(evicted);
+        }
+        free_cached(cache, evicted.owner, evicted.class_index, evicted.block);
+        over = hk_quarantine_is_over(cache->quarantine);
+        if (over) {
+            evicted = hk_quarantine_take(cache->quarantine);
+        }
+    }
+}
+
+static void free_by_slab(hk_cache_t *cache, hk_slab_t *slab, void *block)
+{
+    hk_quarantined_t freed = {block, hk_class_info[slab->class_index].block_bytes,
+                              slab->heap->owner, slab->class_index};
+    hk_harden_end(slab, block);
+    if (freed.owner == HK_OWNER_NONE) {
+        hk_harden_keep(slab->heap, freed);
+    } else if (cache != NULL && cache->quarantine != NULL) {
+        quarantine_inside(cache, freed);
+    } else {
+        hk_heap_put_any(block);
+    }
+}
+
+static void free_past_magazines(hk_cache_t *cache, hk_slab_t *slab, void *block)
+{
+    hk_heap_t *heap = slab->heap;
+    hk_pool_t *pool = heap->pool;
+    if (hk_harden_owns(heap)) {
+        free_by_slab(cache, slab, block);
+    } else {
+        if (heap->owner != HK_OWNER_NONE && !hk_live_is_set(block)) {
+            hk_suspect_check(cache, block, "invalid free");
+        }
+        hk_heap_put_block(heap, slab, block);
+    }
+    if (cache != NULL && ++cache->operations % OWNED_PER_MAINTAIN == 0) {
+        (void)hk_pool_maintain(pool, hk_os_clock_ms());
+    }
+}
+
+static void free_in_slab(hk_cache_t *cache, hk_slab_t *slab, void *block)
+{
+    if (cache == NULL || slab->heap->owner == HK_OWNER_NONE || hk_harden_owns(slab->heap)) {
+        free_past_magazines(cache, slab, block);
+    } else {
+        free_cached(cache, slab->heap->owner, slab->class_index, block);
+    }
+}
+
+/* Frees by the map; the block is in no magazine yet. */
+static void free_by_map(hk_cache_t *cache, void *block)
+{
+    hk_region_t *region = hk_registry_find(block);
+    switch (region == NULL ? 0 : (int)region->kind) {
+    case HK_REGION_SUPERSLAB: {
+        hk_slab_t *slab = hk_superslab_slab_at((hk_superslab_t *)region, block);
+        if (slab->units == 0) {
+            hk_log_fatal("invalid free", block,
+                         "its slab is empty: a double free, or no block at all");
+        }
+        free_in_slab(cache, slab, block);
+        return;
+    }
+    case HK_REGION_RUNS: {
+        hk_run_t *run = hk_run_find((hk_run_area_t *)region, block);
+        if (run == NULL || !hk_span_free_run(run)) {
+            hk_suspect_reject_run("invalid free", (hk_run_area_t *)region, block);
+        }
+        return;
+    }
+    case HK_REGION_LARGE: {
+        hk_large_t *large = (hk_large_t *)region;
+        if (large->address != block) {
+            hk_log_fatal("invalid free", block, "an interior pointer: no block starts there");
+        }
+        hk_span_free_large(large);
+        return;
+    }
+    case HK_REGION_REFUGE: hk_refuge_free((hk_refuge_t *)region, block); return;
+    case HK_REGION_RETIRED: hk_log_fatal("double free", block, "the block is free already");
+    case HK_REGION_GUARD: hk_guard_free(block); return;
+    case HK_REGION_NOTHING: hk_nothing_free(block); return;
+    default: hk_suspect_reject_foreign("invalid free", block);
+    }
+}
+
+static HK_NOINLINE void free_through_gate(void *block)
+{
+    unsigned class_index;
+    uint16_t owner;
+    hk_cache_t *cache = hk_thread_attach();
+    /* A block that cannot be noted is lost, unless the fork is over. */
+    if (!hk_thread_enter(cache) && (hk_refuge_defer(block) || !hk_thread_enter(cache))) {
+        return;
+    }
+    if (cache == NULL || !hk_path_find_near(block, &owner, &class_index)) {
+        free_by_map(cache, block);
+        if (cache != NULL) {
+            hk_cache_help(cache);
+        }
+    } else {
+        free_cached(cache, owner, class_index, block);
+    }
+    hk_thread_leave(cache);
+}
+
+/* Frees a block of an owner and a class as far as the cache alone suffices for it; false, and nothing done, if it does
+ * not. */
+static bool free_within(hk_cache_t *cache, uint16_t owner, unsigned class_index, void *block)
+{
+    if (cache->tag != (uint64_t)owner << HK_OWNER_SHIFT) {
+        return hk_cache_try_outgoing(cache, owner, class_index, block);
+    }
+    if (hk_live_is_misaligned(block) || !hk_live_is_set(block) ||
+        (cache->top[class_index] == cache->limit[class_index] &&
+         !hk_cache_swap_out(cache, class_index))) {
+        return false;
+    }
+    (void)hk_live_clear(block);
+    hk_cache_push(cache, class_index, block);
+    return true;
+}
+
+/* Frees a block that leaves the quarantine, outside the gate.  While a fork is under way it is noted, as a live one,
+ * since its note will be worked off by a free like any other. */
+static void free_evicted(hk_cache_t *cache, hk_quarantined_t evicted)
+{
+    if (hk_canary.extent == HK_CANARY_WHOLE) {
+        hk_harden_inspect_free(evicted);
+    }
+    if (free_within(cache, evicted.owner, evicted.class_index, evicted.block)) {
+        return;
+    }
+    if (!hk_thread_enter(cache)) {
+        hk_harden_revive(evicted);
+        hk_refuge_defer(evicted.block);
+        return;
+    }
+    free_cached(cache, evicted.owner, evicted.class_index, evicted.block);
+    hk_thread_leave(cache);
+}
+
+static HK_NOINLINE void free_all_evicted(hk_cache_t *cache, hk_quarantined_t evicted)
+{
+    free_evicted(cache, evicted);
+    while (hk_quarantine_is_over(cache->quarantine)) {
+        free_evicted(cache, hk_quarantine_take(cache->quarantine));
+    }
+}
+
+/* Frees a live block of a hardened heap that the near table knows, into the quarantine: the fast path of free with
+ * hardening. */
+HK_INLINE void free_hardened_to(hk_cache_t *cache, void *block, hk_canary_extent_t extent)
+{
+    hk_quarantined_t freed;
+    hk_quarantined_t evicted;
+    if (HK_UNLIKELY(cache->quarantine == NULL || !hk_harden_find(block, &freed) ||
+                    !hk_harden_try_end(freed, extent))) {
+        free_through_gate(block);
+        return;
+    }
+    if (!hk_quarantine_exchange(cache->quarantine, freed, &evicted)) {
+        return;
+    }
+    unsigned class_index = evicted.class_index;
+    if (HK_LIKELY(extent == HK_CANARY_PART &&
+                  cache->tag == (uint64_t)evicted.owner << HK_OWNER_SHIFT &&
+                  cache->top[class_index] != cache->limit[class_index] &&
+                  !hk_quarantine_is_over(cache->quarantine) && hk_live_clear(evicted.block))) {
+        hk_cache_push(cache, class_index, evicted.block);
+        return;
+    }
+    free_all_evicted(cache, evicted);
+}
+
+static HK_NOINLINE void free_hardened_whole(hk_cache_t *cache, void *block)
+{
+    free_hardened_to(cache, block, HK_CANARY_WHOLE);
+}
+
+static HK_NOINLINE void free_hardened_part(hk_cache_t *cache, void *block)
+{
+    free_hardened_to(cache, block, HK_CANARY_PART);
+}
+
+static HK_NOINLINE void free_plain(hk_cache_t *cache, void *block)
+{
+    uint16_t owner;
+    unsigned class_index;
+    if (!hk_path_find_near(block, &owner, &class_index) ||
+        !free_within(cache, owner, class_index, block)) {
+        free_through_gate(block);
+    }
+}
+
+static HK_NOINLINE void free_by_level(hk_cache_t *cache, void *block)
+{
+    if (block == NULL) {
+        return;
+    }
+    if (HK_LIKELY(!cache->hardened)) {
+        free_plain(cache, block);
+    } else if (hk_canary.extent == HK_CANARY_PART) {
+        free_hardened_part(cache, block);
+    } else {
+        free_hardened_whole(cache, block);
+    }
+}
+
+/* A block of another heap that may leave with others comes first: a program whose threads hand blocks on lives here.  The near
+ * table does not know NULL, nor hardened blocks by their class. */
+void hk_path_free_slow(void *block)
+{
+    hk_cache_t *cache = hk_thread_own;
+    uint16_t owner;
+    unsigned class_index;
+    if (hk_path_find_near(block, &owner, &class_index) &&
+        cache->tag != (uint64_t)owner << HK_OWNER_SHIFT &&
+        hk_cache_try_outgoing(cache, owner, class_index, block)) {
+        return;
+    }
+    free_by_level(cache, block);
+}
