@@ -3,12 +3,6 @@
  */
 #include "policy.h"
 
-#include "magazine.h"
-
-/* A magazine of large blocks is memory kept from everyone else.  A program that allocates and frees at random is through
- * a magazine after as many calls as its blocks squared. */
-enum { MAGAZINE_BYTES = 64 * 1024, MAGAZINE_BLOCKS_MIN = 2 };
-
 enum {
     COLD_USES_MIN = 4,
     COLD_USE_BYTES = 1024, /* what is used seldom and large had better serve other classes */
@@ -38,23 +32,6 @@ enum {
     PRESS_SHIFT = 4,           /* a sixteenth of growth pays for reclaiming everything */
     LARGE_KEPT_MIN = 64 << 20, /* used up before the process grows, and given back after a second */
 };
-
-unsigned hk_policy_magazine_blocks(uint32_t block_bytes)
-{
-    unsigned blocks = MAGAZINE_BYTES / block_bytes;
-    unsigned most = hk_magazine_capacity(HK_MAGAZINE_KINDS - 1);
-    return blocks < MAGAZINE_BLOCKS_MIN ? MAGAZINE_BLOCKS_MIN : blocks > most ? most : blocks;
-}
-
-unsigned hk_policy_magazine_kind(uint32_t block_bytes)
-{
-    unsigned blocks = hk_policy_magazine_blocks(block_bytes);
-    unsigned kind = 0;
-    while (hk_magazine_capacity(kind) < blocks) {
-        kind++;
-    }
-    return kind;
-}
 
 unsigned hk_policy_cold_uses(uint32_t block_bytes)
 {

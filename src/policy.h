@@ -4,10 +4,12 @@
 #ifndef HK_POLICY_H
 #define HK_POLICY_H
 
-#include "base.h"
+#include "magazine.h"
 
 enum {
-    HK_MAGAZINE_KINDS = 4, /* 64, 128, 256 and 512 bytes */
+    HK_MAGAZINE_KINDS = 4,         /* 64, 128, 256 and 512 bytes */
+    HK_MAGAZINE_BYTES = 64 * 1024, /* of blocks in one */
+    HK_MAGAZINE_BLOCKS_MIN = 2,
     HK_OUTGOING_BYTES =
         128 * 1024,          /* an outgoing magazine is handed over once it holds this much */
     HK_INBOX_MAGAZINES = 64, /* longer inboxes are drained by whoever lengthens them */
@@ -24,11 +26,26 @@ enum {
     HK_DENSE_BLOCK_BYTES = 4096,    /* larger blocks may be held without having been written to */
 };
 
-/* The largest magazine kind worth having for blocks of this size: few blocks of large sizes. */
-unsigned hk_policy_magazine_kind(uint32_t block_bytes);
+/* The most blocks to keep in one magazine for blocks of this size: few of large ones, since a magazine of them is memory kept
+ * from everyone else.  A program that allocates and frees at random is through a magazine after as many calls as its
+ * blocks squared. */
+static inline unsigned hk_policy_magazine_blocks(uint32_t block_bytes)
+{
+    unsigned blocks = HK_MAGAZINE_BYTES / block_bytes;
+    unsigned most = hk_magazine_capacity(HK_MAGAZINE_KINDS - 1);
+    return blocks < HK_MAGAZINE_BLOCKS_MIN ? HK_MAGAZINE_BLOCKS_MIN : blocks > most ? most : blocks;
+}
 
-/* The most blocks to keep in one magazine for blocks of this size. */
-unsigned hk_policy_magazine_blocks(uint32_t block_bytes);
+/* The smallest magazine kind for as many. */
+static inline unsigned hk_policy_magazine_kind(uint32_t block_bytes)
+{
+    unsigned blocks = hk_policy_magazine_blocks(block_bytes);
+    unsigned kind = 0;
+    for (unsigned smaller = 0; smaller < HK_MAGAZINE_KINDS - 1; smaller++) {
+        kind += hk_magazine_capacity(smaller) < blocks;
+    }
+    return kind;
+}
 
 /* How many slow paths a thread takes for blocks of this size before it gets a magazine for them: at most 128. */
 unsigned hk_policy_cold_uses(uint32_t block_bytes);
