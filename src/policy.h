@@ -11,7 +11,7 @@ enum {
     HK_MAGAZINE_BYTES = 64 * 1024, /* of blocks in one */
     HK_MAGAZINE_BLOCKS_MIN = 2,
     HK_OUTGOING_BYTES =
-        128 * 1024,          /* an outgoing magazine is handed over once it holds this much */
+        256 * 1024,          /* an outgoing magazine is handed over once it holds this much */
     HK_INBOX_MAGAZINES = 64, /* longer inboxes are drained by whoever lengthens them */
     HK_DECAY_MS = 250,       /* the epoch of the working-set estimate */
     HK_PEAK_STEP_BYTES = 256 << 10, /* growth between two looks at a new peak */
