@@ -110,16 +110,17 @@ void hk_decay_at_peak(void)
         hk_heap_hole_restart(candidates.sparsest);
         (void)hk_heap_hole_purge(candidates.sparsest, HOLE_SLABS);
     }
-    if (slabs + runs + kept <= allowed || is_sparse_peak(committed)) {
+    bool too_much = slabs + runs + kept > allowed;
+    if ((!too_much && slabs <= hk_policy_warm_slab_bytes(committed)) || is_sparse_peak(committed)) {
         return;
     }
-    if (kept > slabs && kept > runs) {
+    if (too_much && kept > slabs && kept > runs) {
         (void)hk_large_decay(UINT64_MAX);
-    } else if (slabs > runs) {
+    } else if (too_much && runs >= slabs) {
+        (void)hk_run_purge(runs > HK_DECAY_STEP_BYTES ? runs - HK_DECAY_STEP_BYTES : 0);
+    } else {
         size_t keep = slabs > HK_DECAY_STEP_BYTES ? slabs - HK_DECAY_STEP_BYTES : 0;
         (void)hk_pool_purge(&hk_shared_pool, (uint32_t)(keep >> HK_UNIT_SHIFT), 1);
-    } else {
-        (void)hk_run_purge(runs > HK_DECAY_STEP_BYTES ? runs - HK_DECAY_STEP_BYTES : 0);
     }
 }
 

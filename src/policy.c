@@ -82,6 +82,11 @@ size_t hk_policy_warm_bytes(size_t committed_bytes)
     return committed_bytes / 4;
 }
 
+size_t hk_policy_warm_slab_bytes(size_t committed_bytes)
+{
+    return committed_bytes / 12;
+}
+
 bool hk_policy_is_sparse_peak(size_t committed_bytes, size_t resident_peak)
 {
     return resident_peak != 0 && resident_peak < committed_bytes / 4;

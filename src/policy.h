@@ -74,6 +74,9 @@ size_t hk_policy_growing_bytes(size_t bytes);
 /* How many bytes may be free and resident when a process grows that has committed so many. */
 size_t hk_policy_warm_bytes(size_t committed_bytes);
 
+/* How many of these may be empty slabs. */
+size_t hk_policy_warm_slab_bytes(size_t committed_bytes);
+
 /* Whether so little of what is committed was ever resident that a peak of it is no peak of memory.  resident_peak is 0 if the
  * system does not say. */
 bool hk_policy_is_sparse_peak(size_t committed_bytes, size_t resident_peak);

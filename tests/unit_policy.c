@@ -205,6 +205,17 @@ static void check_dense(void)
     CHECKF(hk_policy_is_dense(least), " (%zu)", least);
 }
 
+/* At a peak: what may be free in all, and of that in empty slabs. */
+static void check_warm(void)
+{
+    for (size_t committed = 0; committed <= 4096 * MIB; committed += 3 * MIB) {
+        size_t all = hk_policy_warm_bytes(committed);
+        size_t slabs = hk_policy_warm_slab_bytes(committed);
+        CHECKF(all <= committed / 3 && slabs <= all / 2, " (%zu: %zu, %zu)", committed, all, slabs);
+        CHECKF(committed == 0 || slabs > 0, " (%zu)", committed);
+    }
+}
+
 static void check_holes(void)
 {
     CHECK(!hk_policy_wants_holes(4 * MIB, 2 * MIB, 0)); /* not worth the calls */
@@ -225,6 +236,7 @@ int main(void)
     check_runs();
     check_kept();
     check_sparse_peak();
+    check_warm();
     check_holes();
     check_caps();
     check_house();
