@@ -34,8 +34,8 @@ static void set_loaded(hk_cache_t *cache, unsigned class_index, hk_magazine_t *m
 {
     unsigned capacity = hk_policy_magazine_blocks(hk_class_info[class_index].block_bytes);
     capacity = capacity < magazine->capacity ? capacity : magazine->capacity;
-    capacity = capacity > magazine->count ? capacity
-                                          : magazine->count; /* a remote thread's may hold more */
+    /* A remote thread's may hold more. */
+    capacity = capacity > magazine->count ? capacity : magazine->count;
     cache->top[class_index] = magazine->slot + magazine->count - 1;
     cache->limit[class_index] = magazine->slot + capacity - 1;
     hk_fence_signal();

@@ -45,11 +45,17 @@ static void check_slab(walk_t *walk, const hk_slab_t *slab)
            slab, "more holes than pages");
 }
 
-/* Returns how many pages are holes. */
-static size_t check_lists(walk_t *walk, const hk_heap_t *heap, const hk_heap_class_t *class,
-                          unsigned class_index)
+/* What a heap's slabs and depots add up to. */
+typedef struct heap_sums {
+    size_t hole_pages;
+    size_t free_bytes;
+    size_t depot_bytes;
+} heap_sums_t;
+
+static void check_lists(walk_t *walk, const hk_heap_t *heap, const hk_heap_class_t *class,
+                        unsigned class_index, heap_sums_t *sums)
 {
-    size_t holes = 0;
+    size_t free_blocks = 0;
     for (unsigned bucket = 0; bucket < HK_SLAB_BUCKETS; bucket++) {
         const hk_slab_t *prev = NULL;
         for (const hk_slab_t *slab = class->partial[bucket]; slab != NULL; slab = slab->next) {
@@ -59,7 +65,8 @@ static size_t check_lists(walk_t *walk, const hk_heap_t *heap, const hk_heap_cla
             expect(walk, slab->bucket == bucket, slab, "a slab in the wrong bucket");
             expect(walk, slab->free_blocks > 0, slab, "a full slab among the partial ones");
             check_slab(walk, slab);
-            holes += slab->hole_pages;
+            sums->hole_pages += slab->hole_pages;
+            free_blocks += slab->free_blocks;
             prev = slab;
         }
     }
@@ -67,9 +74,10 @@ static size_t check_lists(walk_t *walk, const hk_heap_t *heap, const hk_heap_cla
         expect(walk, class->empty->free_blocks == hk_class_info[class_index].block_count,
                class->empty, "an empty slab with blocks handed out");
         check_slab(walk, class->empty);
-        holes += class->empty->hole_pages;
+        sums->hole_pages += class->empty->hole_pages;
+        free_blocks += class->empty->free_blocks;
     }
-    return holes;
+    sums->free_bytes += free_blocks * hk_class_info[class_index].block_bytes;
 }
 
 static void check_magazine(walk_t *walk, const hk_heap_t *heap, const hk_magazine_t *magazine,
@@ -89,27 +97,38 @@ static void check_magazine(walk_t *walk, const hk_heap_t *heap, const hk_magazin
     }
 }
 
+static void check_depot(walk_t *walk, const hk_heap_t *heap, const hk_depot_t *depot,
+                        unsigned class_index, heap_sums_t *sums)
+{
+    unsigned count = 0;
+    for (const hk_magazine_t *m = depot->stack; m != NULL; m = m->next) {
+        check_magazine(walk, heap, m, class_index);
+        sums->depot_bytes += (size_t)m->count * hk_class_info[class_index].block_bytes;
+        count++;
+    }
+    expect(walk, count == depot->count, heap, "a depot's count is wrong");
+    expect(walk, depot->low_water <= count, heap, "a depot's low water is above it");
+}
+
 static void check_heap(hk_heap_t *heap, void *context)
 {
     walk_t *walk = context;
-    hk_lock_acquire(&heap->lock, HK_RANK_HEAP);
+    heap_sums_t sums = {0};
     unsigned empty_units = 0;
-    size_t holes = 0;
+    hk_lock_acquire(&heap->lock, HK_RANK_HEAP);
     for (unsigned class_index = 0; class_index < HK_CLASS_COUNT; class_index++) {
         const hk_heap_class_t *class = &heap->classes[class_index];
-        holes += check_lists(walk, heap, class, class_index);
+        check_lists(walk, heap, class, class_index, &sums);
+        check_depot(walk, heap, &class->depot, class_index, &sums);
         empty_units += class->empty != NULL ? class->empty->units : 0;
-        unsigned count = 0;
-        for (const hk_magazine_t *m = class->depot.stack; m != NULL; m = m->next) {
-            check_magazine(walk, heap, m, class_index);
-            count++;
-        }
-        expect(walk, count == class->depot.count, heap, "a depot's count is wrong");
-        expect(walk, class->depot.low_water <= count, heap, "a depot's low water is above it");
     }
     expect(walk, empty_units == heap->empty_units, heap, "the count of empty units is wrong");
-    expect(walk, holes * hk_os_page_bytes() == hk_load_relaxed(&heap->hole_bytes), heap,
+    expect(walk, sums.hole_pages * hk_os_page_bytes() == hk_load_relaxed(&heap->hole_bytes), heap,
            "the count of holes is wrong");
+    expect(walk, sums.free_bytes == hk_heap_free_bytes(heap), heap,
+           "the bytes of free blocks are wrong");
+    expect(walk, sums.depot_bytes == hk_heap_depot_bytes(heap), heap,
+           "the bytes of the depots are wrong");
     hk_lock_release(&heap->lock, HK_RANK_HEAP);
 }
 

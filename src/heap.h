@@ -26,8 +26,7 @@ struct hk_run;
 typedef struct hk_depot {
     hk_magazine_t *stack; /* lock(heap) */
     uint32_t count;       /* lock(heap): magazines */
-    uint32_t
-        low_water; /* lock(heap): the fewest there were in this epoch: what the working set does not need */
+    uint32_t low_water;   /* lock(heap): the fewest of this epoch: what was not needed */
 } hk_depot_t;
 
 typedef struct hk_heap_class {
@@ -38,29 +37,27 @@ typedef struct hk_heap_class {
 
 typedef struct hk_heap {
     hk_lock_t lock;
-    uint16_t owner;           /* const: in the near table; HK_OWNER_NONE for first-class heaps */
-    uint16_t empty_units;     /* lock(heap): in the kept empty slabs */
-    uint16_t epoch_class;     /* lock(heap): where the next epoch's end starts */
-    uint32_t acquires;        /* lock(heap): slabs from the pool */
-    _Atomic uint32_t threads; /* lock(caches): caches that work out of it */
-    bool shared;              /* lock(caches): has had several threads at once */
-    bool hardened;            /* const: its blocks have tails (see harden.h) */
-    uint64_t epoch_ms;        /* lock(heap): when the epoch began */
-    _Atomic size_t units;     /* atomic: written under lock(heap): in its slabs */
-    _Atomic size_t
-        free_bytes; /* atomic: written under lock(heap): in the free blocks of its slabs */
+    uint16_t owner;              /* const: in the near table; HK_OWNER_NONE for first-class heaps */
+    uint16_t empty_units;        /* lock(heap): in the kept empty slabs */
+    uint16_t epoch_class;        /* lock(heap): where the next epoch's end starts */
+    uint32_t acquires;           /* lock(heap): slabs from the pool */
+    _Atomic uint32_t threads;    /* lock(caches): caches that work out of it */
+    bool shared;                 /* lock(caches): has had several threads at once */
+    bool hardened;               /* const: its blocks have tails (see harden.h) */
+    uint64_t epoch_ms;           /* lock(heap): when the epoch began */
+    _Atomic size_t units;        /* atomic: written under lock(heap): in its slabs */
+    _Atomic size_t free_bytes;   /* atomic: written under lock(heap): in its slabs' free blocks */
     _Atomic size_t depot_bytes;  /* atomic: written under lock(heap): in the blocks of all depots */
     _Atomic size_t hole_bytes;   /* atomic: written under lock(heap): in holes of its slabs */
     size_t free_low_water;       /* lock(heap): the least free_bytes of this epoch */
     uint64_t holes_purged_bytes; /* lock(heap): so far */
-    uint16_t
-        hole_classes; /* lock(heap): that the round for holes has still to look at, the lower ones */
-    uint64_t own_acquires;       /* lock(heap): stage 0.5 */
-    uint64_t inbox_magazines;    /* lock(heap): received so far */
-    hk_pool_t *pool;             /* const: the shared pool, or its own */
-    struct hk_large *large;      /* lock(heap): a first-class heap's direct mappings */
-    struct hk_run *runs;         /* lock(heap): a first-class heap's runs of pages */
-    uint64_t random;             /* lock(heap): random numbers, if it is hardened */
+    uint16_t hole_classes;    /* lock(heap): still to be looked at for holes: the lowest so many */
+    uint64_t own_acquires;    /* lock(heap): stage 0.5 */
+    uint64_t inbox_magazines; /* lock(heap): received so far */
+    hk_pool_t *pool;          /* const: the shared pool, or its own */
+    struct hk_large *large;   /* lock(heap): a first-class heap's direct mappings */
+    struct hk_run *runs;      /* lock(heap): a first-class heap's runs of pages */
+    uint64_t random;          /* lock(heap): random numbers, if it is hardened */
     hk_quarantine_t *quarantine; /* lock(heap): a hardened first-class heap's; NULL: none */
     struct hk_heap *next;        /* lock(caches): first-class heaps */
     struct hk_heap *prev;        /* lock(caches) */

@@ -7,11 +7,10 @@
 #include "log.h"
 #include "meta.h"
 
-enum {
-    BUNDLE = 16
-}; /* empty magazines that change hands at once; a heap keeps fewer than two of each kind */
+/* Empty magazines that change hands at once.  A heap keeps fewer than two bundles of each kind. */
+enum { BUNDLE = 16 };
 
-/* As many as another heap had too many of: where blocks are freed by other threads than allocate them, empty magazines go the
+/* A bundle that another heap had too many of: where blocks are freed by other threads than allocate them, empty magazines go the
  * other way, and one lock is all heaps'. */
 static hk_magazine_t *take_bundle(hk_heap_t *heap, unsigned kind)
 {

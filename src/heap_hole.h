@@ -7,7 +7,7 @@
  *
  * A hole is a hole until a block is taken out of its slab: then the slab counts as without holes, and may be looked at
  * again.  Hardened heaps have no holes, since their free blocks have content; nor have superslabs of huge pages, which
- * are dense.  Limits go on counting the pages.
+ * are dense, and first-class heaps, which nobody asks.  Limits go on counting the pages.
  *
  * lock(heap) is held by whoever calls what ends in _locked.
  */

@@ -58,14 +58,31 @@ static bool add_chunk(size_t bytes)
     return true;
 }
 
+static void push(free_node_t **list, void *memory)
+{
+    free_node_t *node = memory;
+    hk_lock_acquire(&meta.lock, HK_RANK_META);
+    node->next = *list;
+    *list = node;
+    hk_lock_release(&meta.lock, HK_RANK_META);
+}
+
+/* NULL if the list is empty. */
+static void *pop_locked(free_node_t **list)
+{
+    free_node_t *first = *list;
+    if (first != NULL) {
+        *list = first->next;
+    }
+    return first;
+}
+
 void *hk_meta_allocate(hk_meta_kind_t kind, size_t bytes)
 {
     bytes = hk_align_up(bytes, HK_CACHE_LINE);
     hk_lock_acquire(&meta.lock, HK_RANK_META);
-    void *memory = meta.freed[kind];
-    if (memory != NULL) {
-        meta.freed[kind] = meta.freed[kind]->next;
-    } else if (bytes <= meta.left || add_chunk(bytes)) {
+    void *memory = pop_locked(&meta.freed[kind]);
+    if (memory == NULL && (bytes <= meta.left || add_chunk(bytes))) {
         memory = meta.next;
         meta.next += bytes;
         meta.left -= bytes;
@@ -76,31 +93,20 @@ void *hk_meta_allocate(hk_meta_kind_t kind, size_t bytes)
 
 void hk_meta_free(hk_meta_kind_t kind, void *memory)
 {
-    free_node_t *node = memory;
-    hk_lock_acquire(&meta.lock, HK_RANK_META);
-    node->next = meta.freed[kind];
-    meta.freed[kind] = node;
-    hk_lock_release(&meta.lock, HK_RANK_META);
+    push(&meta.freed[kind], memory);
 }
 
 void *hk_meta_take_bundle(hk_meta_kind_t kind)
 {
     hk_lock_acquire(&meta.lock, HK_RANK_META);
-    free_node_t *first = meta.bundles[kind];
-    if (first != NULL) {
-        meta.bundles[kind] = first->next;
-    }
+    void *first = pop_locked(&meta.bundles[kind]);
     hk_lock_release(&meta.lock, HK_RANK_META);
     return first;
 }
 
 void hk_meta_free_bundle(hk_meta_kind_t kind, void *first)
 {
-    free_node_t *node = first;
-    hk_lock_acquire(&meta.lock, HK_RANK_META);
-    node->next = meta.bundles[kind];
-    meta.bundles[kind] = node;
-    hk_lock_release(&meta.lock, HK_RANK_META);
+    push(&meta.bundles[kind], first);
 }
 
 size_t hk_meta_bytes(void)

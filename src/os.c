@@ -206,8 +206,8 @@ size_t hk_os_read_file(const char *path, char *text, size_t text_bytes)
 size_t hk_os_peak_resident_bytes(void)
 {
     int saved = errno;
-    struct rusage
-        usage; /* a thread's names the same peak as the process's, and takes no walk over all threads */
+    struct rusage usage;
+    /* A thread's names the same peak as the process's, and takes no walk over all threads. */
     size_t bytes = getrusage(RUSAGE_THREAD, &usage) == 0 ? (size_t)usage.ru_maxrss * 1024 : 0;
     errno = saved;
     return bytes;

@@ -5,12 +5,11 @@
 
 enum {
     COLD_USES_MIN = 4,
-    COLD_USE_BYTES = 1024, /* what is used seldom and large had better serve other classes */
-    DEPOT_BYTES_MIN =
-        8 << 20, /* a batch of 100,000 small blocks is freed and allocated again in O(1) each */
-    DEPOT_BLOCK_MAX =
-        4096, /* a slab of larger ones is soon empty, and they are pages that others could use: */
-    DEPOT_PAGES_MIN = 512 << 10, /* a depot of them is kept small */
+    COLD_USE_BYTES = 1024,     /* what is used seldom and large had better serve other classes */
+    DEPOT_BYTES_MIN = 8 << 20, /* 100,000 small blocks are freed and allocated again in O(1) each */
+    /* A slab of larger blocks is soon empty, and they are pages that others could use: depots of them are kept small. */
+    DEPOT_BLOCK_MAX = 4096,
+    DEPOT_PAGES_MIN = 512 << 10,
     DEPOT_SHARE_SHIFT = 6,
     AREA_BYTES_MIN =
         4 << 20, /* areas double from here: address space is not free under ulimit -v */

@@ -13,8 +13,8 @@ enum { SEARCH_DEPTH = 8 };
 /* The lowest unit of a run of units in the mask, or -1. */
 static int find_run(uint32_t mask, unsigned units)
 {
-    for (unsigned done = 1;
-         done < units;) { /* keeps the bits that start a run of `done` and grows it */
+    /* Keeps the bits that start a run of `done`, and grows it. */
+    for (unsigned done = 1; done < units;) {
         unsigned step = done < units - done ? done : units - done;
         mask &= mask >> step;
         done += step;

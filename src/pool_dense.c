@@ -10,7 +10,7 @@
 enum { LOOKS = 16 }; /* superslabs passed over in one go */
 
 /* The live bytes of blocks that are small enough to have been written to; none if a unit is in no slab, but on its way to the
- * system.  Hardened heaps and first-class ones note no live blocks. */
+ * system.  First-class heaps note no live blocks. */
 static size_t live_bytes(const hk_superslab_t *superslab)
 {
     size_t bytes = 0;

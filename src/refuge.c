@@ -33,8 +33,7 @@ typedef struct note {
 static const size_t HEADER_MAGIC = (size_t)0x4841b9a1c3d5e7f1u;
 
 static _Atomic(hk_refuge_t *) current;
-static _Atomic uint32_t
-    users; /* atomic: threads that may be looking at `current` and what lies behind it */
+static _Atomic uint32_t users; /* atomic: threads that may be looking at `current` and behind it */
 _Atomic(void *) hk_refuge_deferred;
 _Atomic uint32_t hk_refuge_unclosed; /* atomic: 1 if regions may be current without a fork */
 static _Atomic size_t written_bytes; /* atomic: of all regions, a statistic */
@@ -118,8 +117,8 @@ void *hk_refuge_allocate(size_t size, size_t alignment)
         }
     }
     hk_sub_seq_cst(&users, 1);
-    if (hk_load_seq_cst(&hk_gate_closed) ==
-        0) { /* who let go of the regions may have had to leave this one */
+    /* Who let go of the regions may have had to leave this one. */
+    if (hk_load_seq_cst(&hk_gate_closed) == 0) {
         hk_store_release(&hk_refuge_unclosed, 1); /* pairs with the exchange in replay */
     }
     return block;
@@ -198,8 +197,8 @@ void hk_refuge_close(void)
     if (refuge == NULL) {
         return;
     }
-    if (hk_load_seq_cst(&users) !=
-        0) { /* somebody may still look at it, and sees to it that it is not forgotten */
+    /* Somebody may still look at it, and sees to it that it is not forgotten. */
+    if (hk_load_seq_cst(&users) != 0) {
         hk_refuge_t *none = NULL;
         if (hk_cas_acq_rel(&current, &none, refuge)) {
             return;

@@ -22,8 +22,7 @@ enum {
 };
 
 typedef struct hk_class_info {
-    uint64_t
-        reciprocal; /* ceil(2^40 / block_bytes): offset * reciprocal >> 40 is the block's index */
+    uint64_t reciprocal; /* ceil(2^40 / block_bytes): offset * it >> 40 is the block's index */
     uint32_t block_bytes;
     uint16_t block_count; /* in a slab */
     uint8_t units;        /* of a slab */

@@ -192,8 +192,8 @@ void hk_slab_start(hk_slab_t *slab, uint16_t owner)
 void hk_slab_stop(hk_slab_t *slab, uint16_t owner)
 {
     slab->unsettled = 0;
-    if (owner !=
-        HK_OWNER_NONE) { /* settled or not: threads that share a heap leave bits that nobody notes */
+    /* Settled or not: threads that share a heap leave bits that nobody notes. */
+    if (owner != HK_OWNER_NONE) {
         hk_live_clear_units(hk_slab_base(slab), slab->units);
     }
     for (unsigned unit = 0; owner != HK_OWNER_NONE && unit < slab->units; unit++) {

@@ -42,8 +42,7 @@ typedef struct hk_slab {
     uint8_t hardened;               /* const while acquired: its heap is hardened */
     uint8_t unsettled;              /* lock(heap): free blocks may still have their live bits set */
     uint8_t hole_pages;             /* lock(heap): pages that are holes: see heap_hole.h */
-    uint16_t
-        holes_at; /* lock(heap): the free blocks when holes were last looked for; 0: not, or blocks were taken since */
+    uint16_t holes_at; /* lock(heap): free blocks at the last look for holes; 0: some taken since */
 } hk_slab_t;
 
 static_assert(sizeof(hk_slab_t) <= HK_CACHE_LINE, "one line for a slab header");
@@ -53,19 +52,16 @@ typedef struct hk_superslab {
     uint32_t free_units;  /* lock(pool): a bit for each unit that is in no slab */
     uint32_t dirty_units; /* lock(pool): a bit for each unit that may be resident */
     uint64_t full_ms;     /* lock(pool): when it was first seen without free units; 0: not yet */
-    bool huge; /* lock(pool): of huge pages, if the system has them, until a part of it goes back */
-    bool
-        idle_dirty; /* lock(pool): the idle rest of its first unit may be resident, and is counted */
-    bool advised;   /* lock(pool): was ever asked to be huge */
-    bool
-        pinned; /* lock(pool): neither purged nor unmapped: somebody looks at it without the lock */
-    bool walled;               /* const: between pages without access */
-    char *base;                /* const */
-    struct hk_pool *pool;      /* const */
-    struct hk_superslab *next; /* lock(pool) */
-    struct hk_superslab *prev; /* lock(pool) */
-    uint8_t slab_of
-        [HK_SUPERSLAB_UNITS]; /* const while acquired: the first unit of the slab a unit is in */
+    bool huge;       /* lock(pool): of huge pages, if the system has them, until a part goes back */
+    bool idle_dirty; /* lock(pool): the idle part may be resident, and is counted */
+    bool advised;    /* lock(pool): was ever asked to be huge */
+    bool pinned; /* lock(pool): neither purged nor unmapped: somebody is at it without the lock */
+    bool walled; /* const: between pages without access */
+    char *base;  /* const */
+    struct hk_pool *pool;                /* const */
+    struct hk_superslab *next;           /* lock(pool) */
+    struct hk_superslab *prev;           /* lock(pool) */
+    uint8_t slab_of[HK_SUPERSLAB_UNITS]; /* const while acquired: the slab's first unit, by unit */
     _Alignas(HK_CACHE_LINE) hk_slab_t slabs[HK_SUPERSLAB_UNITS];
     uint64_t bitmaps[HK_SUPERSLAB_UNITS][HK_BITMAP_WORDS];
 } hk_superslab_t;

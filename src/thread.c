@@ -19,12 +19,11 @@
 HK_TLS hk_cache_t *hk_thread_cache = &hk_cache_empty;
 HK_TLS hk_cache_t *hk_thread_own = &hk_cache_empty;
 
-static HK_TLS bool thread_ended; /* owner: the cache is gone for good */
-static HK_TLS bool attaching;    /* owner: inside attach */
-static hk_cache_t *caches;       /* lock(caches) */
-static bool
-    others_stayed_behind;     /* lock(caches): the process was forked while it had other threads */
-static pthread_key_t end_key; /* const once end_key_made */
+static HK_TLS bool thread_ended;  /* owner: the cache is gone for good */
+static HK_TLS bool attaching;     /* owner: inside attach */
+static hk_cache_t *caches;        /* lock(caches) */
+static bool others_stayed_behind; /* lock(caches): the process was forked while it had others */
+static pthread_key_t end_key;     /* const once end_key_made */
 static _Atomic uint32_t end_key_made;
 
 /* ---- Threads come and go ---- */
@@ -42,8 +41,8 @@ static void end_thread(void *argument)
 {
     hk_cache_t *cache = argument;
     thread_ended = true;
-    while (!hk_gate_enter(
-        &cache->busy)) { /* a thread's end may wait for a fork: it holds no lock here */
+    /* A thread's end may wait for a fork: it holds no lock here. */
+    while (!hk_gate_enter(&cache->busy)) {
         hk_os_yield();
     }
     hk_cache_flush(cache);

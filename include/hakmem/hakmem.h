@@ -196,9 +196,8 @@ typedef struct hak_stats {
     uint64_t resident_bytes; /* all of it: HAKMEM's share of the process's RSS */
 
     uint64_t huge_superslabs; /* superslabs that are of huge pages, if the system has them */
-    uint64_t
-        huge_refusals; /* how often the system refused to be asked for them: it is asked no more */
-    uint64_t hole_bytes; /* of slab_free_bytes, pages in slabs in use that have gone back */
+    uint64_t huge_refusals;   /* times that the system refused that: it is asked no more */
+    uint64_t hole_bytes;      /* of slab_free_bytes, pages in slabs in use that have gone back */
 } hak_stats_t;
 
 /* Fills *stats, whose size the caller gives: fields that the library knows and the caller does not are left out, and
