@@ -10,7 +10,7 @@
 
 enum {
     PEAK_BLOCKS = 4096, /* of depots, dissolved at a peak: about 100 us */
-    HOLE_SLABS = 32,    /* looked through for holes in one step: about as much */
+    HOLE_SLABS = 32,    /* looked through for holes in one step: up to 250 us */
 };
 
 _Atomic size_t hk_decay_peak_bytes;
