@@ -18,7 +18,9 @@ static _Atomic int
     step; /* of the fork: 1 the gate is closed, 2 it shall be opened, 3 it has been */
 static _Atomic bool slow_map; /* the next mapping is made after the fork */
 
-void *mmap(void *address, size_t bytes, int protection, int flags, int fd, off_t offset)
+/* ThreadSanitizer calls it before its own memory is there. */
+__attribute__((no_sanitize("thread"))) void *mmap(void *address, size_t bytes, int protection,
+                                                  int flags, int fd, off_t offset)
 {
     if (atomic_exchange(&slow_map, false)) {
         step = 2;
