@@ -51,13 +51,15 @@ typedef struct hk_heap {
     _Atomic size_t hole_bytes;   /* atomic: written under lock(heap): in holes of its slabs */
     size_t free_low_water;       /* lock(heap): the least free_bytes of this epoch */
     uint64_t holes_purged_bytes; /* lock(heap): so far */
-    uint16_t hole_classes;    /* lock(heap): still to be looked at for holes: the lowest so many */
-    uint64_t own_acquires;    /* lock(heap): stage 0.5 */
-    uint64_t inbox_magazines; /* lock(heap): received so far */
-    hk_pool_t *pool;          /* const: the shared pool, or its own */
-    struct hk_large *large;   /* lock(heap): a first-class heap's direct mappings */
-    struct hk_run *runs;      /* lock(heap): a first-class heap's runs of pages */
-    uint64_t random;          /* lock(heap): random numbers, if it is hardened */
+    uint16_t hole_lists;   /* lock(heap): partial slabs' lists that the round has still to do */
+    bool hole_all;         /* lock(heap): the round does all lists, not only the emptiest slabs' */
+    hk_slab_t *hole_next;  /* lock(heap): in the highest of them, the next slab; NULL: its first */
+    uint64_t own_acquires; /* lock(heap): stage 0.5 */
+    uint64_t inbox_magazines;    /* lock(heap): received so far */
+    hk_pool_t *pool;             /* const: the shared pool, or its own */
+    struct hk_large *large;      /* lock(heap): a first-class heap's direct mappings */
+    struct hk_run *runs;         /* lock(heap): a first-class heap's runs of pages */
+    uint64_t random;             /* lock(heap): random numbers, if it is hardened */
     hk_quarantine_t *quarantine; /* lock(heap): a hardened first-class heap's; NULL: none */
     struct hk_heap *next;        /* lock(caches): first-class heaps */
     struct hk_heap *prev;        /* lock(caches) */

@@ -7,8 +7,10 @@
 #include "os.h"
 
 enum {
-    SLABS_AT_ONCE = 32, /* while the lock is held: some hundred microseconds */
-    FREED_SHIFT = 3,    /* an eighth of its blocks freed since makes a slab worth another look */
+    SLABS_AT_ONCE = 32,   /* while the lock is held: some hundred microseconds */
+    PASSED_AT_ONCE = 512, /* as well, with those not worth a look: some ten */
+    FREED_SHIFT = 3,      /* an eighth of its blocks freed since makes a slab worth another look */
+    LISTS = HK_CLASS_COUNT * HK_SLAB_BUCKETS,
 };
 
 static size_t pages_of(const hk_slab_t *slab)
@@ -85,17 +87,53 @@ static size_t look_at_slab_locked(hk_heap_t *heap, hk_slab_t *slab)
     return pages > before ? (pages - before) * hk_os_page_bytes() : 0;
 }
 
-/* Purges the holes of up to limit slabs of the list; returns how many it looked at. */
-static unsigned purge_list_locked(hk_heap_t *heap, hk_slab_t *slab, unsigned limit, size_t *bytes)
+/* ---- Rounds ---- */
+
+static void begin_round_locked(hk_heap_t *heap, bool all)
 {
-    unsigned looked = 0;
-    for (; slab != NULL && looked < limit; slab = slab->next) {
+    heap->hole_lists = LISTS;
+    heap->hole_all = all;
+    heap->hole_next = NULL;
+}
+
+/* The slab where the round goes on; NULL if it is done. */
+static hk_slab_t *find_next_locked(hk_heap_t *heap)
+{
+    while (heap->hole_next == NULL && heap->hole_lists > 0) {
+        unsigned list = heap->hole_lists - 1u;
+        unsigned bucket = list % HK_SLAB_BUCKETS;
+        if (heap->hole_all || bucket == HK_SLAB_BUCKETS - 1) {
+            heap->hole_next = heap->classes[list / HK_SLAB_BUCKETS].partial[bucket];
+        }
+        heap->hole_lists = (uint16_t)(heap->hole_lists - (heap->hole_next == NULL));
+    }
+    return heap->hole_next;
+}
+
+void hk_heap_hole_skip_locked(hk_heap_t *heap, const hk_slab_t *slab)
+{
+    if (heap->hole_next == slab) {
+        heap->hole_next = slab->next;
+        heap->hole_lists = (uint16_t)(heap->hole_lists - (slab->next == NULL));
+    }
+}
+
+/* Looks at up to limit slabs; returns how many it passed by. */
+static unsigned go_on_locked(hk_heap_t *heap, unsigned limit, size_t *bytes)
+{
+    unsigned passed = 0;
+    hk_slab_t *slab;
+    while (limit > 0 && passed < PASSED_AT_ONCE && (slab = find_next_locked(heap)) != NULL) {
+        hk_heap_hole_skip_locked(heap, slab);
+        passed++;
         if (is_worth_a_look(slab)) {
-            *bytes += look_at_slab_locked(heap, slab);
-            looked++;
+            size_t given = look_at_slab_locked(heap, slab);
+            heap->holes_purged_bytes += given;
+            *bytes += given;
+            limit--;
         }
     }
-    return looked;
+    return passed;
 }
 
 size_t hk_heap_hole_purge(hk_heap_t *heap, unsigned limit)
@@ -104,47 +142,36 @@ size_t hk_heap_hole_purge(hk_heap_t *heap, unsigned limit)
     if (heap->hardened || !hk_lock_try_acquire(&heap->lock, HK_RANK_HEAP)) {
         return 0;
     }
-    while (limit > 0 && heap->hole_classes > 0) {
-        hk_heap_class_t *class = &heap->classes[heap->hole_classes - 1];
-        unsigned looked =
-            purge_list_locked(heap, class->partial[HK_SLAB_BUCKETS - 1], limit, &bytes);
-        heap->hole_classes = (uint16_t)(heap->hole_classes - (looked < limit));
-        limit -= looked;
-    }
-    heap->holes_purged_bytes += bytes;
+    (void)go_on_locked(heap, limit, &bytes);
     hk_lock_release(&heap->lock, HK_RANK_HEAP);
     return bytes;
 }
 
-/* The lock is open now and then, for who else wants it. */
-static size_t purge_bucket(hk_heap_t *heap, unsigned class_index, unsigned bucket)
-{
-    size_t bytes = 0;
-    unsigned looked;
-    do {
-        hk_lock_acquire(&heap->lock, HK_RANK_HEAP);
-        hk_slab_t *first = heap->classes[class_index].partial[bucket];
-        looked = purge_list_locked(heap, first, SLABS_AT_ONCE, &bytes);
-        hk_lock_release(&heap->lock, HK_RANK_HEAP);
-    } while (looked == SLABS_AT_ONCE);
-    return bytes;
-}
-
+/* The lock is open now and then, for who else wants it.  Others may begin new rounds for ever meanwhile: so this ends
+ * when it has passed by as many slabs as there can have been. */
 size_t hk_heap_hole_purge_all(hk_heap_t *heap)
 {
     size_t bytes = 0;
     if (heap->hardened) {
         return 0;
     }
-    for (unsigned class_index = 0; class_index < HK_CLASS_COUNT; class_index++) {
-        for (unsigned bucket = 0; bucket < HK_SLAB_BUCKETS; bucket++) {
-            bytes += purge_bucket(heap, class_index, bucket);
-        }
-    }
     hk_lock_acquire(&heap->lock, HK_RANK_HEAP);
-    heap->holes_purged_bytes += bytes;
+    begin_round_locked(heap, true);
+    size_t left = hk_heap_units(heap) + 1; /* more than its slabs: the end is met, too */
     hk_lock_release(&heap->lock, HK_RANK_HEAP);
+    for (unsigned passed = 1; left > 0 && passed > 0; left -= passed < left ? passed : left) {
+        hk_lock_acquire(&heap->lock, HK_RANK_HEAP);
+        passed = go_on_locked(heap, SLABS_AT_ONCE, &bytes);
+        hk_lock_release(&heap->lock, HK_RANK_HEAP);
+    }
     return bytes;
+}
+
+static void restart_locked(hk_heap_t *heap)
+{
+    if (heap->hole_lists == 0) {
+        begin_round_locked(heap, false);
+    }
 }
 
 void hk_heap_hole_end_epoch_locked(hk_heap_t *heap)
@@ -152,7 +179,7 @@ void hk_heap_hole_end_epoch_locked(hk_heap_t *heap)
     size_t holes = hk_load_relaxed(&heap->hole_bytes); /* relaxed: the lock is held */
     size_t slab_bytes = hk_heap_units(heap) * HK_UNIT_BYTES;
     if (hk_policy_wants_holes(slab_bytes, heap->free_low_water, holes)) {
-        heap->hole_classes = HK_CLASS_COUNT;
+        restart_locked(heap);
     }
     heap->free_low_water = hk_heap_free_bytes(heap);
 }
@@ -160,6 +187,6 @@ void hk_heap_hole_end_epoch_locked(hk_heap_t *heap)
 void hk_heap_hole_restart(hk_heap_t *heap)
 {
     hk_lock_acquire(&heap->lock, HK_RANK_HEAP);
-    heap->hole_classes = HK_CLASS_COUNT;
+    restart_locked(heap);
     hk_lock_release(&heap->lock, HK_RANK_HEAP);
 }

@@ -17,14 +17,15 @@
 #include "heap.h"
 
 /* Purges the holes of up to limit slabs, of the largest blocks first, and of such as are mostly free: the blocks of fuller
- * ones are wanted again sooner.  Goes on where the last call ended, and stops when it has been through all classes.
- * Returns the bytes given back. */
+ * ones are wanted again sooner.  Goes on where the last call ended, passes by a bounded number of slabs, and stops when it
+ * has been through all classes.  Returns the bytes given back. */
 size_t hk_heap_hole_purge(hk_heap_t *heap, unsigned limit);
 
 /* Purges those of all slabs. */
 size_t hk_heap_hole_purge_all(hk_heap_t *heap);
 
-/* Begins a new round through all classes, if so much is free that was so all through the epoch, and no hole yet. */
+/* Begins a new round through all classes when the last one is done, if so much is free that was so all through the
+ * epoch, and no hole yet. */
 void hk_heap_hole_end_epoch_locked(hk_heap_t *heap);
 
 /* The same at once, for who does not wait for the epoch's end. */
@@ -32,6 +33,9 @@ void hk_heap_hole_restart(hk_heap_t *heap);
 
 /* Blocks are taken out of the slab, or it leaves the heap: what were its holes may be resident again. */
 void hk_heap_hole_forget_locked(hk_heap_t *heap, hk_slab_t *slab);
+
+/* The round for holes goes on behind the slab, if it has come as far: for who takes it out of its list. */
+void hk_heap_hole_skip_locked(hk_heap_t *heap, const hk_slab_t *slab);
 
 /* Free bytes in slabs that are no holes. */
 static inline size_t hk_heap_hole_candidate_bytes(const hk_heap_t *heap)

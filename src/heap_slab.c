@@ -42,6 +42,7 @@ static void link_slab(hk_heap_t *heap, hk_slab_t *slab, unsigned bucket)
 
 static void unlink_slab(hk_heap_t *heap, hk_slab_t *slab)
 {
+    hk_heap_hole_skip_locked(heap, slab);
     if (slab->prev != NULL) {
         slab->prev->next = slab->next;
     } else {
