@@ -10,7 +10,7 @@
 
 enum {
     PEAK_BLOCKS = 4096, /* of depots, dissolved at a peak: about 100 us */
-    HOLE_SLABS = 32,    /* looked through for holes in one step: up to 250 us */
+    HOLE_SLABS = 12,    /* looked through for holes in one step: about as much */
 };
 
 _Atomic size_t hk_decay_peak_bytes;
@@ -50,6 +50,15 @@ static void add_candidates(hk_heap_t *heap, void *context)
     }
 }
 
+/* Of a heap's slabs, if they are sparse, what may still go back: holes have gone. */
+static size_t sparse_bytes(const hk_heap_t *heap)
+{
+    size_t holes = hk_load_relaxed(&heap->hole_bytes); /* relaxed: a hint */
+    size_t bytes =
+        hk_policy_sparse_bytes(hk_heap_units(heap) * HK_UNIT_BYTES, hk_heap_free_bytes(heap));
+    return bytes > holes ? bytes - holes : 0;
+}
+
 /* A step for one heap. */
 static void decay_heap(hk_heap_t *heap, uint64_t now_ms)
 {
@@ -74,9 +83,7 @@ size_t hk_decay_step(hk_heap_t *mine, uint64_t now_ms)
     if (now_ms > HK_LARGE_KEEP_MS) {
         (void)hk_large_decay(now_ms - HK_LARGE_KEEP_MS);
     }
-    size_t sparse = mine == NULL ? 0
-                                 : hk_policy_sparse_bytes(hk_heap_units(mine) * HK_UNIT_BYTES,
-                                                          hk_heap_free_bytes(mine));
+    size_t sparse = mine != NULL ? sparse_bytes(mine) : 0;
     return sparse + depots.bytes + hk_large_kept_bytes() +
            hk_pool_maintain(&hk_shared_pool, now_ms) + hk_run_maintain(now_ms);
 }

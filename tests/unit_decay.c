@@ -9,6 +9,7 @@
 #include "fake_os.h"
 #include "heaps.h"
 #include "policy.h"
+#include "thread.h"
 
 enum { BLOCKS = 2000, BLOCK_BYTES = 2300, OTHER_BYTES = 100000 };
 
@@ -26,6 +27,31 @@ static void free_many(void)
         CHECK((blocks[i] = hak_malloc(BLOCK_BYTES)) != NULL);
     for (int i = 0; i < BLOCKS; i++)
         hak_free(blocks[i]);
+}
+
+/* A thread lingers as long as its sparse slabs have something to give back: no longer than until that is holes. */
+static void linger_until_holes(void)
+{
+    enum { SPARSE = 10000, SPARSE_BYTES = 5000, KEPT = 10 };
+    static char *sparse[SPARSE];
+    for (int i = 0; i < SPARSE; i++)
+        CHECK((sparse[i] = hak_malloc(SPARSE_BYTES)) != NULL);
+    for (int i = 0; i < SPARSE; i++)
+        if (i % KEPT != 0)
+            hak_free(sparse[i]);
+    bool lingered = false;
+    int rounds = 0;
+    do {
+        CHECKF(++rounds < 10000, " (%zu bytes are holes)", (size_t)stats_now().hole_bytes);
+        fake_os_advance(10);
+        void *other = hak_malloc(100);
+        CHECK(other != NULL);
+        hak_free(other);
+        lingered |= hk_thread_own->linger_uses > 0;
+    } while (hk_thread_own->linger_uses > 0 || !lingered);
+    CHECK(stats_now().hole_bytes > SPARSE / 2 * (uint64_t)SPARSE_BYTES);
+    for (int i = 0; i < SPARSE; i += KEPT)
+        hak_free(sparse[i]);
 }
 
 /* A slow path that leaves the class alone: a run of pages. */
@@ -50,6 +76,7 @@ int main(void)
     hak_stats_t after = stats_now();
     CHECK(after.depot_bytes == 0);
     CHECK(after.committed_bytes < before.committed_bytes / 2);
+    linger_until_holes();
     free_many(); /* and all is well */
     CHECK(hak_check() == 0);
     return 0;
