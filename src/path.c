@@ -160,7 +160,7 @@ size_t hk_path_trim(size_t keep_bytes)
     size_t bytes = 0;
     if (hk_thread_enter(cache)) {
         hk_path_replay();
-        bytes = hk_reclaim_all(cache, keep_bytes);
+        bytes = hk_reclaim_all(cache, keep_bytes) + hk_reclaim_holes();
         hk_thread_leave(cache);
     }
     return bytes;

@@ -30,12 +30,6 @@ void hk_reclaim_heaps(size_t limit)
     hk_heaps_each_shared(visit_heap, &limit);
 }
 
-static void purge_holes(hk_heap_t *heap, void *context)
-{
-    size_t *bytes = context;
-    *bytes += hk_heap_hole_purge_all(heap);
-}
-
 size_t hk_reclaim_all(hk_cache_t *cache, size_t keep_bytes)
 {
     if (cache != NULL) {
@@ -43,10 +37,22 @@ size_t hk_reclaim_all(hk_cache_t *cache, size_t keep_bytes)
     }
     hk_reclaim_heaps(SIZE_MAX);
     size_t bytes = hk_large_decay(UINT64_MAX) + hk_run_purge(keep_bytes);
-    hk_heaps_each_shared(purge_holes, &bytes);
     (void)hk_retire_drain(); /* address space alone */
     return bytes + hk_pool_purge(&hk_shared_pool, (uint32_t)(keep_bytes >> HK_UNIT_SHIFT),
                                  (uint32_t)(keep_bytes >> HK_SUPERSLAB_SHIFT));
+}
+
+static void purge_holes(hk_heap_t *heap, void *context)
+{
+    size_t *bytes = context;
+    *bytes += hk_heap_hole_purge_all(heap);
+}
+
+size_t hk_reclaim_holes(void)
+{
+    size_t bytes = 0;
+    hk_heaps_each_shared(purge_holes, &bytes);
+    return bytes;
 }
 
 bool hk_reclaim_at_cap(hk_heap_t *heap, unsigned class_index)
@@ -80,6 +86,7 @@ void hk_reclaim_under_pressure(void)
     hk_cache_t *cache = hk_thread_attach();
     if (hk_thread_enter(cache)) {
         (void)hk_reclaim_all(cache, 0);
+        (void)hk_reclaim_holes();
         hk_thread_leave(cache);
     }
     hk_reclaim_notify_t notify = hk_load_acquire(&notify_program);

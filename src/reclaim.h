@@ -19,6 +19,10 @@ void hk_reclaim_heaps(size_t limit);
  * Returns the bytes given back. */
 size_t hk_reclaim_all(hk_cache_t *cache, size_t keep_bytes);
 
+/* Gives back the holes in all slabs of threads' heaps; returns the bytes.  No help for an allocation that has failed: holes
+ * go on counting towards the limits, and their addresses stay taken. */
+size_t hk_reclaim_holes(void);
+
 /* At a class's soft cap: reclaims a little, from this heap and a few others, raises the cap if that was not enough, and
  * returns true.  False if the class is not at its cap or the cap is strict. */
 bool hk_reclaim_at_cap(hk_heap_t *heap, unsigned class_index);
