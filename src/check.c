@@ -280,12 +280,13 @@ static void check_owned_heap(hk_heap_t *heap, void *context)
 HAK_API size_t hak_check(void)
 {
     walk_t walk = {0};
-    if (hk_path_enter()) {
+    hk_cache_t *cache;
+    if (hk_path_enter(&cache)) {
         hk_heaps_each_shared(check_heap, &walk);
         hk_heaps_each_owned(check_owned_heap, &walk);
         check_pool(&walk, &hk_shared_pool);
         check_runs(&walk);
-        hk_path_leave();
+        hk_path_leave(cache);
     }
     return walk.violations;
 }

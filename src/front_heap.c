@@ -14,9 +14,10 @@
 HAK_API hak_heap_t *hak_heap_create(void)
 {
     hk_heap_t *heap = NULL;
-    if (hk_path_enter()) {
+    hk_cache_t *cache;
+    if (hk_path_enter(&cache)) {
         heap = hk_heaps_create();
-        hk_path_leave();
+        hk_path_leave(cache);
     }
     return heap != NULL ? heap : hk_front_fail(ENOMEM);
 }
@@ -28,10 +29,11 @@ static void free_noted(void *block)
 
 HAK_API void hak_heap_destroy(hak_heap_t *heap)
 {
+    hk_cache_t *cache;
     if (heap == NULL) {
         return;
     }
-    while (!hk_path_enter()) { /* destroying is no malloc: it may wait for a fork */
+    while (!hk_path_enter(&cache)) { /* destroying is no malloc: it may wait for a fork */
         hk_os_yield();
     }
     if (!hk_heaps_remove(heap)) {
@@ -41,14 +43,15 @@ HAK_API void hak_heap_destroy(hak_heap_t *heap)
     hk_refuge_settle(free_noted);
     hk_harden_inspect_heap(heap);
     hk_heap_delete(heap);
-    hk_path_leave();
+    hk_path_leave(cache);
 }
 
 void *hk_front_allocate_in(hk_heap_t *heap, size_t alignment, size_t size, bool zeroed)
 {
-    if (!hk_path_enter()) { /* a fork is under way: the refuge serves all heaps */
+    hk_cache_t *cache;
+    if (!hk_path_enter(&cache)) { /* a fork is under way: the refuge serves all heaps */
         void *refuge = hk_front_hand_out(hk_refuge_allocate(size, alignment));
-        if (refuge != NULL || !hk_path_enter()) {
+        if (refuge != NULL || !hk_path_enter(&cache)) {
             return refuge != NULL ? refuge : hk_front_fail(ENOMEM);
         }
     }
@@ -57,7 +60,7 @@ void *hk_front_allocate_in(hk_heap_t *heap, size_t alignment, size_t size, bool 
     if (block == NULL && hk_path_trim(0) > 0) {
         block = hk_path_allocate_past_caches(heap, size, alignment, &fresh);
     }
-    hk_path_leave();
+    hk_path_leave(cache);
     hk_reclaim_if_pressed();
     if (hk_front_hand_out(block) == NULL) {
         return hk_front_fail(ENOMEM);

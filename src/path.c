@@ -179,12 +179,13 @@ void hk_path_finish(void)
     }
 }
 
-bool hk_path_enter(void)
+bool hk_path_enter(hk_cache_t **cache)
 {
-    return hk_thread_enter(hk_thread_attach());
+    *cache = hk_thread_attach();
+    return hk_thread_enter(*cache);
 }
 
-void hk_path_leave(void)
+void hk_path_leave(hk_cache_t *cache)
 {
-    hk_thread_leave(hk_thread_own != &hk_cache_empty ? hk_thread_own : NULL);
+    hk_thread_leave(cache);
 }

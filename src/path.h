@@ -51,9 +51,10 @@ void hk_path_replay(void);
  * slabs, which finds the bad frees among them. */
 void hk_path_finish(void);
 
-/* Enters and leaves the gate with this thread's busy word: for whoever walks the heaps. */
-bool hk_path_enter(void);
-void hk_path_leave(void);
+/* Enters the gate with this thread's busy word, for whoever walks the heaps, and leaves it the same way: the thread may get a cache
+ * while it is inside, if a fork kept it from one before. */
+bool hk_path_enter(hk_cache_t **cache);
+void hk_path_leave(hk_cache_t *cache);
 
 /* Whether the near table says that the block is of the class, of whichever heap.  False proves nothing. */
 HK_INLINE bool hk_path_is_of_class(const void *block, unsigned class_index)

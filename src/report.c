@@ -92,7 +92,8 @@ static void add_owned_heap(hk_heap_t *heap, void *context)
 static void collect(hak_stats_t *stats, unsigned want_ledger)
 {
     *stats = (hak_stats_t){.struct_bytes = sizeof *stats, .version = (uint32_t)hak_version()};
-    if (!hk_path_enter()) {
+    hk_cache_t *cache;
+    if (!hk_path_enter(&cache)) {
         return; /* a fork is under way: a report is no malloc and may be empty */
     }
     hk_heaps_each_shared(add_heap, stats);
@@ -108,7 +109,7 @@ static void collect(hak_stats_t *stats, unsigned want_ledger)
     stats->metadata_bytes += own_bytes + live_bits;
     stats->huge_refusals = hk_superslab_huge_refusals();
     stats->heaps = hk_heaps_count();
-    hk_path_leave();
+    hk_path_leave(cache);
     uint64_t free_bytes = stats->depot_bytes + stats->slab_free_bytes;
     /* The parts were read one after the other: never report a negative rest. */
     stats->in_use_bytes -= free_bytes < stats->in_use_bytes ? free_bytes : stats->in_use_bytes;
@@ -120,9 +121,9 @@ static void collect(hak_stats_t *stats, unsigned want_ledger)
     stats->committed_bytes +=
         large + stats->run_bytes + stats->run_warm_bytes + guarded + stats->metadata_bytes;
     stats->cap_hits = hk_cap_hits();
-    if (want_ledger && hk_path_enter()) {
+    if (want_ledger && hk_path_enter(&cache)) {
         hk_ledger_collect(stats);
-        hk_path_leave();
+        hk_path_leave(cache);
     }
 }
 
