@@ -145,15 +145,27 @@ void *hk_os_reserve(size_t bytes, size_t alignment)
     return address;
 }
 
+/* Whether the limits allow so many more writable bytes. */
+static bool is_allowed(size_t bytes)
+{
+    void *probe = map_anywhere(bytes, PROT_READ | PROT_WRITE);
+    if (probe != NULL) {
+        hk_os_unmap(probe, bytes);
+    }
+    return probe != NULL;
+}
+
+/* A kernel may unmap the target before it looks whether limits allow the move, or behind that: whoever fails does not know
+ * whether the target is still there, or another thread's by now.  So limits are asked before, while it is ours for certain;
+ * and a call that a sandbox refused has not come as far as to unmap it. */
 bool hk_os_move_to(void *address, size_t old_bytes, void *target, size_t new_bytes)
 {
     int saved = errno;
+    bool allowed = new_bytes <= old_bytes || is_allowed(new_bytes - old_bytes);
     hk_poison_clear(address, old_bytes);
-    bool done =
-        mremap(address, old_bytes, new_bytes, MREMAP_MAYMOVE | MREMAP_FIXED, target) == target;
-    /* The kernel unmaps the target before it looks whether limits allow the move, and another thread may have mapped
-     * something there since.  Only a call that a sandbox refused has certainly not come so far. */
-    if (!done && (errno == EPERM || errno == ENOSYS)) {
+    bool done = allowed && mremap(address, old_bytes, new_bytes, MREMAP_MAYMOVE | MREMAP_FIXED,
+                                  target) == target;
+    if (!allowed || (!done && (errno == EPERM || errno == ENOSYS))) {
         hk_os_unmap(target, new_bytes);
     }
     errno = saved;
