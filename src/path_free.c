@@ -194,7 +194,10 @@ static void free_evicted(hk_cache_t *cache, hk_quarantined_t evicted)
     }
     if (!hk_thread_enter(cache)) {
         hk_harden_revive(evicted);
-        hk_refuge_defer(evicted.block);
+        if (!hk_refuge_defer(evicted.block) && hk_thread_enter(cache)) { /* the fork is over */
+            free_by_map(cache, evicted.block);
+            hk_thread_leave(cache);
+        }
         return;
     }
     free_cached(cache, evicted.owner, evicted.class_index, evicted.block);
