@@ -85,6 +85,13 @@ static void *take_cached(hk_cache_t *cache, unsigned class_index)
     return block;
 }
 
+/* One block of the class out of the loaded or the previous magazine; NULL if neither has one. */
+static void *pop_stocked(hk_cache_t *cache, unsigned class_index)
+{
+    bool stocked = *cache->top[class_index] != NULL || hk_cache_swap_in(cache, class_index);
+    return stocked ? hk_cache_pop(cache, class_index) : NULL;
+}
+
 static void *allocate_hardened(hk_cache_t *cache, size_t size, size_t alignment)
 {
     void *nothing = size == 0 && alignment <= HK_NOTHING_ALIGNMENT ? hk_nothing_allocate() : NULL;
@@ -95,7 +102,9 @@ static void *allocate_hardened(hk_cache_t *cache, size_t size, size_t alignment)
     if (class_index == HK_CLASS_COUNT) {
         return allocate_uncached(cache, size, alignment);
     }
-    void *block = take_cached(cache, class_index);
+    void *block =
+        pop_stocked(cache, class_index); /* of no bytes, but wider aligned than a nothing */
+    block = block != NULL ? block : take_cached(cache, class_index);
     return block != NULL ? hk_harden_arm(block, class_index, size) : NULL;
 }
 
@@ -157,11 +166,9 @@ static void *allocate_through_gate(unsigned class_index, size_t size, size_t ali
 static void *pop_hardened(hk_cache_t *cache, size_t size, size_t alignment)
 {
     unsigned class_index = hk_harden_class_of(size, alignment);
-    if (class_index >= HK_CLASS_COUNT || size == 0 ||
-        (*cache->top[class_index] == NULL && !hk_cache_swap_in(cache, class_index))) {
-        return NULL;
-    }
-    return hk_harden_arm(hk_cache_pop(cache, class_index), class_index, size);
+    void *block =
+        class_index < HK_CLASS_COUNT && size != 0 ? pop_stocked(cache, class_index) : NULL;
+    return block != NULL ? hk_harden_arm(block, class_index, size) : NULL;
 }
 
 void *hk_path_malloc_slow(unsigned class_index, size_t size, size_t alignment)
