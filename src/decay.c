@@ -113,19 +113,21 @@ void hk_decay_at_peak(void)
     size_t kept = hk_large_kept_bytes();
     candidates_t candidates = {0};
     hk_heaps_each_shared(add_candidates, &candidates);
-    if (candidates.bytes > allowed && !is_sparse_peak(committed)) {
+    bool too_sparse = candidates.bytes > allowed;
+    bool too_much = slabs + runs + kept > allowed;
+    bool too_empty = slabs > hk_policy_warm_slab_bytes(committed);
+    if ((!too_sparse && !too_much && !too_empty) || is_sparse_peak(committed)) {
+        return;
+    }
+    if (too_sparse) {
         hk_heap_hole_restart(candidates.sparsest);
         (void)hk_heap_hole_purge(candidates.sparsest, HOLE_SLABS);
-    }
-    bool too_much = slabs + runs + kept > allowed;
-    if ((!too_much && slabs <= hk_policy_warm_slab_bytes(committed)) || is_sparse_peak(committed)) {
-        return;
     }
     if (too_much && kept > slabs && kept > runs) {
         (void)hk_large_decay(UINT64_MAX);
     } else if (too_much && runs >= slabs) {
         (void)hk_run_purge(runs > HK_DECAY_STEP_BYTES ? runs - HK_DECAY_STEP_BYTES : 0);
-    } else {
+    } else if (too_much || too_empty) {
         size_t keep = slabs > HK_DECAY_STEP_BYTES ? slabs - HK_DECAY_STEP_BYTES : 0;
         (void)hk_pool_purge(&hk_shared_pool, (uint32_t)(keep >> HK_UNIT_SHIFT), 1);
     }

@@ -22,11 +22,6 @@ HAK_API hak_heap_t *hak_heap_create(void)
     return heap != NULL ? heap : hk_front_fail(ENOMEM);
 }
 
-static void free_noted(void *block)
-{
-    hk_path_free(block);
-}
-
 HAK_API void hak_heap_destroy(hak_heap_t *heap)
 {
     hk_cache_t *cache;
@@ -40,7 +35,7 @@ HAK_API void hak_heap_destroy(hak_heap_t *heap)
         hk_log_fatal("invalid pointer: destroy", heap, "not a live heap");
     }
     /* Blocks of it may be among those that were freed while another thread forked. */
-    hk_refuge_settle(free_noted);
+    hk_refuge_settle(hk_path_free_slow);
     hk_harden_inspect_heap(heap);
     hk_heap_delete(heap);
     hk_path_leave(cache);

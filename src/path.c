@@ -144,14 +144,9 @@ void *hk_path_resize(void *block, size_t size)
 
 /* ---- The whole ---- */
 
-static void free_noted(void *block)
-{
-    hk_path_free(block);
-}
-
 void hk_path_replay(void)
 {
-    hk_refuge_replay(free_noted);
+    hk_refuge_replay(hk_path_free_slow);
 }
 
 size_t hk_path_trim(size_t keep_bytes)

@@ -15,7 +15,8 @@ HK_COLD void *hk_path_malloc_slow(unsigned class_index, size_t size, size_t alig
 /* A block of the heap itself, inside the gate. */
 void *hk_path_allocate_past_caches(hk_heap_t *heap, size_t size, size_t alignment, bool *fresh);
 
-/* Frees a block that the fast path could not: no block, not mine, no room, or its live bit is clear. */
+/* Frees any block: called for one that the fast path could not free, which is no block, not mine, without room, or has a clear live
+ * bit. */
 HK_NOINLINE void hk_path_free_slow(void *block);
 
 /* A span, by hk_span_allocate. */
