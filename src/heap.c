@@ -146,7 +146,7 @@ hk_magazine_t *hk_heap_unload(hk_heap_t *heap, unsigned class_index, hk_magazine
 {
     hk_lock_acquire(&heap->lock, HK_RANK_HEAP);
     hk_magazine_t *empty = NULL;
-    if (hk_heap_depot_has_room(heap, class_index)) {
+    if (hk_heap_depot_has_room(heap)) {
         empty = hk_heap_depot_take_spare(heap, kind);
     }
     if (empty == NULL) {

@@ -72,14 +72,8 @@ void hk_heap_depot_keep_spare(hk_heap_t *heap, hk_magazine_t *magazine)
 
 void hk_heap_depot_dissolve_locked(hk_heap_t *heap, hk_magazine_t *magazine)
 {
-    for (unsigned i = 0; i < magazine->count; i++) {
-        hk_slab_t *slab = hk_slab_find(magazine->slot[i]);
-        if (HK_UNLIKELY(slab == NULL || slab->class_index >= HK_CLASS_COUNT ||
-                        slab->heap != heap)) {
-            hk_log_fatal("double free", magazine->slot[i], "its slab has been given back since");
-        }
-        hk_heap_slab_put_locked(heap, slab, magazine->slot[i], magazine->marks != HK_MARKS_CLEAR);
-    }
+    hk_heap_slab_put_all_locked(heap, magazine->slot, magazine->count,
+                                magazine->marks != HK_MARKS_CLEAR);
     magazine->count = 0;
 }
 
@@ -95,11 +89,10 @@ static void count_depot_bytes(hk_heap_t *heap, size_t bytes)
     hk_store_relaxed(&heap->depot_bytes, hk_heap_depot_bytes(heap) + bytes);
 }
 
-bool hk_heap_depot_has_room(const hk_heap_t *heap, unsigned class_index)
+bool hk_heap_depot_has_room(const hk_heap_t *heap)
 {
     size_t slab_bytes = hk_heap_units(heap) * HK_UNIT_BYTES;
-    uint32_t block_bytes = hk_class_info[class_index].block_bytes;
-    return hk_heap_depot_bytes(heap) < hk_policy_depot_bytes(slab_bytes, block_bytes);
+    return hk_heap_depot_bytes(heap) < hk_policy_depot_bytes(slab_bytes);
 }
 
 void hk_heap_depot_push(hk_heap_t *heap, unsigned class_index, hk_magazine_t *magazine)
@@ -132,7 +125,7 @@ static hk_magazine_t *stock_magazine(hk_heap_t *heap, unsigned class_index, uint
                   magazine->marks == marks)) {
         return magazine;
     }
-    if (!hk_heap_depot_has_room(heap, class_index)) {
+    if (!hk_heap_depot_has_room(heap)) {
         return NULL;
     }
     uint32_t block_bytes = hk_class_info[class_index].block_bytes;

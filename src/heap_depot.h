@@ -18,7 +18,7 @@ void hk_heap_depot_keep_spare(hk_heap_t *heap, hk_magazine_t *magazine);
 void hk_heap_depot_dissolve_locked(hk_heap_t *heap, hk_magazine_t *magazine);
 
 /* Whether policy allows the class's depot more blocks beside what all depots hold. */
-bool hk_heap_depot_has_room(const hk_heap_t *heap, unsigned class_index);
+bool hk_heap_depot_has_room(const hk_heap_t *heap);
 
 /* The depot of a class: a stack. */
 void hk_heap_depot_push(hk_heap_t *heap, unsigned class_index, hk_magazine_t *magazine);

@@ -15,10 +15,14 @@ enum { ACQUIRES_PER_EPOCH = 16 };
 /* Of which a hardened heap at level 2 chooses one. */
 enum { RANDOM_SLABS = 8 };
 
-/* The free blocks of the class's slabs become so many more, or (by wrapping) fewer. */
-static void count_free(hk_heap_t *heap, unsigned class_index, size_t blocks)
+static size_t bytes_of(unsigned class_index, size_t blocks)
 {
-    size_t bytes = blocks * hk_class_info[class_index].block_bytes;
+    return blocks * hk_class_info[class_index].block_bytes;
+}
+
+/* The free blocks of slabs become so much more, or (by wrapping) less. */
+static void count_free(hk_heap_t *heap, size_t bytes)
+{
     hk_store_relaxed(&heap->free_bytes, hk_heap_free_bytes(heap) + bytes);
 }
 
@@ -28,10 +32,19 @@ static unsigned bucket_of(const hk_slab_t *slab)
            hk_class_info[slab->class_index].block_count;
 }
 
+/* How many free blocks a slab of the bucket has at most.  An empty slab is in none. */
+static uint16_t bucket_last(const hk_slab_t *slab, unsigned bucket)
+{
+    unsigned block_count = hk_class_info[slab->class_index].block_count;
+    unsigned last = ((bucket + 1) * block_count + HK_SLAB_BUCKETS - 1) / HK_SLAB_BUCKETS;
+    return (uint16_t)(last < block_count ? last : block_count - 1);
+}
+
 static void link_slab(hk_heap_t *heap, hk_slab_t *slab, unsigned bucket)
 {
     hk_slab_t **list = &heap->classes[slab->class_index].partial[bucket];
     slab->bucket = (uint8_t)bucket;
+    slab->bucket_last = bucket_last(slab, bucket);
     slab->prev = NULL;
     slab->next = *list;
     if (*list != NULL) {
@@ -43,6 +56,7 @@ static void link_slab(hk_heap_t *heap, hk_slab_t *slab, unsigned bucket)
 static void unlink_slab(hk_heap_t *heap, hk_slab_t *slab)
 {
     hk_heap_hole_skip_locked(heap, slab);
+    slab->bucket_last = 0;
     if (slab->prev != NULL) {
         slab->prev->next = slab->next;
     } else {
@@ -55,7 +69,7 @@ static void unlink_slab(hk_heap_t *heap, hk_slab_t *slab)
 
 static void release_slab(hk_heap_t *heap, hk_slab_t *slab)
 {
-    count_free(heap, slab->class_index, -(size_t)hk_class_info[slab->class_index].block_count);
+    count_free(heap, -bytes_of(slab->class_index, hk_class_info[slab->class_index].block_count));
     hk_heap_hole_forget_locked(heap, slab);
     hk_slab_stop(slab, heap->owner);
     hk_store_relaxed(&heap->units, hk_heap_units(heap) - slab->units);
@@ -84,27 +98,58 @@ static hk_slab_t *take_empty(hk_heap_t *heap, unsigned class_index)
     return slab;
 }
 
-void hk_heap_slab_put_locked(hk_heap_t *heap, hk_slab_t *slab, void *block, bool unsettled)
+/* A slab has got more free blocks than its list is for. */
+static void move_slab(hk_heap_t *heap, hk_slab_t *slab)
 {
-    hk_assert(2, hk_lock_is_held(&heap->lock));
+    if (slab->bucket_last != 0) {
+        unlink_slab(heap, slab);
+    }
+    if (slab->free_blocks == hk_class_info[slab->class_index].block_count) {
+        retire_slab(heap, slab);
+    } else {
+        link_slab(heap, slab, bucket_of(slab));
+    }
+}
+
+static size_t put(hk_heap_t *heap, hk_slab_t *slab, void *block, bool unsettled)
+{
     hk_put_result_t result = hk_slab_put(slab, block);
     if (HK_UNLIKELY(result != HK_PUT_DONE)) {
         hk_heap_reject(result, block);
     }
     slab->unsettled |= unsettled;
-    count_free(heap, slab->class_index, 1);
-    unsigned free_blocks = slab->free_blocks;
-    unsigned block_count = hk_class_info[slab->class_index].block_count;
-    if (free_blocks == 1) {
-        link_slab(heap, slab, bucket_of(slab));
-    } else if (bucket_of(slab) != slab->bucket) {
-        unlink_slab(heap, slab);
-        link_slab(heap, slab, bucket_of(slab));
+    size_t bytes = hk_class_info[slab->class_index].block_bytes;
+    if (HK_UNLIKELY(slab->free_blocks > slab->bucket_last)) {
+        move_slab(heap, slab);
     }
-    if (free_blocks == block_count) {
-        unlink_slab(heap, slab);
-        retire_slab(heap, slab);
+    return bytes;
+}
+
+void hk_heap_slab_put_locked(hk_heap_t *heap, hk_slab_t *slab, void *block, bool unsettled)
+{
+    hk_assert(2, hk_lock_is_held(&heap->lock));
+    count_free(heap, put(heap, slab, block, unsettled));
+}
+
+void hk_heap_slab_put_all_locked(hk_heap_t *heap, void *const *blocks, unsigned count,
+                                 bool unsettled)
+{
+    hk_assert(2, hk_lock_is_held(&heap->lock));
+    hk_slab_t *slab = NULL;
+    uintptr_t unit = 0; /* of the slab */
+    size_t bytes = 0;
+    for (unsigned i = 0; i < count; i++) {
+        if ((uintptr_t)blocks[i] >> HK_UNIT_SHIFT != unit) {
+            slab = hk_slab_find(blocks[i]);
+            unit = (uintptr_t)blocks[i] >> HK_UNIT_SHIFT;
+        }
+        if (HK_UNLIKELY(slab == NULL || slab->units == 0 || slab->class_index >= HK_CLASS_COUNT ||
+                        slab->heap != heap)) {
+            hk_log_fatal("double free", blocks[i], "its slab has been given back since");
+        }
+        bytes += put(heap, slab, blocks[i], unsettled);
     }
+    count_free(heap, bytes);
 }
 
 static void relink_slab(hk_heap_t *heap, hk_slab_t *slab)
@@ -172,7 +217,7 @@ unsigned hk_heap_slab_take_locked(hk_heap_t *heap, unsigned class_index, void **
 {
     unsigned taken = heap->hardened ? take_at_random(heap, class_index, blocks, count, unsettled)
                                     : take_in_order(heap, class_index, blocks, count, unsettled);
-    count_free(heap, class_index, -(size_t)taken);
+    count_free(heap, -bytes_of(class_index, taken));
     if (hk_heap_free_bytes(heap) < heap->free_low_water) {
         heap->free_low_water = hk_heap_free_bytes(heap);
     }
@@ -198,7 +243,7 @@ bool hk_heap_slab_add_relocking(hk_heap_t *heap, unsigned class_index)
         slab->hardened = heap->hardened;
         hk_slab_start(slab, heap->owner);
         hk_store_relaxed(&heap->units, hk_heap_units(heap) + slab->units);
-        count_free(heap, class_index, hk_class_info[class_index].block_count);
+        count_free(heap, bytes_of(class_index, hk_class_info[class_index].block_count));
     }
     link_slab(heap, slab, bucket_of(slab));
     return true;

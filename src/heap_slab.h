@@ -13,6 +13,10 @@
  * and stays. */
 void hk_heap_slab_put_locked(hk_heap_t *heap, hk_slab_t *slab, void *block, bool unsettled);
 
+/* The same with many, of any slabs of the heap. */
+void hk_heap_slab_put_all_locked(hk_heap_t *heap, void *const *blocks, unsigned count,
+                                 bool unsettled);
+
 /* Takes up to count blocks out of the partial slabs, the fullest first, for a hardened heap at random.  *unsettled is
  * set if their live bits may be. */
 unsigned hk_heap_slab_take_locked(hk_heap_t *heap, unsigned class_index, void **blocks,

@@ -5,11 +5,10 @@
 
 enum {
     COLD_USES_MIN = 4,
-    COLD_USE_BYTES = 1024,     /* what is used seldom and large had better serve other classes */
-    DEPOT_BYTES_MIN = 8 << 20, /* 100,000 small blocks are freed and allocated again in O(1) each */
-    /* A slab of larger blocks is soon empty, and they are pages that others could use: depots of them are kept small. */
-    DEPOT_BLOCK_MAX = 4096,
-    DEPOT_PAGES_MIN = 512 << 10,
+    COLD_USE_BYTES = 1024, /* what is used seldom and large had better serve other classes */
+    /* What was freed at random comes out of a depot at random, and out of the bitmaps in order: what a program builds of it lies
+     * together.  So depots only even out ups and downs. */
+    DEPOT_BYTES_MIN = 512 << 10,
     DEPOT_SHARE_SHIFT = 6,
     AREA_BYTES_MIN =
         4 << 20, /* areas double from here: address space is not free under ulimit -v */
@@ -59,11 +58,10 @@ size_t hk_policy_purge_run_bytes(size_t low_water)
     return low_water > WARM_RUN_BYTES_MIN ? low_water - WARM_RUN_BYTES_MIN : 0;
 }
 
-size_t hk_policy_depot_bytes(size_t slab_bytes, uint32_t block_bytes)
+size_t hk_policy_depot_bytes(size_t slab_bytes)
 {
     size_t share = slab_bytes >> DEPOT_SHARE_SHIFT;
-    size_t least = block_bytes <= DEPOT_BLOCK_MAX ? DEPOT_BYTES_MIN : DEPOT_PAGES_MIN;
-    return share < least ? least : share;
+    return share < DEPOT_BYTES_MIN ? (size_t)DEPOT_BYTES_MIN : share;
 }
 
 size_t hk_policy_large_kept_bytes(size_t used_bytes)

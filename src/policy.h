@@ -62,8 +62,8 @@ size_t hk_policy_area_bytes(size_t mapped_bytes);
 /* How many bytes of free resident pages go back in the epoch after one in which there were never fewer than low_water. */
 size_t hk_policy_purge_run_bytes(size_t low_water);
 
-/* How many bytes a heap's depots may hold before blocks of this size that come are dissolved, when its slabs have so many. */
-size_t hk_policy_depot_bytes(size_t slab_bytes, uint32_t block_bytes);
+/* How many bytes a heap's depots may hold before blocks that come are dissolved, when its slabs have so many. */
+size_t hk_policy_depot_bytes(size_t slab_bytes);
 
 /* How many bytes of freed direct mappings may be kept for reuse, when so many are in use. */
 size_t hk_policy_large_kept_bytes(size_t used_bytes);

@@ -162,7 +162,7 @@ static void test_depot_limit(void)
         full[i] = load(heap, LARGEST, NULL);
     bool dissolved = false;
     for (size_t i = 0; i < COUNT; i++) {
-        size_t limit = hk_policy_depot_bytes(heap->units * HK_UNIT_BYTES, HK_SMALL_MAX);
+        size_t limit = hk_policy_depot_bytes(heap->units * HK_UNIT_BYTES);
         bool room = heap->depot_bytes < limit;
         uint32_t count = heap->classes[LARGEST].depot.count;
         hk_magazine_t *empty = hk_heap_unload(heap, LARGEST, full[i], KIND);
@@ -536,8 +536,8 @@ static void stock(hk_heap_t *heap, unsigned class_index, unsigned count)
 static void test_decay(void)
 {
     hk_heap_t *heap = new_heap();
-    hk_depot_t *depot = &heap->classes[MEDIUM].depot;
-    stock(heap, MEDIUM, 10);
+    hk_depot_t *depot = &heap->classes[TINY].depot;
+    stock(heap, TINY, 10);
     CHECK(depot->count == 10 && depot->low_water == 0);
 
     hk_heap_decay(heap, fake_os.clock_ms + HK_DECAY_MS - 1); /* too early */
@@ -553,16 +553,16 @@ static void test_decay(void)
     /* Three are in use at times: those are the working set, the others go. */
     hk_magazine_t *used[3];
     for (int i = 0; i < 3; i++)
-        used[i] = load(heap, MEDIUM, NULL);
+        used[i] = load(heap, TINY, NULL);
     CHECK(depot->low_water == 7);
     for (int i = 0; i < 3; i++)
-        hk_heap_dissolve(heap, hk_heap_unload(heap, MEDIUM, used[i], 0));
+        hk_heap_dissolve(heap, hk_heap_unload(heap, TINY, used[i], 0));
     CHECK(depot->count == 10 && depot->low_water == 7);
     fake_os_advance(HK_DECAY_MS);
     hk_heap_decay(heap, fake_os.clock_ms);
     CHECKF(depot->count == 3 && depot->low_water == 3, " (%u in it, low water %u)", depot->count,
            depot->low_water);
-    (void)check_heap(heap, MEDIUM);
+    (void)check_heap(heap, TINY);
 
     /* Left alone, all go, and the empty slabs with them. */
     for (int epoch = 0; epoch < 2; epoch++) {
@@ -573,7 +573,7 @@ static void test_decay(void)
     CHECK(heap->pool->used_units == 0);
 
     /* Each step is bounded. */
-    stock(heap, MEDIUM, 100);
+    stock(heap, TINY, 100);
     fake_os_advance(HK_DECAY_MS);
     hk_heap_decay(heap, fake_os.clock_ms);
     CHECK(depot->count == 100);
@@ -584,8 +584,8 @@ static void test_decay(void)
     }
 
     /* A held lock is passed by; the inbox is drained. */
-    hk_magazine_t *m = load(heap, MEDIUM, NULL);
-    m->class_index = MEDIUM;
+    hk_magazine_t *m = load(heap, TINY, NULL);
+    m->class_index = TINY;
     hk_heap_hand_over(heap, m);
     fake_os_advance(HK_DECAY_MS);
     hk_lock_acquire(&heap->lock, HK_RANK_HEAP);
@@ -595,7 +595,7 @@ static void test_decay(void)
     hk_lock_release(&heap->lock, HK_RANK_HEAP);
     hk_heap_decay(heap, fake_os.clock_ms);
     CHECK(heap->inbox == NULL && heap->epoch_ms == fake_os.clock_ms);
-    (void)check_heap(heap, MEDIUM);
+    (void)check_heap(heap, TINY);
     hk_heap_delete(heap);
 }
 

@@ -83,13 +83,13 @@ static void check_runs(void)
     CHECK(hk_policy_purge_run_bytes(MIB) == 0);
 }
 
-/* Depots of blocks of this size hold so much in any case, and more only beside large heaps. */
-static void check_depots(uint32_t block_bytes, size_t least)
+/* Depots hold so much in any case, and more only beside large heaps. */
+static void check_depots(size_t least)
 {
-    CHECK(hk_policy_depot_bytes(0, block_bytes) == least);
+    CHECK(hk_policy_depot_bytes(0) == least);
     size_t before = 0;
     for (size_t slabs = 0; slabs <= 4096 * MIB; slabs += MIB) {
-        size_t depots = hk_policy_depot_bytes(slabs, block_bytes);
+        size_t depots = hk_policy_depot_bytes(slabs);
         CHECKF(depots >= before, " (%zu: %zu)", slabs, depots);
         CHECKF(depots == least || depots <= slabs / 16, " (%zu: %zu)", slabs, depots);
         before = depots;
@@ -107,8 +107,7 @@ static void check_kept(void)
         CHECKF(kept <= 64 * MIB || kept <= used, " (%zu: %zu)", used, kept);
         before = kept;
     }
-    check_depots(4096, 8 * MIB);
-    check_depots(4097, MIB / 2); /* more than a page: others have better use for it */
+    check_depots(MIB / 2);
     CHECK(hk_policy_empty_superslabs(0) == 1);
     CHECK(hk_policy_empty_superslabs(1) == 1);
     uint32_t most = 0;
