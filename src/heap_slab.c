@@ -111,45 +111,40 @@ static void move_slab(hk_heap_t *heap, hk_slab_t *slab)
     }
 }
 
-static size_t put(hk_heap_t *heap, hk_slab_t *slab, void *block, bool unsettled)
+/* Puts the first of so many blocks into its slab, and those behind it that lie there too; returns how many. */
+static unsigned put(hk_heap_t *heap, hk_slab_t *slab, void *const *blocks, unsigned count,
+                    bool unsettled)
 {
-    hk_put_result_t result = hk_slab_put(slab, block);
-    if (HK_UNLIKELY(result != HK_PUT_DONE)) {
-        hk_heap_reject(result, block);
+    unsigned done = hk_slab_put_run(slab, blocks, count, slab->bucket_last);
+    if (HK_UNLIKELY(done == 0)) {
+        hk_heap_reject(hk_slab_probe(slab, blocks[0]), blocks[0]);
     }
     slab->unsettled |= unsettled;
-    size_t bytes = hk_class_info[slab->class_index].block_bytes;
+    count_free(heap, bytes_of(slab->class_index, done));
     if (HK_UNLIKELY(slab->free_blocks > slab->bucket_last)) {
         move_slab(heap, slab);
     }
-    return bytes;
+    return done;
 }
 
 void hk_heap_slab_put_locked(hk_heap_t *heap, hk_slab_t *slab, void *block, bool unsettled)
 {
     hk_assert(2, hk_lock_is_held(&heap->lock));
-    count_free(heap, put(heap, slab, block, unsettled));
+    (void)put(heap, slab, &block, 1, unsettled);
 }
 
 void hk_heap_slab_put_all_locked(hk_heap_t *heap, void *const *blocks, unsigned count,
                                  bool unsettled)
 {
     hk_assert(2, hk_lock_is_held(&heap->lock));
-    hk_slab_t *slab = NULL;
-    uintptr_t unit = 0; /* of the slab */
-    size_t bytes = 0;
-    for (unsigned i = 0; i < count; i++) {
-        if ((uintptr_t)blocks[i] >> HK_UNIT_SHIFT != unit) {
-            slab = hk_slab_find(blocks[i]);
-            unit = (uintptr_t)blocks[i] >> HK_UNIT_SHIFT;
-        }
-        if (HK_UNLIKELY(slab == NULL || slab->units == 0 || slab->class_index >= HK_CLASS_COUNT ||
+    for (unsigned i = 0; i < count;) {
+        hk_slab_t *slab = hk_slab_find(blocks[i]);
+        if (HK_UNLIKELY(slab == NULL || slab->class_index >= HK_CLASS_COUNT ||
                         slab->heap != heap)) {
             hk_log_fatal("double free", blocks[i], "its slab has been given back since");
         }
-        bytes += put(heap, slab, blocks[i], unsettled);
+        i += put(heap, slab, &blocks[i], count - i, unsettled);
     }
-    count_free(heap, bytes);
 }
 
 static void relink_slab(hk_heap_t *heap, hk_slab_t *slab)

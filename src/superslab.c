@@ -3,6 +3,7 @@
  */
 #include "superslab.h"
 
+#include <limits.h>
 #include <string.h>
 
 #include "bitrange.h"
@@ -270,21 +271,32 @@ hk_put_result_t hk_slab_probe(const hk_slab_t *slab, const void *block)
     return (slab->bitmap[index / 64] >> index % 64 & 1) != 0 ? HK_PUT_DOUBLE : HK_PUT_DONE;
 }
 
-hk_put_result_t hk_slab_put(hk_slab_t *slab, const void *block)
+unsigned hk_slab_put_run(hk_slab_t *slab, void *const *blocks, unsigned count, unsigned most)
 {
-    uint32_t index = index_of(slab, block);
-    if (HK_UNLIKELY(index == UINT32_MAX)) {
-        return HK_PUT_INTERIOR;
+    const hk_class_info_t *info = &hk_class_info[slab->class_index];
+    const char *base = hk_slab_base(slab);
+    uint64_t *bitmap = slab->bitmap;
+    unsigned free_blocks = slab->free_blocks;
+    unsigned first_word = slab->first_word;
+    unsigned done = 0;
+    for (; done < count && free_blocks <= most; done++) {
+        size_t offset = (size_t)((const char *)blocks[done] - base);
+        size_t index = offset * info->reciprocal >> 40;
+        if (offset >> HK_UNIT_SHIFT >= slab->units || index * info->block_bytes != offset ||
+            index >= info->block_count || (bitmap[index / 64] >> index % 64 & 1) != 0) {
+            break;
+        }
+        bitmap[index / 64] |= 1ull << index % 64;
+        free_blocks++;
+        first_word = index / 64 < first_word ? (unsigned)index / 64 : first_word;
     }
-    uint64_t bit = 1ull << index % 64;
-    uint64_t *word = &slab->bitmap[index / 64];
-    if (HK_UNLIKELY((*word & bit) != 0)) {
-        return HK_PUT_DOUBLE;
-    }
-    *word |= bit;
-    slab->free_blocks++;
-    if (index / 64 < slab->first_word) {
-        slab->first_word = (uint16_t)(index / 64);
-    }
-    return HK_PUT_DONE;
+    slab->free_blocks = (uint16_t)free_blocks;
+    slab->first_word = (uint16_t)first_word;
+    return done;
+}
+
+hk_put_result_t hk_slab_put(hk_slab_t *slab, void *block)
+{
+    return hk_slab_put_run(slab, &block, 1, UINT_MAX) == 1 ? HK_PUT_DONE
+                                                           : hk_slab_probe(slab, block);
 }

@@ -133,7 +133,11 @@ typedef enum hk_put_result {
 } hk_put_result_t;
 
 /* Puts a block back.  Its live bit is the caller's affair. */
-hk_put_result_t hk_slab_put(hk_slab_t *slab, const void *block);
+hk_put_result_t hk_slab_put(hk_slab_t *slab, void *block);
+
+/* The same with the first of so many, up to one that hk_slab_put would refuse or that lies elsewhere, and until more than most
+ * are free; returns how many. */
+unsigned hk_slab_put_run(hk_slab_t *slab, void *const *blocks, unsigned count, unsigned most);
 
 /* Whether a block of the slab starts at the address. */
 bool hk_slab_starts_block(const hk_slab_t *slab, const void *address);
