@@ -96,6 +96,13 @@ static bool is_sparse_peak(size_t committed)
            hk_policy_is_sparse_peak(committed, hk_os_peak_resident_bytes());
 }
 
+/* What a place that has so many bytes keeps, when there is a surplus: at most a step's worth goes. */
+static size_t peak_keep_bytes(size_t bytes, size_t surplus)
+{
+    size_t gone = surplus < HK_DECAY_STEP_BYTES ? surplus : HK_DECAY_STEP_BYTES;
+    return bytes > gone ? bytes - gone : 0;
+}
+
 /* Most of what is free lies in one place when a program has turned from some sizes to others: in depots and slabs, in
  * runs, or in kept mappings.  That place gives, at most a step's worth; the process comes back here as it grows on. */
 void hk_decay_at_peak(void)
@@ -126,7 +133,7 @@ void hk_decay_at_peak(void)
     if (too_much && kept > slabs && kept > runs) {
         (void)hk_large_decay(UINT64_MAX);
     } else if (too_much && runs >= slabs) {
-        (void)hk_run_purge(runs > HK_DECAY_STEP_BYTES ? runs - HK_DECAY_STEP_BYTES : 0);
+        (void)hk_run_purge(peak_keep_bytes(runs, slabs + runs + kept - allowed));
     } else if (too_much || too_empty) {
         size_t keep = slabs > HK_DECAY_STEP_BYTES ? slabs - HK_DECAY_STEP_BYTES : 0;
         (void)hk_pool_purge(&hk_shared_pool, (uint32_t)(keep >> HK_UNIT_SHIFT), 1);
