@@ -167,36 +167,42 @@ static void unlink_run(hk_run_t *run)
     }
 }
 
-/* A run in the bin that is large enough, a dirty one first; NULL if there is none among so many of each. */
-static hk_run_t *search_bin(unsigned bin, size_t pages, unsigned most)
+/* A run in the bin that is large enough; NULL if there is none among so many. */
+static hk_run_t *search_bin(unsigned dirty, unsigned bin, size_t pages, unsigned most)
 {
-    for (int dirty = 1; dirty >= 0; dirty--) {
-        hk_run_t *run = hk_runs.bins[dirty][bin];
-        for (unsigned i = 0; run != NULL && i < most; i++, run = run->next) {
-            if (hk_run_area_pages(run) >= pages) {
-                return run;
-            }
+    hk_run_t *run = hk_runs.bins[dirty][bin];
+    for (unsigned i = 0; run != NULL && i < most; i++, run = run->next) {
+        if (hk_run_area_pages(run) >= pages) {
+            return run;
         }
     }
     return NULL;
 }
 
-hk_run_t *hk_run_area_find_locked(size_t pages)
+static hk_run_t *search(unsigned dirty, size_t pages)
 {
-    hk_assert(2, hk_lock_is_held(&hk_runs.lock));
     hk_run_t *found = NULL;
-    unsigned bin = hk_run_area_bin(pages);
+    size_t bin = hk_run_area_bin(pages);
     while (found == NULL && bin < HK_RUN_BINS) {
-        size_t dirty = hk_bitrange_find(hk_runs.filled[1], bin, HK_RUN_BINS - bin, 0);
-        size_t clean = hk_bitrange_find(hk_runs.filled[0], bin, HK_RUN_BINS - bin, 0);
-        bin = (unsigned)(dirty <= clean ? dirty : clean);
+        bin = hk_bitrange_find(hk_runs.filled[dirty], bin, HK_RUN_BINS - bin, 0);
         if (bin < HK_RUN_BINS) {
-            found = search_bin(bin, pages, SEARCH_DEPTH);
+            found = search_bin(dirty, (unsigned)bin, pages, SEARCH_DEPTH);
             bin++;
         }
     }
+    return found;
+}
+
+hk_run_t *hk_run_area_find_locked(size_t pages)
+{
+    hk_assert(2, hk_lock_is_held(&hk_runs.lock));
+    hk_run_t *found = search(1, pages);
+    found = found != NULL ? found : search(0, pages);
     /* Before the process grows, or the request fails, the one bin that may hide a run is searched to its end. */
-    return found != NULL ? found : search_bin(hk_run_area_bin(pages), pages, UINT32_MAX);
+    for (unsigned dirty = 2; found == NULL && dirty-- > 0;) {
+        found = search_bin(dirty, hk_run_area_bin(pages), pages, UINT32_MAX);
+    }
+    return found;
 }
 
 hk_run_t *hk_run_area_find_dirty_locked(void)

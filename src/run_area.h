@@ -103,7 +103,7 @@ void hk_run_area_note_warm_locked(void);
 /* The bin of a free run of so many pages. */
 unsigned hk_run_area_bin(size_t pages);
 
-/* The smallest free run of at least pages, a dirty one before a clean one of its bin; NULL if there is none. */
+/* The smallest dirty free run of at least pages, roughly, or else the smallest clean one; NULL if there is none. */
 hk_run_t *hk_run_area_find_locked(size_t pages);
 
 /* The largest dirty free run, roughly; NULL if there is none. */

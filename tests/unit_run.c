@@ -131,10 +131,20 @@ static void test_best_fit(void)
     check_empty();
 }
 
-/* Of the same size the resident one is taken, whichever was freed last. */
+/* A resident one is taken, whichever was freed last, and even if a clean one fits better. */
 static void test_dirty_first(void)
 {
     hk_run_t *holes[2], *walls[2];
+    hk_run_t *start = make_area(300);
+    walls[0] = make_hole(40, &holes[0]);
+    walls[1] = make_hole(70, &holes[1]);
+    CHECK(hk_run_free(holes[0]) && hk_run_purge(0) == 40 * page_bytes && hk_run_free(holes[1]));
+    CHECK(allocate(40, 1, false) == holes[1]);
+    CHECK(allocate(40, 1, true) == holes[0]); /* the 30 that are left do not suffice */
+    for (int i = 0; i < 2; i++)
+        CHECK(hk_run_free(holes[i]) && hk_run_free(walls[i]));
+    CHECK(hk_run_free(start));
+    check_empty();
     for (int i = 0; i < 2; i++)
         walls[i] = make_hole(50, &holes[i]);
     for (int dirty = 0; dirty < 2; dirty++) {
