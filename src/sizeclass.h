@@ -34,8 +34,8 @@ extern const uint8_t hk_class_table[HK_TABLE_MAX + 1];
 /* The class for any size from 129 to HK_SMALL_MAX, by computation. */
 static inline unsigned hk_class_compute(size_t size)
 {
-    unsigned log2 = 63u - (unsigned)__builtin_clzl(size - 1);
-    return HK_TINY_CLASSES + (log2 - 7) * 8 + (unsigned)(((size - 1) >> (log2 - 3)) & 7);
+    unsigned log2 = 63u ^ (unsigned)__builtin_clzl(size - 1); /* by XOR it is one instruction */
+    return HK_TINY_CLASSES + (log2 - 8) * 8 + (unsigned)((size - 1) >> (log2 - 3)); /* 8 to 15 */
 }
 
 /* The class for a size up to HK_SMALL_MAX. */
