@@ -10,6 +10,9 @@ enum {
     ADDRESS_BITS = 48,
     LEAF_BITS = 13, /* a leaf is 64 KiB and covers 16 GiB */
     ROOT_BITS = ADDRESS_BITS - HK_SUPERSLAB_SHIFT - LEAF_BITS,
+    /* Turned by half: what the system maps lies at the end of 47 bits, and so at the end of the root, on a page with other
+     * variables that are in use. */
+    ROOT_TURN = 1 << (ROOT_BITS - 1),
 };
 
 typedef _Atomic(hk_region_t *) leaf_entry_t;
@@ -30,6 +33,11 @@ void hk_registry_clear_near(uintptr_t unit, unsigned class_index, uint16_t owner
     (void)hk_cas_acq_rel(&hk_near[(uint32_t)unit >> HK_UNIT_SHIFT], &entry, 0);
 }
 
+static _Atomic(leaf_entry_t *) *root_entry(uintptr_t address)
+{
+    return &root[address >> HK_SUPERSLAB_SHIFT >> LEAF_BITS ^ ROOT_TURN];
+}
+
 /* The map's entry for address; NULL if its leaf does not exist, or address is none of ours. */
 static leaf_entry_t *find_entry(uintptr_t address)
 {
@@ -38,7 +46,7 @@ static leaf_entry_t *find_entry(uintptr_t address)
     }
     uintptr_t number = address >> HK_SUPERSLAB_SHIFT;
     /* acquire: pairs with the CAS in add_leaf */
-    leaf_entry_t *leaf = hk_load_acquire(&root[number >> LEAF_BITS]);
+    leaf_entry_t *leaf = hk_load_acquire(root_entry(address));
     return leaf == NULL ? NULL : &leaf[number & ((1u << LEAF_BITS) - 1)];
 }
 
@@ -52,7 +60,7 @@ static bool add_leaf(uintptr_t address)
         return false;
     }
     leaf_entry_t *none = NULL;
-    if (!hk_cas_acq_rel(&root[address >> HK_SUPERSLAB_SHIFT >> LEAF_BITS], &none, leaf)) {
+    if (!hk_cas_acq_rel(root_entry(address), &none, leaf)) {
         hk_os_unmap(leaf, bytes);
         hk_limit_uncharge(bytes);
     }
