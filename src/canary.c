@@ -5,7 +5,10 @@
 
 #include "random.h"
 
-enum { CLEARED_AS_ONE = 256 }; /* smaller blocks are cleared nearly whole in any case */
+enum {
+    CLEARED_AS_ONE = 256, /* smaller blocks are cleared nearly whole in any case */
+    ZERO_AT = 1,          /* in the pattern */
+};
 
 hk_canary_t hk_canary;
 
@@ -18,16 +21,16 @@ void hk_canary_start(uint64_t level)
 void hk_canary_fill(char *from, size_t bytes)
 {
     memset(from, (char)HK_CANARY_PATTERN, bytes);
-    if (bytes > 0) {
-        from[0] = '\0';
+    if (bytes > ZERO_AT) {
+        from[ZERO_AT] = '\0';
     }
 }
 
 bool hk_canary_is_filled(const char *from, size_t bytes)
 {
-    bool same = bytes == 0 || from[0] == '\0';
-    for (size_t i = 1; i < bytes; i++) {
-        same &= from[i] == (char)HK_CANARY_PATTERN;
+    bool same = true;
+    for (size_t i = 0; i < bytes; i++) {
+        same &= from[i] == (i == ZERO_AT ? '\0' : (char)HK_CANARY_PATTERN);
     }
     return same;
 }

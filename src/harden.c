@@ -160,23 +160,28 @@ static void inspect_slab(const hk_slab_t *slab)
     }
 }
 
-static void inspect_superslab(const hk_superslab_t *superslab)
+/* Returns how many blocks it looked at: no more slabs than reach the most. */
+static size_t inspect_superslab(const hk_superslab_t *superslab, size_t most)
 {
-    for (unsigned unit = 0; unit < HK_SUPERSLAB_UNITS; unit++) {
+    size_t count = 0;
+    for (unsigned unit = 0; unit < HK_SUPERSLAB_UNITS && count < most; unit++) {
         const hk_slab_t *slab = &superslab->slabs[unit];
         if (slab->units != 0 && slab->hardened) {
             inspect_slab(slab);
+            count += hk_class_info[slab->class_index].block_count;
         }
     }
+    return count;
 }
 
 /* Under the lock: the housekeeper may be giving empty slabs back. */
-void hk_harden_inspect(hk_pool_t *pool)
+void hk_harden_inspect(hk_pool_t *pool, size_t most)
 {
+    size_t count = 0;
     hk_lock_acquire(&pool->lock, HK_RANK_POOL);
     for (unsigned list = 0; list <= HK_SLAB_UNITS_MAX; list++) {
-        for (const hk_superslab_t *s = pool->by_free[list]; s != NULL; s = s->next) {
-            inspect_superslab(s);
+        for (const hk_superslab_t *s = pool->by_free[list]; s != NULL && count < most; s = s->next) {
+            count += inspect_superslab(s, most - count);
         }
     }
     hk_lock_release(&pool->lock, HK_RANK_POOL);
@@ -185,7 +190,7 @@ void hk_harden_inspect(hk_pool_t *pool)
 void hk_harden_inspect_heap(hk_heap_t *heap)
 {
     if (hk_canary.extent == HK_CANARY_WHOLE) {
-        hk_harden_inspect(heap->pool);
+        hk_harden_inspect(heap->pool, SIZE_MAX);
     }
     for (uint32_t i = 0; heap->quarantine != NULL && i < heap->quarantine->count; i++) {
         hk_quarantined_t freed = hk_quarantine_unpack(heap->quarantine->blocks[i]);

@@ -120,9 +120,9 @@ void hk_harden_drain(hk_quarantine_t *quarantine, uint16_t owner);
 /* What a quarantine holds, about, from any thread. */
 size_t hk_harden_quarantined_bytes(const hk_quarantine_t *quarantine);
 
-/* Looks at every block of the pool's hardened slabs: the process ends if one was written to behind its end or while it
- * was free.  No other thread may be using the heap. */
-void hk_harden_inspect(hk_pool_t *pool);
+/* Looks at the blocks of the pool's hardened slabs, at about so many: the process ends if one was written to behind its
+ * end or while it was free.  No other thread may be using the heap. */
+void hk_harden_inspect(hk_pool_t *pool, size_t most);
 
 /* Looks at a first-class heap that is about to go: at level 2 at all of its blocks, else at its quarantine. */
 void hk_harden_inspect_heap(hk_heap_t *heap);

@@ -15,7 +15,10 @@
 #include "span.h"
 #include "suspect.h"
 
-enum { FINISH_BLOCKS = 32768 }; /* of each heap, looked through at the end: half a millisecond */
+enum {
+    FINISH_BLOCKS = 32768,    /* of each heap, put into slabs at the end: half a millisecond */
+    INSPECTED_BLOCKS = 65536, /* looked at by level 1 at the end: one or two milliseconds */
+};
 
 /* ---- Blocks in place ---- */
 
@@ -165,8 +168,9 @@ void hk_path_finish(void)
 {
     hk_cache_t *cache = hk_thread_own;
     if (cache != &hk_cache_empty && hk_gate_enter(&cache->busy)) {
-        if (hk_options.harden >= 2 && hk_thread_is_alone()) {
-            hk_harden_inspect(&hk_shared_pool);
+        if (hk_options.harden != 0 && hk_thread_is_alone()) {
+            hk_harden_inspect(&hk_shared_pool,
+                              hk_options.harden >= 2 ? SIZE_MAX : (size_t)INSPECTED_BLOCKS);
         }
         hk_cache_flush(cache);
         hk_reclaim_heaps(FINISH_BLOCKS);

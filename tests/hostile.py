@@ -21,12 +21,12 @@ LIBRARIES = pathlib.Path("/usr/lib/x86_64-linux-gnu")
 PEERS = {"mimalloc": "libmimalloc.so.2", "jemalloc": "libjemalloc.so.2", "tcmalloc": "libtcmalloc_minimal.so.4",
          "tbbmalloc": "libtbbmalloc_proxy.so.2"}
 LEVELS = {"default": {}, "HARDEN=1": {"HAKMEM_HARDEN": "1"}, "HARDEN=2": {"HAKMEM_HARDEN": "2"}}
-STATUSES = {0: "silent", 99: "works", 77: "lacks", -6: "abort", -11: "fault", -7: "fault", -4: "fault", -5: "fault"}
+STATUSES = {0: "silent", 66: "refused", 99: "works", 77: "lacks", -6: "abort", -11: "fault", -7: "fault", -4: "fault", -5: "fault"}
 MESSAGE = re.compile(r"hakmem: (.+?) of 0x[0-9a-f]+: .+")
 
 
 def run(program, library, settings):
-    """The outcome in a word: silent, works, lacks, abort, fault, hang; with HAKMEM's message, if there is one, behind a colon."""
+    """The outcome in a word: silent, refused, works, lacks, abort, fault, hang; with HAKMEM's message, if there is one, behind a colon."""
     environment = {"PATH": "/usr/bin:/bin", **settings}
     if library:
         environment["LD_PRELOAD"] = library
@@ -102,7 +102,7 @@ def table():
     for name, cells in rows.items():
         print(f"| {name} | " + " | ".join(cells) + " |")
     columns = list(zip(*rows.values(), strict=True))
-    for kind in ("caught", "crashed", "silent", "**works**"):
+    for kind in ("caught", "crashed", "refused", "silent", "**works**"):
         print(f"| **{kind.strip('*')}, of {len(rows)}** | " + " | ".join(str(column.count(kind)) for column in columns) + " |")
 
 

@@ -3,7 +3,7 @@
 
 static int granted(void *block)
 {
-    return hide(block) != NULL ? WORKS : HARMLESS;
+    return hide(block) != NULL ? WORKS : REFUSED;
 }
 
 CASE(calloc_wraps)
@@ -54,13 +54,13 @@ CASE(pvalloc_wraps)
 CASE(alignment_of_3)
 {
     void *block = NULL;
-    return posix_memalign(&block, 3, 64) == 0 ? WORKS : HARMLESS;
+    return posix_memalign(&block, 3, 64) == 0 ? WORKS : REFUSED;
 }
 
 CASE(alignment_of_4)
 {
     void *block = NULL;
-    return posix_memalign(&block, 4, 64) == 0 ? WORKS : HARMLESS;
+    return posix_memalign(&block, 4, 64) == 0 ? WORKS : REFUSED;
 }
 
 CASE(alignment_of_half_of_all)
