@@ -167,7 +167,10 @@ HAK_API void hak_free_sized(void *block, size_t size)
 HAK_API void hak_free_aligned_sized(void *block, size_t alignment, size_t size)
 {
     if (block != NULL) {
-        check_size(block, hk_is_power_of_two(alignment) ? alignment : 1, size);
+        if (!hk_is_power_of_two(alignment) || ((uintptr_t)block & (alignment - 1)) != 0) {
+            hk_log_fatal("invalid free", block, "the alignment given is not the block's");
+        }
+        check_size(block, alignment, size);
         hk_front_take_back(block);
     }
 }

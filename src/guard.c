@@ -19,6 +19,7 @@
 enum {
     SLOTS = 512,
     SLOT_PAGES = 16, /* the first one is never opened */
+    EARLY = 256,     /* sampled at the process's start, if strict */
 };
 
 typedef enum state { UNUSED, LIVE, CHANGING, FREED } state_t;
@@ -39,6 +40,8 @@ static struct {
     char *base;        /* const once started; NULL: no sampling */
     size_t slot_bytes; /* const once started */
     uint64_t every;    /* const once started */
+    bool strict;       /* const once started */
+    bool stacks;       /* const once started */
     uint64_t seed;     /* const once started */
     slot_t *slots;     /* const once started */
     uint32_t queue
@@ -46,12 +49,13 @@ static struct {
     uint32_t head;    /* lock(guard) */
     uint32_t waiting; /* lock(guard): in the queue */
     _Atomic uint64_t drawn;
+    _Atomic uint64_t early;    /* atomic: counts up to EARLY, or a little more */
     _Atomic size_t used_bytes; /* atomic: of opened pages; a statistic */
 } guard;
 
 /* ---- Sampling ---- */
 
-void hk_guard_start(uint64_t every)
+void hk_guard_start(uint64_t every, bool strict, bool stacks)
 {
     guard.slot_bytes = SLOT_PAGES * hk_os_page_bytes();
     size_t bytes = SLOTS * guard.slot_bytes; /* the last slot is the wall behind the one before */
@@ -71,8 +75,12 @@ void hk_guard_start(uint64_t every)
     }
     guard.seed = hk_random_seed();
     guard.every = every;
+    guard.strict = strict;
+    guard.stacks = stacks;
     guard.slots = slots;
-    hk_trace_start(); /* allocates: nothing may be sampled in there */
+    if (stacks) {
+        hk_trace_start(); /* allocates: nothing may be sampled in there */
+    }
     guard.base = base;
 }
 
@@ -89,6 +97,10 @@ bool hk_guard_is_due(int64_t *left, size_t allocated)
     if (guard.base == NULL) {
         return false;
     }
+    if (guard.strict && hk_load_relaxed(&guard.early) < EARLY) { /* relaxed: about so many */
+        hk_add_relaxed(&guard.early, 1);
+        return true;
+    }
     if (*left == 0) { /* the thread's first call */
         *left = 1 + (int64_t)(draw() % guard.every);
     }
@@ -101,6 +113,11 @@ bool hk_guard_is_due(int64_t *left, size_t allocated)
 }
 
 /* ---- Slots ---- */
+
+static void take_trace(hk_trace_t *trace)
+{
+    (guard.stacks ? hk_trace_take : hk_trace_take_thread)(trace);
+}
 
 /* For reports and checks; hk_guard_free decides under the lock. */
 static state_t state_of(const slot_t *slot)
@@ -197,8 +214,8 @@ void *hk_guard_allocate(size_t size, size_t alignment)
         return_slot(slot, UNUSED);
         return NULL;
     }
-    hk_trace_take(&slot->allocated);
-    slot->at_end = (draw() & 1) != 0;
+    take_trace(&slot->allocated);
+    slot->at_end = guard.strict || (draw() & 1) != 0;
     slot->size = size;
     slot->open_bytes = open_bytes;
     slot->block = slot->at_end ? pages + ((open_bytes - size) & ~(alignment - 1)) : pages;
@@ -212,6 +229,9 @@ void *hk_guard_allocate(size_t size, size_t alignment)
 
 static void print_traces(const slot_t *slot)
 {
+    if (!guard.stacks) {
+        return;
+    }
     hk_trace_print(&slot->allocated, "allocated");
     if (state_of(slot) == FREED) {
         hk_trace_print(&slot->freed, "freed");
@@ -225,7 +245,7 @@ static void print_headline(const slot_t *slot, const char *what, const void *add
     const char *at = address;
     hk_trace_t now;
     hk_line_t line = {0};
-    hk_trace_take(&now);
+    take_trace(&now);
     hk_line_misuse(&line, what, address, detail);
     hk_line_text(&line, " ");
     bool before = at < slot->block;
@@ -243,7 +263,9 @@ static void print_headline(const slot_t *slot, const char *what, const void *add
     hk_line_number(&line, now.thread);
     hk_line_text(&line, ")\n");
     (void)hk_log_write(STDERR_FILENO, line.text, line.length);
-    hk_trace_print(&now, "done");
+    if (guard.stacks) {
+        hk_trace_print(&now, "done");
+    }
 }
 
 static HK_COLD _Noreturn void reject(const slot_t *slot, const char *what, const void *address,
@@ -284,15 +306,15 @@ bool hk_guard_explain(const void *address, const char *access)
 
 /* ---- Live blocks ---- */
 
-static void check_sides(const slot_t *slot)
+static void check_sides(const slot_t *slot, const char *behind, const char *before)
 {
     const char *pages = pages_of(slot);
     const char *end = slot->block + slot->size;
     if (!hk_canary_is_filled(end, (size_t)(pages + slot->open_bytes - end))) {
-        reject(slot, "overflow", slot->block, "written to behind its end, found by its free,");
+        reject(slot, "overflow", slot->block, behind);
     }
     if (!hk_canary_is_filled(pages, (size_t)(slot->block - pages))) {
-        reject(slot, "underflow", slot->block, "written to before its start, found by its free,");
+        reject(slot, "underflow", slot->block, before);
     }
 }
 
@@ -317,8 +339,9 @@ void hk_guard_free(void *block)
     if (!change_state(slot, LIVE, CHANGING)) {
         reject(slot, "double free", block, "another thread freed it at the same time,");
     }
-    check_sides(slot);
-    hk_trace_take(&slot->freed);
+    check_sides(slot, "written to behind its end, found by its free,",
+                "written to before its start, found by its free,");
+    take_trace(&slot->freed);
     if (seal_pages(slot)) {
         return_slot(slot, FREED);
     } else {
@@ -329,6 +352,24 @@ void hk_guard_free(void *block)
 size_t hk_guard_usable_bytes(const void *block, const char *what)
 {
     return find_live(block, what, what)->size;
+}
+
+void hk_guard_shrink(void *block, size_t size)
+{
+    slot_t *slot = slot_at(block);
+    char *end = slot->block + size;
+    slot->size = size;
+    hk_canary_fill(end, (size_t)(pages_of(slot) + slot->open_bytes - end));
+}
+
+void hk_guard_inspect(void)
+{
+    for (size_t i = 0; guard.base != NULL && i < SLOTS - 1; i++) {
+        if (state_of(&guard.slots[i]) == LIVE) {
+            check_sides(&guard.slots[i], "written to behind its end, found at the process's end,",
+                        "written to before its start, found at the process's end,");
+        }
+    }
 }
 
 size_t hk_guard_used_bytes(void)

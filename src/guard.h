@@ -13,8 +13,9 @@
 
 #include "registry.h"
 
-/* Reserves the slots for one block in about `every`; without memory there is no sampling. */
-void hk_guard_start(uint64_t every);
+/* Reserves the slots for one block in about `every`; without memory there is no sampling.  strict, of hardening: the
+ * process's first blocks are all sampled, and every one lies at the end of its pages.  stacks: reports have them. */
+void hk_guard_start(uint64_t every, bool strict, bool stacks);
 
 /* Whether the thread that allocated so many blocks since it last asked is to sample the next one.  left belongs to the thread. */
 bool hk_guard_is_due(int64_t *left, size_t allocated);
@@ -27,6 +28,12 @@ void hk_guard_free(void *block);
 
 /* Its size, likewise; what names the caller's operation. */
 size_t hk_guard_usable_bytes(const void *block, const char *what);
+
+/* Its holder needs only size bytes of it from now on. */
+void hk_guard_shrink(void *block, size_t size);
+
+/* The process ends with a report if somebody wrote beside a live one.  No other thread may be using any. */
+void hk_guard_inspect(void);
 
 /* Says on stderr what an access at the address, which faulted, has done.  False if it is none of the slots'. */
 bool hk_guard_explain(const void *address, const char *access);

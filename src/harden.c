@@ -180,7 +180,8 @@ void hk_harden_inspect(hk_pool_t *pool, size_t most)
     size_t count = 0;
     hk_lock_acquire(&pool->lock, HK_RANK_POOL);
     for (unsigned list = 0; list <= HK_SLAB_UNITS_MAX; list++) {
-        for (const hk_superslab_t *s = pool->by_free[list]; s != NULL && count < most; s = s->next) {
+        for (const hk_superslab_t *s = pool->by_free[list]; s != NULL && count < most;
+             s = s->next) {
             count += inspect_superslab(s, most - count);
         }
     }

@@ -95,10 +95,16 @@ static hk_large_t *walled_large_of(const void *block)
     return region != NULL && region->kind == HK_REGION_LARGE && large->walled ? large : NULL;
 }
 
+static bool is_sampled(const void *block)
+{
+    const hk_region_t *region = hk_registry_find(block);
+    return region != NULL && region->kind == HK_REGION_GUARD;
+}
+
 bool hk_path_is_exact(const void *block)
 {
     return hk_options.harden != 0 &&
-           (hardened_bytes_of(block) != 0 || walled_large_of(block) != NULL);
+           (hardened_bytes_of(block) != 0 || is_sampled(block) || walled_large_of(block) != NULL);
 }
 
 size_t hk_path_room(const void *block, size_t usable)
@@ -112,6 +118,8 @@ void hk_path_refit(void *block, size_t size)
     size_t block_bytes = hardened_bytes_of(block);
     if (block_bytes != 0) {
         hk_canary_rearm(block, block_bytes, size);
+    } else if (hk_options.harden != 0 && is_sampled(block)) {
+        hk_guard_shrink(block, size);
     } else if (hk_options.harden != 0) {
         hk_large_t *large = walled_large_of(block);
         if (large != NULL) {
@@ -169,6 +177,7 @@ void hk_path_finish(void)
     hk_cache_t *cache = hk_thread_own;
     if (cache != &hk_cache_empty && hk_gate_enter(&cache->busy)) {
         if (hk_options.harden != 0 && hk_thread_is_alone()) {
+            hk_guard_inspect();
             hk_harden_inspect(&hk_shared_pool,
                               hk_options.harden >= 2 ? SIZE_MAX : (size_t)INSPECTED_BLOCKS);
         }

@@ -19,6 +19,7 @@ enum {
     HK_LINGER_BYTES = 16 << 20,     /* so much to give back keeps a thread on its slow paths, */
     HK_LINGER_BYTES_MIN = 1 << 20,  /* until there is no more than this */
     HK_LARGE_KEEP_MS = 1000,        /* how long a freed direct mapping is kept */
+    HK_APART_SPANS = 8,             /* a process's first spans, between pages without access */
     HK_SPARSE_BYTES_MIN = 64 << 20, /* committed, before it is asked how much of that is resident */
     HK_CAP_UNITS_MIN = 16,          /* the least soft cap of a class: 1 MiB */
     HK_DENSE_MS = 2000,             /* how long a superslab has been full before it is looked at, */

@@ -166,7 +166,7 @@ bool hk_retire_resize(hk_large_t *large, size_t size)
 static hk_large_t *take_random_locked(void)
 {
     if (retired.random == 0) {
-        retired.random = hk_random_seed();
+        retired.random = hk_options.harden != 0 ? hk_random_seed() : 1; /* 1: any order will do */
     }
     unsigned at = hk_random_below(&retired.random, retired.count);
     hk_large_t *large = retired.waiting[at];

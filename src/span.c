@@ -64,9 +64,34 @@ static void *allocate_large(hk_heap_t *owned, size_t size, size_t alignment, boo
     return large->address;
 }
 
+/* Whether the next span lies apart: the process's first few do, at a cost that only they pay. */
+static bool is_apart(size_t size, size_t alignment)
+{
+    static _Atomic unsigned count; /* stops a few above the most */
+    return size <= HK_RUN_BYTES_MAX && alignment <= HK_SUPERSLAB_BYTES && hk_options.harden == 0 &&
+           hk_load_relaxed(&count) < HK_APART_SPANS && /* relaxed: nothing hangs on it */
+           hk_add_relaxed(&count, 1) < HK_APART_SPANS;
+}
+
+static void *allocate_apart(size_t size, size_t alignment, bool *fresh)
+{
+    hk_large_t *large = hk_retire_allocate(hk_span_good_size(size), alignment);
+    if (large == NULL) {
+        return NULL;
+    }
+    *fresh = large->fresh;
+    return large->address;
+}
+
 void *hk_span_allocate(hk_heap_t *heap, size_t size, size_t alignment, bool *fresh)
 {
     hk_heap_t *owned = heap->owner == HK_OWNER_NONE ? heap : NULL;
+    if (owned == NULL && is_apart(size, alignment)) {
+        void *apart = allocate_apart(size, alignment, fresh);
+        if (apart != NULL) {
+            return apart;
+        }
+    }
     if (size <= HK_RUN_BYTES_MAX && alignment <= HK_SUPERSLAB_BYTES && hk_options.harden == 0) {
         return allocate_run(owned, size, alignment, fresh);
     }

@@ -2,7 +2,7 @@
  * span: blocks above the slab classes: a run of pages, or a direct mapping for what is larger or aligned to more than 2 MiB.
  *
  * Resizing is for whoever holds the block.  The spans of a first-class heap are in a list of it, so that they go with it.
- * With HAKMEM_HARDEN every span is a direct mapping between guard pages.
+ * With HAKMEM_HARDEN every span is a direct mapping between guard pages, and so are a process's first 8 in any case.
  */
 #ifndef HK_SPAN_H
 #define HK_SPAN_H

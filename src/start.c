@@ -18,6 +18,10 @@
 #include "log.h"
 #include "options.h"
 
+enum {
+    HARDENED_SAMPLE = 1024
+}; /* one block in so many at level 2, if nothing else was asked for */
+
 static void fork_child(void)
 {
     hk_thread_fork_child();
@@ -33,8 +37,13 @@ __attribute__((constructor(101))) static void start(void)
         hk_thread_harden();
     }
     hk_control_start();
+    bool strict = hk_options.harden >= 2;
+    bool asked = hk_options.guard_sample != 0;
+    if (strict && !asked) {
+        hk_options.guard_sample = HARDENED_SAMPLE;
+    }
     if (hk_options.guard_sample != 0) {
-        hk_guard_start(hk_options.guard_sample);
+        hk_guard_start(hk_options.guard_sample, strict, asked);
         /* What was allocated so far left blocks in the cache, which nobody would sample. */
         (void)hk_path_trim(SIZE_MAX);
     }

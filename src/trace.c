@@ -26,6 +26,12 @@ void hk_trace_take(hk_trace_t *trace)
     errno = saved;
 }
 
+void hk_trace_take_thread(hk_trace_t *trace)
+{
+    trace->count = 0;
+    trace->thread = (uint32_t)syscall(SYS_gettid); /* cannot fail */
+}
+
 void hk_trace_print(const hk_trace_t *trace, const char *what)
 {
     hk_line_t line = {0};

@@ -23,6 +23,9 @@ void hk_trace_start(void);
 /* The calling thread's; hold no lock. */
 void hk_trace_take(hk_trace_t *trace);
 
+/* Only which thread it is: no stack. */
+void hk_trace_take_thread(hk_trace_t *trace);
+
 /* Writes "hakmem: <what> by thread <number>:" and a line for each frame to stderr, without memory. */
 void hk_trace_print(const hk_trace_t *trace, const char *what);
 

@@ -132,6 +132,8 @@ static char *use_up_mappings(size_t pages, size_t spare)
 static void out_of_mappings(size_t spare)
 {
     test_rng_t rng = test_rng(spare);
+    test_use_up_apart(malloc, free);
+    (void)hak_trim(0);
     size_t page = (size_t)sysconf(_SC_PAGESIZE);
     for (int i = 0; i < 1000; i++)
         step(&rng);

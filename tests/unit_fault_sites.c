@@ -526,6 +526,8 @@ int main(int argc, char **argv)
     (void)backtrace(frames, 2); /* loads what it needs, now */
     plan = mmap(NULL, sizeof *plan, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     CHECK(plan != MAP_FAILED);
+    test_use_up_apart(hak_malloc, hak_free);
+    (void)hak_trim(0);
     bool all = argc > 1 && strcmp(argv[1], "all") == 0;
     for (size_t i = 0; i < TEST_COUNT(workloads); i++)
         walk(&workloads[i], all);

@@ -254,6 +254,8 @@ static void check_callback(void)
 int main(void)
 {
     check_policy();
+    test_use_up_apart(hak_malloc, hak_free);
+    (void)hak_trim(0);
     check_counting();
     check_soft();
     test_rng_t rng = test_rng(7);
