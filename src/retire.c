@@ -72,6 +72,63 @@ hk_large_t *hk_retire_allocate(size_t size, size_t alignment)
     return large;
 }
 
+/* ---- The waiting ones ---- */
+
+static hk_large_t *take_random_locked(void)
+{
+    if (retired.random == 0) {
+        retired.random = hk_options.harden != 0 ? hk_random_seed() : 1; /* 1: any order will do */
+    }
+    unsigned at = hk_random_below(&retired.random, retired.count);
+    hk_large_t *large = retired.waiting[at];
+    retired.waiting[at] = retired.waiting[--retired.count];
+    retired.bytes -= large->room;
+    return large;
+}
+
+/* One that has to go before bytes have room, out of those that wait; NULL if there is room. */
+static hk_large_t *make_room(size_t bytes, unsigned most)
+{
+    hk_large_t *large = NULL;
+    hk_lock_acquire(&retired.lock, HK_RANK_LARGE);
+    if (retired.count > 0 && (retired.count >= most || retired.bytes + bytes > waiting_bytes_max)) {
+        large = take_random_locked();
+    }
+    hk_lock_release(&retired.lock, HK_RANK_LARGE);
+    return large;
+}
+
+static bool add_waiting(hk_large_t *large, unsigned most)
+{
+    hk_lock_acquire(&retired.lock, HK_RANK_LARGE);
+    bool room = retired.count < most && large->room <= waiting_bytes_max;
+    if (room) {
+        retired.waiting[retired.count++] = large;
+        retired.bytes += large->room;
+    }
+    hk_lock_release(&retired.lock, HK_RANK_LARGE);
+    return room;
+}
+
+static void unmap_retired(hk_large_t *large)
+{
+    hk_registry_remove(large->address);
+    unmap(large);
+}
+
+static unsigned waiting_most(void)
+{
+    return hk_options.harden >= 2 ? WAITING_MAX : WAITING_LEVEL_1;
+}
+
+static void evict(size_t bytes, unsigned most)
+{
+    hk_large_t *evicted;
+    while ((evicted = make_room(bytes, most)) != NULL) {
+        unmap_retired(evicted);
+    }
+}
+
 /* ---- Resizing ---- */
 
 static void check_slack(const hk_large_t *large)
@@ -93,6 +150,32 @@ static bool cut(hk_large_t *large, size_t bytes)
     return true;
 }
 
+/* The place that a block's pages have left waits like a freed block, so that late uses fault and nobody gets it; its walls
+ * are still there.  False, and nothing is done, if somebody has it already, or memory is short. */
+static bool retire_place(const hk_large_t *moved_from)
+{
+    hk_large_t *place = hk_meta_allocate(HK_META_LARGE, sizeof *place);
+    if (place == NULL) {
+        return false;
+    }
+    *place = *moved_from;
+    place->region.kind = HK_REGION_RETIRED;
+    place->heap = NULL;
+    evict(place->room, waiting_most());
+    if (!hk_wall_claim(place->address, place->bytes)) {
+        hk_meta_free(HK_META_LARGE, place);
+        return false;
+    }
+    if (!hk_registry_insert(place->address, &place->region)) {
+        unmap(place);
+        return true;
+    }
+    if (!add_waiting(place, waiting_most())) {
+        unmap_retired(place);
+    }
+    return true;
+}
+
 /* Moves the pages between walls with more room.  As in large.c, the registry has a leaf for the new place before the
  * pages leave the old one, and knows neither place during the move: the old one after it, or the new one if it fails,
  * may be another mapping's. */
@@ -111,11 +194,13 @@ static bool move(hk_large_t *large, size_t room)
     hk_registry_remove(old);
     bool moved = hk_os_move_to(old, large->bytes, target, room);
     (void)hk_registry_insert(moved ? target : old, &large->region); /* both leaves are there */
-    size_t page = hk_os_page_bytes();
-    char *left = moved ? old : target; /* whose pages are gone, and whose walls are not */
-    size_t gone = moved ? large->bytes : room;
-    hk_os_unmap(left - page, page);
-    hk_os_unmap(left + gone, (moved ? large->room - large->bytes : 0) + page);
+    if (!moved || !retire_place(large)) {
+        size_t page = hk_os_page_bytes();
+        char *left = moved ? old : target; /* whose pages are gone, and whose walls are not */
+        size_t gone = moved ? large->bytes : room;
+        hk_os_unmap(left - page, page);
+        hk_os_unmap(left + gone, (moved ? large->room - large->bytes : 0) + page);
+    }
     if (moved) {
         large->address = target;
         large->room = room;
@@ -161,60 +246,15 @@ bool hk_retire_resize(hk_large_t *large, size_t size)
     return true;
 }
 
-/* ---- The waiting ones ---- */
-
-static hk_large_t *take_random_locked(void)
-{
-    if (retired.random == 0) {
-        retired.random = hk_options.harden != 0 ? hk_random_seed() : 1; /* 1: any order will do */
-    }
-    unsigned at = hk_random_below(&retired.random, retired.count);
-    hk_large_t *large = retired.waiting[at];
-    retired.waiting[at] = retired.waiting[--retired.count];
-    retired.bytes -= large->room;
-    return large;
-}
-
-/* One that has to go before bytes have room, out of those that wait; NULL if there is room. */
-static hk_large_t *make_room(size_t bytes, unsigned most)
-{
-    hk_large_t *large = NULL;
-    hk_lock_acquire(&retired.lock, HK_RANK_LARGE);
-    if (retired.count > 0 && (retired.count >= most || retired.bytes + bytes > waiting_bytes_max)) {
-        large = take_random_locked();
-    }
-    hk_lock_release(&retired.lock, HK_RANK_LARGE);
-    return large;
-}
-
-static bool add_waiting(hk_large_t *large, unsigned most)
-{
-    hk_lock_acquire(&retired.lock, HK_RANK_LARGE);
-    bool room = retired.count < most && large->room <= waiting_bytes_max;
-    if (room) {
-        retired.waiting[retired.count++] = large;
-        retired.bytes += large->room;
-    }
-    hk_lock_release(&retired.lock, HK_RANK_LARGE);
-    return room;
-}
-
-static void unmap_retired(hk_large_t *large)
-{
-    hk_registry_remove(large->address);
-    unmap(large);
-}
+/* ---- Freeing ---- */
 
 void hk_retire_free(hk_large_t *large)
 {
-    unsigned most = hk_options.harden >= 2 ? WAITING_MAX : WAITING_LEVEL_1;
-    hk_large_t *evicted;
+    unsigned most = waiting_most();
     check_slack(large);
     large->region.kind = HK_REGION_RETIRED;
     hk_large_leave_used(large);
-    while ((evicted = make_room(large->room, most)) != NULL) {
-        unmap_retired(evicted);
-    }
+    evict(large->room, most);
     bool sealed = hk_wall_seal(large->address, large->bytes);
     hk_limit_uncharge(large->bytes); /* sealed or about to go */
     if (!sealed || !add_waiting(large, most)) {

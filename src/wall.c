@@ -49,6 +49,18 @@ void hk_wall_unmap(void *address, size_t bytes)
     hk_os_unmap((char *)address - page, bytes + 2 * page);
 }
 
+bool hk_wall_claim(void *address, size_t bytes)
+{
+    int saved = errno;
+    void *claimed = mmap(address, bytes, PROT_NONE,
+                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0);
+    if (claimed != MAP_FAILED && claimed != address) { /* a kernel before 4.17 takes it for a hint */
+        hk_os_unmap(claimed, bytes);
+    }
+    errno = saved;
+    return claimed == address;
+}
+
 bool hk_wall_seal(void *address, size_t bytes)
 {
     int saved = errno;

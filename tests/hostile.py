@@ -3,6 +3,7 @@
 
     hostile.py                       the test: HAKMEM_LIB is the library, HK_TEST_BUILD the build folder
     hostile.py --table               docs/MISUSE.md on stdout: HAKMEM's levels, glibc, and the packaged allocators that are installed
+    hostile.py --table NAME=LIBRARY  the same, with more allocators
     hostile.py --print               hostile.txt on stdout, as things are
 """
 
@@ -40,7 +41,7 @@ def run(program, library, settings):
     message = MESSAGE.fullmatch(first)
     if message:
         return f"{outcome}: {message.group(1)}"
-    return f"{outcome}: {first}" if first.startswith("hakmem:") else outcome
+    return f"{outcome}: {first}" if first.startswith("hakmem:") or (first and outcome == "fault") else outcome
 
 
 def programs():
@@ -91,9 +92,9 @@ def word(outcome):
 def table():
     allocators = {f"HAKMEM {level}": (HAKMEM, settings) for level, settings in LEVELS.items()}
     allocators["glibc"] = ("", {})
-    for name, file in PEERS.items():
-        if (LIBRARIES / file).exists():
-            allocators[name] = (str(LIBRARIES / file), {})
+    peers = {name: str(LIBRARIES / file) for name, file in PEERS.items()}
+    peers |= dict(argument.split("=", 1) for argument in sys.argv if "=" in argument)
+    allocators |= {name: (path, {}) for name, path in peers.items() if pathlib.Path(path).exists()}
     rows = {name: [word(run(program, *allocator)) for allocator in allocators.values()]
             for name, program in programs().items()}
     print((HERE / "hostile.md").read_text())
