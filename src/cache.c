@@ -246,6 +246,48 @@ static void settle(const hk_cache_t *cache, hk_magazine_t *magazine)
     magazine->marks = HK_MARKS_CLEAR;
 }
 
+/* Moves the blocks of a magazine that other heaps' threads filled to the loaded ones that have room; the rest stays in it, live bits
+ * and all.  Which class comes next is chance, so nothing branches upon it.  The near table comes before the live bits: of a block that
+ * was freed twice the superslab may be gone. */
+static void unpack(hk_cache_t *cache, hk_magazine_t *magazine)
+{
+    uint64_t tag = hk_heap_near_tag(cache->heap);
+    void **rest = magazine->slot;
+    void *const *end = rest + magazine->count;
+    for (void *const *from = rest; from < end; from++) {
+        void *block = *from;
+        uintptr_t address = (uintptr_t)block;
+        uint64_t class_index = (hk_registry_near(address) ^ address ^ tag) >> HK_UNIT_SHIFT;
+        if (HK_UNLIKELY(class_index >= HK_CLASS_COUNT)) {
+            *rest++ = block;
+            continue;
+        }
+        void **top = cache->top[class_index];
+        uint32_t room = top != cache->limit[class_index];
+        if (HK_UNLIKELY(!hk_live_clear_if(block, room)) && !hk_heaps_is_shared(cache->heap)) {
+            reject_twice(block);
+        }
+        *(room != 0 ? top + 1 : rest) = block;
+        hk_fence_signal(); /* as in hk_cache_push */
+        cache->top[class_index] = top + room;
+        rest += 1 - room;
+    }
+    magazine->count = (uint16_t)(rest - magazine->slot);
+}
+
+bool hk_cache_take_in(hk_cache_t *cache, unsigned class_index)
+{
+    hk_magazine_t *list = hk_heap_take_inbox(cache->heap);
+    if (list == NULL) {
+        return false;
+    }
+    for (hk_magazine_t *magazine = list; magazine != NULL; magazine = magazine->next) {
+        unpack(cache, magazine);
+    }
+    hk_heap_return_inbox(cache->heap, list);
+    return *cache->top[class_index] != NULL;
+}
+
 void *hk_cache_take_cold(hk_cache_t *cache, unsigned class_index)
 {
     bool was_clear;

@@ -58,6 +58,10 @@ bool hk_cache_swap_in(hk_cache_t *cache, unsigned class_index);
  * nothing but the cache. */
 bool hk_cache_swap_out(hk_cache_t *cache, unsigned class_index);
 
+/* Takes in what other heaps' threads freed of this heap's blocks, as far as the loaded magazines have room; the rest goes to the
+ * depots.  Whether the class has a block loaded now. */
+bool hk_cache_take_in(hk_cache_t *cache, unsigned class_index);
+
 /* Loads a magazine with at least one block; false without memory.  The loaded one is empty. */
 bool hk_cache_reload(hk_cache_t *cache, unsigned class_index);
 

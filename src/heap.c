@@ -207,6 +207,13 @@ void hk_heap_hand_over(hk_heap_t *heap, hk_magazine_t *magazine)
     }
 }
 
+void hk_heap_return_inbox(hk_heap_t *heap, hk_magazine_t *list)
+{
+    hk_lock_acquire(&heap->lock, HK_RANK_HEAP);
+    hk_heap_depot_stock_locked(heap, list);
+    hk_lock_release(&heap->lock, HK_RANK_HEAP);
+}
+
 void *hk_heap_take_block_settled(hk_heap_t *heap, unsigned class_index, bool *was_clear)
 {
     uint8_t marks = HK_MARKS_CLEAR;

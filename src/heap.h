@@ -101,6 +101,11 @@ void hk_heap_dissolve(hk_heap_t *heap, hk_magazine_t *magazine);
 /* Hands a magazine with blocks of this heap over, from any thread: one atomic operation. */
 void hk_heap_hand_over(hk_heap_t *heap, hk_magazine_t *magazine);
 
+/* All magazines of the inbox, the newest first; NULL if there is none.  For the heap's own threads, which unpack what they have
+ * room for and give them back, emptied or not. */
+hk_magazine_t *hk_heap_take_inbox(hk_heap_t *heap);
+void hk_heap_return_inbox(hk_heap_t *heap, hk_magazine_t *list);
+
 /* One block, past all of a cache's magazines: for first-class heaps, for threads without a cache, and for classes that
  * a thread hardly uses.  The live bit is set. */
 void *hk_heap_take_block(hk_heap_t *heap, unsigned class_index);
@@ -124,6 +129,13 @@ void hk_heap_relieve(hk_heap_t *heap);
 
 /* Ends the process with a message on a block that hk_slab_put refused. */
 HK_COLD _Noreturn void hk_heap_reject(hk_put_result_t result, const void *block);
+
+/* With this folded in, the near table's entry for a block of the heap gives the class, hardened or not. */
+static inline uint64_t hk_heap_near_tag(const hk_heap_t *heap)
+{
+    return (uint64_t)heap->owner << HK_OWNER_SHIFT |
+           (heap->hardened ? (uint64_t)HK_NEAR_HARDENED << HK_UNIT_SHIFT : 0);
+}
 
 static inline size_t hk_heap_depot_bytes(const hk_heap_t *heap)
 {

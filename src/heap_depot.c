@@ -142,8 +142,7 @@ static hk_magazine_t *stock_magazine(hk_heap_t *heap, unsigned class_index, uint
  * touched.  What it does not know, and what is too much for the depots, goes back to the slabs. */
 static void sort_magazine(hk_heap_t *heap, hk_magazine_t *magazine)
 {
-    uint64_t tag = (uint64_t)heap->owner << HK_OWNER_SHIFT |
-                   (heap->hardened ? (uint64_t)HK_NEAR_HARDENED << HK_UNIT_SHIFT : 0);
+    uint64_t tag = hk_heap_near_tag(heap);
     size_t bytes = 0;
     unsigned left = 0;
     for (unsigned i = 0; i < magazine->count; i++) {
@@ -165,25 +164,34 @@ static void sort_magazine(hk_heap_t *heap, hk_magazine_t *magazine)
     hk_heap_depot_keep_spare(heap, magazine);
 }
 
-void hk_heap_depot_drain_locked(hk_heap_t *heap)
+hk_magazine_t *hk_heap_take_inbox(hk_heap_t *heap)
 {
     if (hk_load_relaxed(&heap->inbox) == NULL) { /* relaxed: the exchange below orders */
-        return;
+        return NULL;
     }
-    /* acquire: pairs with the CAS in hk_heap_hand_over */
-    hk_magazine_t *magazine = hk_exchange_acq_rel(&heap->inbox, NULL);
     hk_store_relaxed(&heap->inbox_count, 0); /* relaxed: a hint */
-    while (magazine != NULL) {
-        hk_magazine_t *next = magazine->next;
-        magazine->next = NULL;
+    /* acquire: pairs with the CAS in hk_heap_hand_over */
+    return hk_exchange_acq_rel(&heap->inbox, NULL);
+}
+
+void hk_heap_depot_stock_locked(hk_heap_t *heap, hk_magazine_t *list)
+{
+    hk_magazine_t *magazine;
+    while ((magazine = hk_magazine_pop_list(&list)) != NULL) {
         heap->inbox_magazines++;
-        if (magazine->class_index != HK_MAGAZINE_MIXED) {
+        if (magazine->count == 0) {
+            hk_heap_depot_keep_spare(heap, magazine);
+        } else if (magazine->class_index != HK_MAGAZINE_MIXED) {
             hk_heap_depot_push(heap, magazine->class_index, magazine);
         } else {
             sort_magazine(heap, magazine);
         }
-        magazine = next;
     }
+}
+
+void hk_heap_depot_drain_locked(hk_heap_t *heap)
+{
+    hk_heap_depot_stock_locked(heap, hk_heap_take_inbox(heap));
 }
 
 void *hk_heap_depot_take_block_locked(hk_heap_t *heap, unsigned class_index, uint8_t *marks)

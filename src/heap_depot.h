@@ -27,7 +27,10 @@ hk_magazine_t *hk_heap_depot_pop(hk_heap_t *heap, unsigned class_index);
 /* The newest block of the depot, or NULL. */
 void *hk_heap_depot_take_block_locked(hk_heap_t *heap, unsigned class_index, uint8_t *marks);
 
-/* Empties the inbox.  A magazine of one class becomes depot stock as it is; a mixed one is sorted. */
+/* Makes depot stock of magazines that were in the inbox: one of a class as it is; a mixed one is sorted. */
+void hk_heap_depot_stock_locked(hk_heap_t *heap, hk_magazine_t *list);
+
+/* Empties the inbox into the depots. */
 void hk_heap_depot_drain_locked(hk_heap_t *heap);
 
 /* Dissolves up to limit magazines that the working set has not needed since the epoch began.  Starts with another class

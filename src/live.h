@@ -80,6 +80,16 @@ HK_INLINE bool hk_live_clear(const void *block)
     return was_set;
 }
 
+/* The same if wanted is 1; with 0 nothing changes.  Either way without a branch; whether it was set. */
+HK_INLINE bool hk_live_clear_if(const void *block, uint32_t wanted)
+{
+    uint32_t number = (uint32_t)(uintptr_t)block >> HK_LIVE_GRANULE_SHIFT;
+    hk_live_word_t *word = hk_live_word(block);
+    uint32_t bits = hk_load_relaxed(word); /* relaxed, and the store too: see above */
+    hk_store_relaxed(word, bits & ~(wanted << (number & 31)));
+    return (bits >> (number & 31) & 1) != 0;
+}
+
 /* Whether the bit of a block is set.  Any thread may ask about a block that it holds. */
 HK_INLINE bool hk_live_is_set(const void *block)
 {

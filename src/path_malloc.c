@@ -65,6 +65,12 @@ static bool reload(hk_cache_t *cache, unsigned class_index)
     return loaded;
 }
 
+/* Not while blocks are sampled: they are counted as magazines are loaded, and this would fill them up in between. */
+static bool take_in(hk_cache_t *cache, unsigned class_index)
+{
+    return hk_options.guard_sample == 0 && hk_cache_take_in(cache, class_index);
+}
+
 /* One block of the class out of the cache, which has none loaded. */
 static void *take_cached(hk_cache_t *cache, unsigned class_index)
 {
@@ -74,7 +80,7 @@ static void *take_cached(hk_cache_t *cache, unsigned class_index)
         hk_cache_help(cache);
         return block;
     }
-    if (!reload(cache, class_index)) {
+    if (!take_in(cache, class_index) && !reload(cache, class_index)) {
         (void)hk_reclaim_all(cache, 0);
         if (!reload(cache, class_index)) {
             return NULL;

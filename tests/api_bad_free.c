@@ -19,6 +19,8 @@ static void say(const char *what)
     CHECK(write(said_fd, what, strlen(what)) == (ssize_t)strlen(what));
 }
 
+static size_t size; /* of the blocks */
+
 /* Runs body in a child: it must say `said` and be aborted with a line that has both parts. */
 static void expect_abort(void (*body)(void), const char *said, const char *what, const char *why)
 {
@@ -44,8 +46,8 @@ static void expect_abort(void (*body)(void), const char *said, const char *what,
         at += n;
     CHECK(close(out[0]) == 0 && close(err[0]) == 0);
     CHECK(waitpid(pid, &status, 0) == pid);
-    CHECKF(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT, " (status 0x%x, '%s', said '%s')",
-           (unsigned)status, line, output);
+    CHECKF(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT,
+           " (size %zu, status 0x%x, '%s', said '%s')", size, (unsigned)status, line, output);
     CHECKF(strcmp(output, said) == 0, " (said '%s', not '%s'; '%s')", output, said, line);
     CHECKF(strncmp(line, "hakmem: ", 8) == 0 && strstr(line, what) != NULL &&
                strstr(line, why) != NULL && strchr(line, '\n') == line + strlen(line) - 1,
@@ -54,7 +56,6 @@ static void expect_abort(void (*body)(void), const char *said, const char *what,
 
 /* ---- What the cases are run with ---- */
 
-static size_t size;      /* of the blocks */
 static size_t offset;    /* into one */
 static char *blocks[64]; /* live when a case starts */
 
@@ -303,6 +304,18 @@ static void other_then_owner_later(void)
     t_free(blocks[again == 0 ? 1 : again - 1]); /* the newest goes first */
 }
 
+/* A slow malloc of any class takes in what others freed of every class that has a magazine with room. */
+static void other_then_owner_of_another_class(void)
+{
+    for (int i = 0; i < 300; i++) {
+        if (i == 100) /* the class is not cold any more */
+            test_join(test_thread(free_many, NULL));
+        CHECK(t_malloc(48) != NULL);
+    }
+    say("now");
+    t_free(blocks[0]);
+}
+
 /* ---- The end of a thread, and fork ---- */
 
 static void *allocated_late; /* by a thread whose cache is gone */
@@ -402,6 +415,8 @@ int main(void)
         expect_abort(other_a_b_a, "now", DOUBLE, "free already");
         expect_abort(other_then_owner, "now", DOUBLE, "free already");
         expect_abort(other_then_owner_later, "now", DOUBLE, FREE_ALREADY);
+        if (size < 20000) /* of larger ones a magazine holds three */
+            expect_abort(other_then_owner_of_another_class, "now", DOUBLE, FREE_ALREADY);
         if (size <= 200) {
             run_offsets(free_inside, INSIDE);
             run_offsets(other_inside, INSIDE);

@@ -1,6 +1,7 @@
 /*
- * The remote hand-over (heap.c): hk_heap_hand_over's push by compare-and-swap, drain_inbox_locked by the owner, and the drain by a pusher
- * that finds the inbox long and the heap's lock free.  Magazines go round, so that a head of the inbox can come back (A-B-A).
+ * The remote hand-over (heap.c): hk_heap_hand_over's push by compare-and-swap, drain_inbox_locked by the owner, the owner's taking without
+ * the lock for its cache (hk_cache_take_in), and the drain by a pusher that finds the inbox long and the heap's lock free.  Magazines go
+ * round, so that a head of the inbox can come back (A-B-A).
  *
  * Holds: a magazine is in one place at a time, none is lost, none comes out twice, and the depot's list stays whole.
  */
@@ -38,6 +39,17 @@ inline stock(magazine)
     drained++
 }
 
+inline stock_all_locked(got, after)
+{
+    do
+    :: got == NONE -> break
+    :: else ->
+       after = next[got];
+       stock(got);
+       got = after
+    od
+}
+
 inline drain_inbox_locked(got, after)
 {
 #ifdef BUG_POPS_ONE
@@ -58,15 +70,19 @@ inline drain_inbox_locked(got, after)
     od;
 #else
     atomic { got = inbox; inbox = NONE }; /* the exchange */
-    do
-    :: got == NONE -> break
-    :: else ->
-       after = next[got];
-       stock(got);
-       got = after
-    od;
+    stock_all_locked(got, after);
 #endif
     after = NONE
+}
+
+/* The owner takes the inbox without the lock, unpacks it, and takes the lock to give the magazines back. */
+inline take_in(got, after)
+{
+    atomic { got = inbox; inbox = NONE }; /* the exchange */
+    LOCK(heap_lock);
+    stock_all_locked(got, after);
+    after = NONE;
+    UNLOCK(heap_lock)
 }
 
 /* A magazine of the depot serves, gets empty, and is a spare one for any pusher. */
@@ -134,6 +150,12 @@ proctype owner()
     :: last -> break
     :: else ->
        last = (pushers_done == PUSHERS);
+#if !defined(BUG_DRAINS_UNLOCKED) && !defined(BUG_POPS_ONE)
+       if
+       :: true
+       :: take_in(got, after)
+       fi;
+#endif
        LOCK(heap_lock);
        drain_inbox_locked(got, after);
        atomic { use_up_one(got) };
