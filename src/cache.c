@@ -115,6 +115,9 @@ static void flush_magazines(hk_cache_t *cache)
         }
     }
     hand_over_all(cache);
+    hk_heap_return_inbox(cache->heap, cache->spare);
+    cache->spare = NULL;
+    cache->spare_count = 0;
 }
 
 /* A thread that allocates seldom, and then out of its magazines, might not come this way for a long time.  As long as
@@ -153,6 +156,17 @@ void hk_cache_help(hk_cache_t *cache)
     }
 }
 
+/* An empty magazine for blocks of another heap; NULL without memory. */
+static hk_magazine_t *take_spare(hk_cache_t *cache)
+{
+    hk_magazine_t *magazine = hk_magazine_pop_list(&cache->spare);
+    if (magazine == NULL) {
+        return hk_heap_take_magazine(cache->heap, HK_MAGAZINE_KINDS - 1);
+    }
+    cache->spare_count--;
+    return magazine;
+}
+
 /* The live bit stays set: clearing it is for the heap's own threads. */
 static void append(hk_magazine_t *magazine, unsigned class_index, void *block)
 {
@@ -175,7 +189,7 @@ void hk_cache_push_outgoing(hk_cache_t *cache, uint16_t owner, unsigned class_in
     }
     hk_magazine_t *magazine = cache->outgoing[slot];
     if (magazine == NULL) {
-        magazine = hk_heap_take_magazine(cache->heap, HK_MAGAZINE_KINDS - 1);
+        magazine = take_spare(cache);
         if (magazine == NULL) {
             hk_heap_put_any(block);
             return;
@@ -275,16 +289,34 @@ static void unpack(hk_cache_t *cache, hk_magazine_t *magazine)
     magazine->count = (uint16_t)(rest - magazine->slot);
 }
 
+/* Keeps a magazine that was unpacked, for blocks that go the other way; false if there are enough, or it is not empty. */
+static bool keep_spare(hk_cache_t *cache, hk_magazine_t *magazine)
+{
+    if (magazine->count > 0 || magazine->kind != HK_MAGAZINE_KINDS - 1 ||
+        cache->spare_count == HK_CACHE_SPARES) {
+        return false;
+    }
+    hk_magazine_push_list(&cache->spare, magazine);
+    cache->spare_count++;
+    return true;
+}
+
 bool hk_cache_take_in(hk_cache_t *cache, unsigned class_index)
 {
     hk_magazine_t *list = hk_heap_take_inbox(cache->heap);
+    hk_magazine_t *rest = NULL;
     if (list == NULL) {
         return false;
     }
-    for (hk_magazine_t *magazine = list; magazine != NULL; magazine = magazine->next) {
+    for (hk_magazine_t *magazine; (magazine = hk_magazine_pop_list(&list)) != NULL;) {
         unpack(cache, magazine);
+        if (!keep_spare(cache, magazine)) {
+            hk_magazine_push_list(&rest, magazine);
+        }
     }
-    hk_heap_return_inbox(cache->heap, list);
+    if (rest != NULL) {
+        hk_heap_return_inbox(cache->heap, rest);
+    }
     return *cache->top[class_index] != NULL;
 }
 

@@ -17,7 +17,10 @@
 #include "harden.h"
 #include "heaps.h"
 
-enum { HK_OUTGOING_SLOTS = 32 };
+enum {
+    HK_OUTGOING_SLOTS = 32,
+    HK_CACHE_SPARES = 4, /* empty magazines that came out of the inbox and wait to go out */
+};
 
 typedef struct hk_cache {
     void **top[HK_CLASS_COUNT];
@@ -36,6 +39,8 @@ typedef struct hk_cache {
     uint64_t linger_ms;   /* when it last began to linger */
     hk_magazine_t *outgoing[HK_OUTGOING_SLOTS]; /* blocks of other heaps, by owner */
     uint16_t outgoing_owner[HK_OUTGOING_SLOTS];
+    hk_magazine_t *spare; /* empty ones of the largest kind */
+    uint32_t spare_count;
     struct hk_cache *next; /* lock(caches) */
     struct hk_cache *prev; /* lock(caches) */
     hk_busy_t busy;        /* atomic: read by a forking thread */

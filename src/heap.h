@@ -55,11 +55,12 @@ typedef struct hk_heap {
     bool hole_all;         /* lock(heap): the round does all lists, not only the emptiest slabs' */
     hk_slab_t *hole_next;  /* lock(heap): in the highest of them, the next slab; NULL: its first */
     uint64_t own_acquires; /* lock(heap): stage 0.5 */
-    uint64_t inbox_magazines;    /* lock(heap): received so far */
-    hk_pool_t *pool;             /* const: the shared pool, or its own */
-    struct hk_large *large;      /* lock(heap): a first-class heap's direct mappings */
-    struct hk_run *runs;         /* lock(heap): a first-class heap's runs of pages */
-    uint64_t random;             /* lock(heap): random numbers, if it is hardened */
+    _Atomic uint64_t
+        inbox_magazines;    /* atomic: received so far; threads that share a heap may lose some */
+    hk_pool_t *pool;        /* const: the shared pool, or its own */
+    struct hk_large *large; /* lock(heap): a first-class heap's direct mappings */
+    struct hk_run *runs;    /* lock(heap): a first-class heap's runs of pages */
+    uint64_t random;        /* lock(heap): random numbers, if it is hardened */
     hk_quarantine_t *quarantine; /* lock(heap): a hardened first-class heap's; NULL: none */
     struct hk_heap *next;        /* lock(caches): first-class heaps */
     struct hk_heap *prev;        /* lock(caches) */
@@ -102,7 +103,7 @@ void hk_heap_dissolve(hk_heap_t *heap, hk_magazine_t *magazine);
 void hk_heap_hand_over(hk_heap_t *heap, hk_magazine_t *magazine);
 
 /* All magazines of the inbox, the newest first; NULL if there is none.  For the heap's own threads, which unpack what they have
- * room for and give them back, emptied or not. */
+ * room for and give them back, emptied or not, all but those that they use again. */
 hk_magazine_t *hk_heap_take_inbox(hk_heap_t *heap);
 void hk_heap_return_inbox(hk_heap_t *heap, hk_magazine_t *list);
 

@@ -171,14 +171,19 @@ hk_magazine_t *hk_heap_take_inbox(hk_heap_t *heap)
     }
     hk_store_relaxed(&heap->inbox_count, 0); /* relaxed: a hint */
     /* acquire: pairs with the CAS in hk_heap_hand_over */
-    return hk_exchange_acq_rel(&heap->inbox, NULL);
+    hk_magazine_t *list = hk_exchange_acq_rel(&heap->inbox, NULL);
+    uint64_t count = hk_load_relaxed(&heap->inbox_magazines); /* relaxed: a statistic */
+    for (const hk_magazine_t *magazine = list; magazine != NULL; magazine = magazine->next) {
+        count++;
+    }
+    hk_store_relaxed(&heap->inbox_magazines, count);
+    return list;
 }
 
 void hk_heap_depot_stock_locked(hk_heap_t *heap, hk_magazine_t *list)
 {
     hk_magazine_t *magazine;
     while ((magazine = hk_magazine_pop_list(&list)) != NULL) {
-        heap->inbox_magazines++;
         if (magazine->count == 0) {
             hk_heap_depot_keep_spare(heap, magazine);
         } else if (magazine->class_index != HK_MAGAZINE_MIXED) {

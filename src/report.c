@@ -43,7 +43,7 @@ static void add_heap(hk_heap_t *heap, void *context)
     }
     stats->hole_bytes += hk_load_relaxed(&heap->hole_bytes); /* relaxed: the lock is held */
     stats->purged_bytes += heap->holes_purged_bytes;
-    stats->remote_magazines += heap->inbox_magazines;
+    stats->remote_magazines += hk_load_relaxed(&heap->inbox_magazines); /* relaxed: a statistic */
     stats->stage_acquires[HK_STAGE_OWN] += heap->own_acquires;
     hk_lock_release(&heap->lock, HK_RANK_HEAP);
 }
