@@ -84,19 +84,21 @@ bool hk_cache_is_cold(hk_cache_t *cache, unsigned class_index)
 
 /* ---- Outgoing blocks ---- */
 
-static void hand_over(hk_cache_t *cache, unsigned slot)
+static void hand_over(hk_outgoing_t *outgoing)
 {
-    hk_magazine_t *magazine = cache->outgoing[slot];
-    hk_heap_t *heap = hk_load_acquire(&hk_heap_table[cache->outgoing_owner[slot]]);
-    cache->outgoing[slot] = NULL;
+    hk_magazine_t *magazine = outgoing->magazine;
+    hk_heap_t *heap = hk_load_acquire(&hk_heap_table[outgoing->owner]);
+    outgoing->owner = 0;
+    hk_fence_signal();
+    outgoing->magazine = NULL;
     hk_heap_hand_over(heap, magazine);
 }
 
 static void hand_over_all(hk_cache_t *cache)
 {
     for (unsigned slot = 0; slot < HK_OUTGOING_SLOTS; slot++) {
-        if (cache->outgoing[slot] != NULL) {
-            hand_over(cache, slot);
+        if (cache->outgoing[slot].owner != 0) {
+            hand_over(&cache->outgoing[slot]);
         }
     }
 }
@@ -181,28 +183,40 @@ static void append(hk_magazine_t *magazine, unsigned class_index, void *block)
     magazine->count++;
 }
 
+/* Begins a magazine with a block; false without memory. */
+static bool begin_outgoing(hk_cache_t *cache, uint16_t owner, unsigned class_index, void *block)
+{
+    hk_outgoing_t *outgoing = &cache->outgoing[owner % HK_OUTGOING_SLOTS];
+    hk_magazine_t *magazine = take_spare(cache);
+    if (magazine == NULL) {
+        return false;
+    }
+    magazine->class_index = (uint16_t)class_index;
+    magazine->marks = HK_MARKS_SET;
+    append(magazine, class_index, block);
+    outgoing->magazine = magazine;
+    outgoing->room_bytes = HK_OUTGOING_BYTES - (int32_t)hk_class_info[class_index].block_bytes;
+    hk_fence_signal(); /* the owner says that it is there */
+    outgoing->owner = owner;
+    return true;
+}
+
 void hk_cache_push_outgoing(hk_cache_t *cache, uint16_t owner, unsigned class_index, void *block)
 {
-    unsigned slot = owner % HK_OUTGOING_SLOTS;
-    if (cache->outgoing[slot] != NULL && cache->outgoing_owner[slot] != owner) {
-        hand_over(cache, slot);
-    }
-    hk_magazine_t *magazine = cache->outgoing[slot];
-    if (magazine == NULL) {
-        magazine = take_spare(cache);
-        if (magazine == NULL) {
-            hk_heap_put_any(block);
-            return;
+    hk_outgoing_t *outgoing = &cache->outgoing[owner % HK_OUTGOING_SLOTS];
+    if (outgoing->owner != owner) {
+        if (outgoing->owner != 0) {
+            hand_over(outgoing);
         }
-        magazine->class_index = (uint16_t)class_index;
-        magazine->marks = HK_MARKS_SET;
-        cache->outgoing[slot] = magazine;
-        cache->outgoing_owner[slot] = owner;
+        if (!begin_outgoing(cache, owner, class_index, block)) {
+            hk_heap_put_any(block);
+        }
+        return;
     }
-    append(magazine, class_index, block);
-    if (magazine->count == magazine->capacity ||
-        magazine->count * hk_class_info[class_index].block_bytes > HK_OUTGOING_BYTES) {
-        hand_over(cache, slot);
+    append(outgoing->magazine, class_index, block);
+    outgoing->room_bytes -= (int32_t)hk_class_info[class_index].block_bytes;
+    if (outgoing->magazine->count == outgoing->magazine->capacity || outgoing->room_bytes <= 0) {
+        hand_over(outgoing);
         hk_cache_help(cache);
     }
 }

@@ -22,6 +22,13 @@ enum {
     HK_CACHE_SPARES = 4, /* empty magazines that came out of the inbox and wait to go out */
 };
 
+/* Blocks of one other heap. */
+typedef struct hk_outgoing {
+    hk_magazine_t *magazine; /* with at least one block, if there is an owner */
+    int32_t room_bytes;      /* left before it is handed over */
+    uint16_t owner;          /* whose the blocks are; 0: there are none */
+} hk_outgoing_t;
+
 typedef struct hk_cache {
     void **top[HK_CLASS_COUNT];
     void **limit[HK_CLASS_COUNT];
@@ -37,9 +44,8 @@ typedef struct hk_cache {
     uint32_t linger_uses; /* slow paths still to be taken by all calls */
     uint64_t step_ms;     /* when this thread last helped to give back */
     uint64_t linger_ms;   /* when it last began to linger */
-    hk_magazine_t *outgoing[HK_OUTGOING_SLOTS]; /* blocks of other heaps, by owner */
-    uint16_t outgoing_owner[HK_OUTGOING_SLOTS];
-    hk_magazine_t *spare; /* empty ones of the largest kind */
+    hk_outgoing_t outgoing[HK_OUTGOING_SLOTS]; /* by owner */
+    hk_magazine_t *spare;                      /* empty ones of the largest kind */
     uint32_t spare_count;
     struct hk_cache *next; /* lock(caches) */
     struct hk_cache *prev; /* lock(caches) */
@@ -103,17 +109,18 @@ static inline void hk_cache_push(hk_cache_t *cache, unsigned class_index, void *
 HK_INLINE bool hk_cache_try_outgoing(hk_cache_t *cache, uint16_t owner, unsigned class_index,
                                      void *block)
 {
-    unsigned slot = owner % HK_OUTGOING_SLOTS;
-    hk_magazine_t *magazine = cache->outgoing[slot];
-    if (magazine == NULL || cache->outgoing_owner[slot] != owner) {
+    hk_outgoing_t *outgoing = &cache->outgoing[owner % HK_OUTGOING_SLOTS];
+    int32_t room_bytes = outgoing->room_bytes - (int32_t)hk_class_info[class_index].block_bytes;
+    if (outgoing->owner != owner || room_bytes <= 0) {
         return false;
     }
+    hk_magazine_t *magazine = outgoing->magazine;
     unsigned count = magazine->count;
-    if (count + 1 >= magazine->capacity ||
-        (count + 1) * hk_class_info[class_index].block_bytes > HK_OUTGOING_BYTES ||
-        !hk_live_is_set(block) || magazine->slot[count - 1] == block) { /* one is there always */
+    if (count + 1 >= magazine->capacity || !hk_live_is_set(block) ||
+        magazine->slot[count - 1] == block) { /* one is there always */
         return false;
     }
+    outgoing->room_bytes = room_bytes;
     if (magazine->class_index != class_index) {
         magazine->class_index = HK_MAGAZINE_MIXED;
     }

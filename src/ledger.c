@@ -88,7 +88,7 @@ typedef struct blocks {
 __attribute__((no_sanitize("thread"))) HK_NOINLINE static void
 copy_outgoing(const hk_cache_t *cache, unsigned slot, blocks_t *blocks)
 {
-    const hk_magazine_t *magazine = cache->outgoing[slot];
+    const hk_magazine_t *magazine = cache->outgoing[slot].magazine;
     unsigned most = hk_magazine_capacity(HK_MAGAZINE_KINDS - 1);
     blocks->count = magazine != NULL && magazine->count <= most ? magazine->count : 0;
     for (unsigned i = 0; i < blocks->count; i++) {

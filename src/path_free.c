@@ -272,14 +272,13 @@ static HK_NOINLINE void free_by_level(hk_cache_t *cache, void *block)
 }
 
 /* A block of another heap that may leave with others comes first: a program whose threads hand blocks on lives here.  The near
- * table does not know NULL, nor hardened blocks by their class. */
+ * table does not know NULL, nor hardened blocks by their class; and the heap's own never go out. */
 void hk_path_free_slow(void *block)
 {
     hk_cache_t *cache = hk_thread_own;
     uint16_t owner;
     unsigned class_index;
     if (hk_path_find_near(block, &owner, &class_index) &&
-        cache->tag != (uint64_t)owner << HK_OWNER_SHIFT &&
         hk_cache_try_outgoing(cache, owner, class_index, block)) {
         return;
     }

@@ -30,10 +30,9 @@ static bool is_in_cache(const hk_cache_t *cache, unsigned class_index, const voi
 
 static bool is_outgoing(const hk_cache_t *cache, uint16_t owner, const void *block)
 {
-    unsigned slot = owner % HK_OUTGOING_SLOTS;
-    const hk_magazine_t *magazine = cache->outgoing[slot];
-    return magazine != NULL && cache->outgoing_owner[slot] == owner &&
-           is_among(block, magazine->slot, magazine->count);
+    const hk_outgoing_t *outgoing = &cache->outgoing[owner % HK_OUTGOING_SLOTS];
+    return outgoing->owner == owner &&
+           is_among(block, outgoing->magazine->slot, outgoing->magazine->count);
 }
 
 static bool is_in_heap(hk_heap_t *heap, const hk_slab_t *slab, const void *block)
