@@ -317,7 +317,9 @@ static bool keep_spare(hk_cache_t *cache, hk_magazine_t *magazine)
 
 bool hk_cache_take_in(hk_cache_t *cache, unsigned class_index)
 {
-    hk_magazine_t *list = hk_heap_take_inbox(cache->heap);
+    /* Threads that share a heap share what comes: out of the depots.  relaxed: a hint */
+    bool alone = hk_load_relaxed(&cache->heap->threads) == 1;
+    hk_magazine_t *list = alone ? hk_heap_take_inbox(cache->heap) : NULL;
     hk_magazine_t *rest = NULL;
     if (list == NULL) {
         return false;
