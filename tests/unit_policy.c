@@ -98,13 +98,13 @@ static void check_depots(size_t least)
 
 static void check_kept(void)
 {
-    CHECK(hk_policy_large_kept_bytes(0) == 64 * MIB);
+    CHECK(hk_policy_large_kept_bytes(0) == 96 * MIB);
     CHECK(hk_policy_large_kept_bytes(SIZE_MAX) >= SIZE_MAX / 2);
     size_t before = 0;
     for (size_t used = 0; used <= 1024 * MIB; used += MIB / 2) {
         size_t kept = hk_policy_large_kept_bytes(used);
         CHECKF(kept >= before, " (%zu: %zu)", used, kept);
-        CHECKF(kept <= 64 * MIB || kept <= used, " (%zu: %zu)", used, kept);
+        CHECKF(kept <= 96 * MIB || kept <= used, " (%zu: %zu)", used, kept);
         before = kept;
     }
     check_depots(MIB / 2);
