@@ -62,13 +62,14 @@ static void end_thread(void *argument)
     hk_gate_leave_stranger();
 }
 
-/* Sees to it that end_thread runs.  The first thread needs no end, and its first malloc calls nothing of pthread. */
+/* Sees to it that end_thread runs.  The first thread needs no end, and its first malloc calls nothing of pthread; once there is a
+ * key nobody is asked whether it is the first, which takes two system calls. */
 static void register_end(hk_cache_t *cache)
 {
-    if (hk_os_is_main_thread()) {
-        return;
-    }
-    if (hk_load_acquire(&end_key_made) == 0) {
+    if (hk_load_acquire(&end_key_made) == 0) { /* acquire: pairs with the release below */
+        if (hk_os_is_main_thread()) {
+            return;
+        }
         hk_lock_acquire(&hk_heaps_lock, HK_RANK_CACHES);
         if (hk_load_relaxed(&end_key_made) == 0 && pthread_key_create(&end_key, end_thread) == 0) {
             hk_store_release(&end_key_made, 1);
