@@ -50,6 +50,7 @@ typedef struct heap_sums {
     size_t hole_pages;
     size_t free_bytes;
     size_t depot_bytes;
+    size_t empty_units;
 } heap_sums_t;
 
 static void check_lists(walk_t *walk, const hk_heap_t *heap, const hk_heap_class_t *class,
@@ -70,12 +71,13 @@ static void check_lists(walk_t *walk, const hk_heap_t *heap, const hk_heap_class
             prev = slab;
         }
     }
-    if (class->empty != NULL) {
-        expect(walk, class->empty->free_blocks == hk_class_info[class_index].block_count,
-               class->empty, "an empty slab with blocks handed out");
-        check_slab(walk, class->empty);
-        sums->hole_pages += class->empty->hole_pages;
-        free_blocks += class->empty->free_blocks;
+    for (const hk_slab_t *slab = class->empty; slab != NULL; slab = slab->next) {
+        expect(walk, slab->free_blocks == hk_class_info[class_index].block_count, slab,
+               "an empty slab with blocks handed out");
+        check_slab(walk, slab);
+        sums->hole_pages += slab->hole_pages;
+        sums->empty_units += slab->units;
+        free_blocks += slab->free_blocks;
     }
     sums->free_bytes += free_blocks * hk_class_info[class_index].block_bytes;
 }
@@ -114,15 +116,14 @@ static void check_heap(hk_heap_t *heap, void *context)
 {
     walk_t *walk = context;
     heap_sums_t sums = {0};
-    unsigned empty_units = 0;
     hk_lock_acquire(&heap->lock, HK_RANK_HEAP);
     for (unsigned class_index = 0; class_index < HK_CLASS_COUNT; class_index++) {
         const hk_heap_class_t *class = &heap->classes[class_index];
         check_lists(walk, heap, class, class_index, &sums);
         check_depot(walk, heap, &class->depot, class_index, &sums);
-        empty_units += class->empty != NULL ? class->empty->units : 0;
     }
-    expect(walk, empty_units == heap->empty_units, heap, "the count of empty units is wrong");
+    expect(walk, sums.empty_units == hk_heap_empty_units(heap), heap,
+           "the count of empty units is wrong");
     expect(walk, sums.hole_pages * hk_os_page_bytes() == hk_load_relaxed(&heap->hole_bytes), heap,
            "the count of holes is wrong");
     expect(walk, sums.free_bytes == hk_heap_free_bytes(heap), heap,

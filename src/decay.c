@@ -15,11 +15,13 @@ enum {
 
 _Atomic size_t hk_decay_peak_bytes;
 
-/* What lies in the depots of threads' heaps, and which other one than mine has most. */
+/* What lies in the depots of threads' heaps and in the empty slabs they keep, and which other one than mine has most of
+ * both. */
 typedef struct depots {
     const hk_heap_t *mine;
     hk_heap_t *fullest;
     size_t bytes;
+    size_t empty_bytes;
 } depots_t;
 
 /* What is free in slabs of threads' heaps and no hole, and which heap has most. */
@@ -28,13 +30,18 @@ typedef struct candidates {
     size_t bytes;
 } candidates_t;
 
+static size_t idle_bytes(const hk_heap_t *heap)
+{
+    return hk_heap_depot_bytes(heap) + hk_heap_empty_units(heap) * HK_UNIT_BYTES;
+}
+
 static void add_depots(hk_heap_t *heap, void *context)
 {
     depots_t *depots = context;
-    size_t bytes = hk_heap_depot_bytes(heap);
-    depots->bytes += bytes;
+    depots->bytes += hk_heap_depot_bytes(heap);
+    depots->empty_bytes += hk_heap_empty_units(heap) * HK_UNIT_BYTES;
     if (heap != depots->mine &&
-        (depots->fullest == NULL || bytes > hk_heap_depot_bytes(depots->fullest))) {
+        (depots->fullest == NULL || idle_bytes(heap) > idle_bytes(depots->fullest))) {
         depots->fullest = heap;
     }
 }
@@ -84,7 +91,7 @@ size_t hk_decay_step(hk_heap_t *mine, uint64_t now_ms)
         (void)hk_large_decay(now_ms - HK_LARGE_KEEP_MS);
     }
     size_t sparse = mine != NULL ? sparse_bytes(mine) : 0;
-    return sparse + depots.bytes + hk_large_kept_bytes() +
+    return sparse + depots.bytes + depots.empty_bytes + hk_large_kept_bytes() +
            hk_pool_maintain(&hk_shared_pool, now_ms) + hk_run_maintain(now_ms);
 }
 
@@ -103,7 +110,14 @@ static size_t peak_keep_bytes(size_t bytes, size_t surplus)
     return bytes > gone ? bytes - gone : 0;
 }
 
-/* Most of what is free lies in one place when a program has turned from some sizes to others: in depots and slabs, in
+static void release_empties(hk_heap_t *heap, void *context)
+{
+    (void)context;
+    hk_heap_release_empties(heap);
+}
+
+/* The empty slabs that heaps keep go to the pool, where all can have them.  Most of what is free lies in one place when a
+ * program has turned from some sizes to others: in depots and slabs, in
  * runs, or in kept mappings.  That place gives, at most a step's worth; the process comes back here as it grows on. */
 void hk_decay_at_peak(void)
 {
@@ -115,6 +129,7 @@ void hk_decay_at_peak(void)
     if (depots.bytes > allowed / 4) { /* they may keep a block of every slab */
         hk_heap_reclaim(depots.fullest, PEAK_BLOCKS);
     }
+    hk_heaps_each_shared(release_empties, NULL);
     size_t slabs = hk_pool_warm_bytes(&hk_shared_pool);
     size_t runs = hk_run_warm_bytes();
     size_t kept = hk_large_kept_bytes();
@@ -146,6 +161,7 @@ void hk_decay_make_way(size_t size)
     if (size <= HK_RUN_BYTES_MAX || committed + size <= hk_decay_peak()) {
         return;
     }
+    hk_heaps_each_shared(release_empties, NULL);
     size_t warm = hk_pool_warm_bytes(&hk_shared_pool) + hk_run_warm_bytes();
     if (warm > hk_policy_warm_bytes(committed) && !is_sparse_peak(committed)) {
         (void)hk_pool_purge(&hk_shared_pool, 0, 0);

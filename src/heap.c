@@ -57,6 +57,7 @@ bool hk_heap_decay(hk_heap_t *heap, uint64_t now_ms)
     bool more = due && !hk_heap_depot_dissolve_surplus_locked(heap, HK_EPOCH_MAGAZINES);
     if (due && !more) {
         heap->epoch_ms = now_ms;
+        heap->lent_units /= 2;
         hk_heap_depot_drain_locked(heap);
         hk_heap_depot_end_epoch_locked(heap, 0);
         hk_heap_slab_release_empties_locked(heap);
@@ -64,6 +65,15 @@ bool hk_heap_decay(hk_heap_t *heap, uint64_t now_ms)
     }
     hk_lock_release(&heap->lock, HK_RANK_HEAP);
     return more;
+}
+
+void hk_heap_release_empties(hk_heap_t *heap)
+{
+    if (hk_heap_empty_units(heap) > HK_EMPTY_UNITS_MIN &&
+        hk_lock_try_acquire(&heap->lock, HK_RANK_HEAP)) {
+        hk_heap_slab_release_empties_locked(heap);
+        hk_lock_release(&heap->lock, HK_RANK_HEAP);
+    }
 }
 
 void hk_heap_relieve(hk_heap_t *heap)

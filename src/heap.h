@@ -15,9 +15,11 @@
 #include "quarantine.h"
 
 enum {
-    HK_SLAB_BUCKETS = 4,    /* partial slabs by fullness, the fullest first */
-    HK_HEAPS_MAX = 4096,    /* threads' heaps */
-    HK_EMPTY_UNITS_MAX = 2, /* in empty slabs that a heap keeps; the pool's serve every class */
+    HK_SLAB_BUCKETS = 4,       /* partial slabs by fullness, the fullest first */
+    HK_HEAPS_MAX = 4096,       /* threads' heaps */
+    HK_EMPTY_UNITS_MAX = 1024, /* 64 MiB in empty slabs that a thread's heap keeps for an epoch */
+    HK_LENT_UNITS = 128,       /* 8 MiB that it has too many go to the pool before it keeps any */
+    HK_EMPTY_UNITS_MIN = 2,    /* what any heap keeps, also one that no thread uses */
 };
 
 struct hk_large;
@@ -31,21 +33,22 @@ typedef struct hk_depot {
 
 typedef struct hk_heap_class {
     hk_slab_t *partial[HK_SLAB_BUCKETS]; /* lock(heap): slabs with some blocks free */
-    hk_slab_t *empty;                    /* lock(heap): one with all blocks free, kept */
+    hk_slab_t *empty;                    /* lock(heap): list of those with all blocks free, kept */
     hk_depot_t depot;
 } hk_heap_class_t;
 
 typedef struct hk_heap {
     hk_lock_t lock;
-    uint16_t owner;              /* const: in the near table; HK_OWNER_NONE for first-class heaps */
-    uint16_t empty_units;        /* lock(heap): in the kept empty slabs */
-    uint16_t epoch_class;        /* lock(heap): where the next epoch's end starts */
-    uint32_t acquires;           /* lock(heap): slabs from the pool */
-    _Atomic uint32_t threads;    /* lock(caches): caches that work out of it */
-    bool shared;                 /* lock(caches): has had several threads at once */
-    bool hardened;               /* const: its blocks have tails (see harden.h) */
-    uint64_t epoch_ms;           /* lock(heap): when the epoch began */
-    _Atomic size_t units;        /* atomic: written under lock(heap): in its slabs */
+    uint16_t owner;           /* const: in the near table; HK_OWNER_NONE for first-class heaps */
+    uint16_t epoch_class;     /* lock(heap): where the next epoch's end starts */
+    uint32_t acquires;        /* lock(heap): slabs from the pool */
+    uint32_t lent_units;      /* lock(heap): given to the pool, not taken back; halved by epochs */
+    _Atomic uint32_t threads; /* lock(caches): caches that work out of it */
+    bool shared;              /* lock(caches): has had several threads at once */
+    bool hardened;            /* const: its blocks have tails (see harden.h) */
+    uint64_t epoch_ms;        /* lock(heap): when the epoch began */
+    _Atomic size_t units;     /* atomic: written under lock(heap): in its slabs */
+    _Atomic size_t empty_units;  /* atomic: written under lock(heap): in the kept empty slabs */
     _Atomic size_t free_bytes;   /* atomic: written under lock(heap): in its slabs' free blocks */
     _Atomic size_t depot_bytes;  /* atomic: written under lock(heap): in the blocks of all depots */
     _Atomic size_t hole_bytes;   /* atomic: written under lock(heap): in holes of its slabs */
@@ -125,6 +128,9 @@ void hk_heap_reclaim(hk_heap_t *heap, size_t limit);
  * drains the inbox and begins the next.  True while more is to be dissolved.  Passes by a heap whose lock is held. */
 bool hk_heap_decay(hk_heap_t *heap, uint64_t now_ms);
 
+/* Gives the kept empty slabs to the pool, if they are more than HK_EMPTY_UNITS_MIN.  Passes by a heap whose lock is held. */
+void hk_heap_release_empties(hk_heap_t *heap);
+
 /* What an epoch does, at once: for memory that is short. */
 void hk_heap_relieve(hk_heap_t *heap);
 
@@ -151,6 +157,11 @@ static inline size_t hk_heap_units(const hk_heap_t *heap)
 static inline size_t hk_heap_free_bytes(const hk_heap_t *heap)
 {
     return hk_load_relaxed(&heap->free_bytes); /* relaxed: exact under the lock, else a hint */
+}
+
+static inline size_t hk_heap_empty_units(const hk_heap_t *heap)
+{
+    return hk_load_relaxed(&heap->empty_units); /* relaxed: exact under the lock, else a hint */
 }
 
 /* In a forked child: opens the lock.  Hand-overs pass the gate, so the inbox is whole. */

@@ -73,16 +73,34 @@ static void release_slab(hk_heap_t *heap, hk_slab_t *slab)
     hk_heap_hole_forget_locked(heap, slab);
     hk_slab_stop(slab, heap->owner);
     hk_store_relaxed(&heap->units, hk_heap_units(heap) - slab->units);
+    heap->lent_units += slab->units;
     hk_pool_release(heap->pool, slab);
 }
 
-/* A slab has become empty, and is in no list: keep it, one for each class and few in all, or release it. */
+static void count_empty(hk_heap_t *heap, size_t units)
+{
+    hk_store_relaxed(&heap->empty_units, hk_heap_empty_units(heap) + units);
+}
+
+/* Whether one more empty slab is kept.  What heaps have too many now and then is the pool's, for all classes and threads.
+ * A program that frees much more at once soon allocates it again: by way of the pool each slab would be two turns at a
+ * lock of all threads. */
+static bool may_keep(const hk_heap_t *heap, const hk_slab_t *slab)
+{
+    size_t units = hk_heap_empty_units(heap) + slab->units;
+    bool many = heap->owner != HK_OWNER_NONE && heap->lent_units >= HK_LENT_UNITS;
+    return many ? units <= HK_EMPTY_UNITS_MAX
+                : units <= HK_EMPTY_UNITS_MIN && heap->classes[slab->class_index].empty == NULL;
+}
+
+/* A slab has become empty, and is in no list: keep it for its class until the epoch ends or others need it, or release it. */
 static void retire_slab(hk_heap_t *heap, hk_slab_t *slab)
 {
     hk_heap_class_t *class = &heap->classes[slab->class_index];
-    if (class->empty == NULL && heap->empty_units + slab->units <= HK_EMPTY_UNITS_MAX) {
+    if (may_keep(heap, slab)) {
+        slab->next = class->empty;
         class->empty = slab;
-        heap->empty_units = (uint16_t)(heap->empty_units + slab->units);
+        count_empty(heap, slab->units);
     } else {
         release_slab(heap, slab);
     }
@@ -92,8 +110,8 @@ static hk_slab_t *take_empty(hk_heap_t *heap, unsigned class_index)
 {
     hk_slab_t *slab = heap->classes[class_index].empty;
     if (slab != NULL) {
-        heap->classes[class_index].empty = NULL;
-        heap->empty_units = (uint16_t)(heap->empty_units - slab->units);
+        heap->classes[class_index].empty = slab->next;
+        count_empty(heap, -(size_t)slab->units);
     }
     return slab;
 }
@@ -219,6 +237,23 @@ unsigned hk_heap_slab_take_locked(hk_heap_t *heap, unsigned class_index, void **
     return taken;
 }
 
+/* A slab of the pool; before the process grows for it the pool gets what is kept empty, if
+ * that is much. */
+static hk_slab_t *acquire_relocking(hk_heap_t *heap, unsigned class_index)
+{
+    unsigned units = hk_class_info[class_index].units;
+    hk_slab_t *slab = hk_pool_acquire_warm(heap->pool, heap, units, (uint8_t)class_index);
+    if (slab == NULL) {
+        if (hk_heap_empty_units(heap) > HK_EMPTY_UNITS_MIN) {
+            hk_heap_slab_release_empties_locked(heap);
+        }
+        hk_lock_release(&heap->lock, HK_RANK_HEAP);
+        slab = hk_pool_acquire(heap->pool, heap, units, (uint8_t)class_index);
+        hk_lock_acquire(&heap->lock, HK_RANK_HEAP);
+    }
+    return slab;
+}
+
 bool hk_heap_slab_add_relocking(hk_heap_t *heap, unsigned class_index)
 {
     hk_slab_t *slab = take_empty(heap, class_index);
@@ -228,14 +263,12 @@ bool hk_heap_slab_add_relocking(hk_heap_t *heap, unsigned class_index)
         if (++heap->acquires % ACQUIRES_PER_EPOCH == 0) {
             hk_heap_depot_end_epoch_locked(heap, HK_EPOCH_MAGAZINES);
         }
-        hk_lock_release(&heap->lock, HK_RANK_HEAP);
-        slab = hk_pool_acquire(heap->pool, heap, hk_class_info[class_index].units,
-                               (uint8_t)class_index);
-        hk_lock_acquire(&heap->lock, HK_RANK_HEAP);
+        slab = acquire_relocking(heap, class_index);
         if (slab == NULL) {
             return false;
         }
         slab->hardened = heap->hardened;
+        heap->lent_units -= heap->lent_units < slab->units ? heap->lent_units : slab->units;
         hk_slab_start(slab, heap->owner);
         hk_store_relaxed(&heap->units, hk_heap_units(heap) + slab->units);
         count_free(heap, bytes_of(class_index, hk_class_info[class_index].block_count));
@@ -246,10 +279,10 @@ bool hk_heap_slab_add_relocking(hk_heap_t *heap, unsigned class_index)
 
 void hk_heap_slab_release_empties_locked(hk_heap_t *heap)
 {
-    for (unsigned class_index = 0; heap->empty_units > 0 && class_index < HK_CLASS_COUNT;
+    for (unsigned class_index = 0; hk_heap_empty_units(heap) > 0 && class_index < HK_CLASS_COUNT;
          class_index++) {
-        hk_slab_t *slab = take_empty(heap, class_index);
-        if (slab != NULL) {
+        hk_slab_t *slab;
+        while ((slab = take_empty(heap, class_index)) != NULL) {
             release_slab(heap, slab);
         }
     }

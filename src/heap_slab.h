@@ -22,7 +22,7 @@ void hk_heap_slab_put_all_locked(hk_heap_t *heap, void *const *blocks, unsigned 
 unsigned hk_heap_slab_take_locked(hk_heap_t *heap, unsigned class_index, void **blocks,
                                   unsigned count, bool *unsettled);
 
-/* Adds a slab to the class: the kept empty one, else one of the pool; false without memory. */
+/* Adds a slab to the class: a kept empty one, else one of the pool; false without memory. */
 bool hk_heap_slab_add_relocking(hk_heap_t *heap, unsigned class_index);
 
 /* Gives the kept empty slabs to the pool. */

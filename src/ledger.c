@@ -171,8 +171,8 @@ static void add_heap(hk_heap_t *heap, void *context)
                 stats->slab_free_resident_bytes += free_resident_bytes(slab);
             }
         }
-        if (class->empty != NULL) {
-            stats->slab_free_resident_bytes += free_resident_bytes(class->empty);
+        for (const hk_slab_t *slab = class->empty; slab != NULL; slab = slab->next) {
+            stats->slab_free_resident_bytes += free_resident_bytes(slab);
         }
     }
     if (heap->quarantine != NULL) {

@@ -42,6 +42,10 @@ extern hk_pool_t hk_shared_pool;
 hk_slab_t *hk_pool_acquire(hk_pool_t *pool, struct hk_heap *heap, unsigned units,
                            uint8_t class_index);
 
+/* The same by stage 1 alone: never calls the system, and makes the process no larger. */
+hk_slab_t *hk_pool_acquire_warm(hk_pool_t *pool, struct hk_heap *heap, unsigned units,
+                                uint8_t class_index);
+
 /* Takes a slab back.  Never calls the system: hk_pool_maintain does. */
 void hk_pool_release(hk_pool_t *pool, hk_slab_t *slab);
 

@@ -66,8 +66,9 @@ static hk_slab_t *take_units(hk_pool_t *pool, hk_superslab_t *superslab, unsigne
     return slab;
 }
 
+/* By stage 1, and by stage 2 if last is no less. */
 static hk_slab_t *acquire_locked(hk_pool_t *pool, struct hk_heap *heap, unsigned units,
-                                 uint8_t class_index)
+                                 uint8_t class_index, hk_stage_t last)
 {
     int first = -1;
     hk_stage_t stage = HK_STAGE_WARM;
@@ -75,7 +76,7 @@ static hk_slab_t *acquire_locked(hk_pool_t *pool, struct hk_heap *heap, unsigned
     if (pool->warm_units >= units) {
         superslab = find_superslab(pool, units, true, &first);
     }
-    if (superslab == NULL) {
+    if (superslab == NULL && last >= HK_STAGE_UNUSED) {
         stage = HK_STAGE_UNUSED;
         superslab = find_superslab(pool, units, false, &first);
     }
@@ -88,12 +89,12 @@ static hk_slab_t *acquire_locked(hk_pool_t *pool, struct hk_heap *heap, unsigned
 }
 
 static hk_slab_t *acquire(hk_pool_t *pool, struct hk_heap *heap, unsigned units,
-                          uint8_t class_index)
+                          uint8_t class_index, hk_stage_t last)
 {
     hk_lock_acquire(&pool->lock, HK_RANK_POOL);
-    hk_slab_t *slab = acquire_locked(pool, heap, units, class_index);
+    hk_slab_t *slab = acquire_locked(pool, heap, units, class_index, last);
     hk_lock_release(&pool->lock, HK_RANK_POOL);
-    if (slab != NULL || !hk_limit_allows((size_t)units << HK_UNIT_SHIFT)) {
+    if (slab != NULL || last < HK_STAGE_NEW || !hk_limit_allows((size_t)units << HK_UNIT_SHIFT)) {
         return slab;
     }
     hk_superslab_t *superslab = hk_superslab_allocate(pool);
@@ -110,16 +111,30 @@ static hk_slab_t *acquire(hk_pool_t *pool, struct hk_heap *heap, unsigned units,
     return slab;
 }
 
-hk_slab_t *hk_pool_acquire(hk_pool_t *pool, struct hk_heap *heap, unsigned units,
-                           uint8_t class_index)
+static hk_slab_t *acquire_capped(hk_pool_t *pool, struct hk_heap *heap, unsigned units,
+                                 uint8_t class_index, hk_stage_t last)
 {
     bool capped = hk_pool_is_capped(pool, class_index);
     if (capped && !hk_cap_charge(class_index, units)) {
         return NULL;
     }
-    hk_slab_t *slab = acquire(pool, heap, units, class_index);
+    hk_slab_t *slab = acquire(pool, heap, units, class_index, last);
     if (capped && slab == NULL) {
         hk_cap_uncharge(class_index, units);
     }
     return slab;
+}
+
+hk_slab_t *hk_pool_acquire(hk_pool_t *pool, struct hk_heap *heap, unsigned units,
+                           uint8_t class_index)
+{
+    return acquire_capped(pool, heap, units, class_index, HK_STAGE_NEW);
+}
+
+hk_slab_t *hk_pool_acquire_warm(hk_pool_t *pool, struct hk_heap *heap, unsigned units,
+                                uint8_t class_index)
+{
+    /* At a cap it is hk_pool_acquire that is refused, and counts. */
+    bool at_cap = hk_pool_is_capped(pool, class_index) && hk_cap_is_reached(class_index);
+    return at_cap ? NULL : acquire_capped(pool, heap, units, class_index, HK_STAGE_WARM);
 }

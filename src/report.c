@@ -34,8 +34,8 @@ static void add_heap(hk_heap_t *heap, void *context)
                 add_slab(stats, slab);
             }
         }
-        if (class->empty != NULL) {
-            add_slab(stats, class->empty);
+        for (const hk_slab_t *slab = class->empty; slab != NULL; slab = slab->next) {
+            add_slab(stats, slab);
         }
         for (const hk_magazine_t *m = class->depot.stack; m != NULL; m = m->next) {
             stats->depot_bytes += (uint64_t)m->count * hk_class_info[class_index].block_bytes;

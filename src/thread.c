@@ -46,6 +46,7 @@ static void end_thread(void *argument)
         hk_os_yield();
     }
     hk_cache_flush(cache);
+    hk_heap_release_empties(cache->heap);
     /* The busy word goes with the cache: from before it leaves the list, this thread counts as a stranger. */
     hk_gate_force_stranger();
     hk_lock_acquire(&hk_heaps_lock, HK_RANK_CACHES);

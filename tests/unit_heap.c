@@ -53,10 +53,10 @@ static size_t check_heap(hk_heap_t *heap, unsigned class_index)
                 before = s;
             }
         }
-        if (class->empty != NULL) {
-            CHECK(class->empty->free_blocks == hk_class_info[c].block_count);
-            blocks += class->empty->free_blocks;
-            empty_units += class->empty->units;
+        for (const hk_slab_t *s = class->empty; s != NULL; s = s->next) {
+            CHECK(s->free_blocks == hk_class_info[c].block_count && s->class_index == c);
+            blocks += s->free_blocks;
+            empty_units += s->units;
         }
         uint32_t count = 0;
         for (const hk_magazine_t *m = class->depot.stack; m != NULL; m = m->next) {
@@ -70,6 +70,7 @@ static size_t check_heap(hk_heap_t *heap, unsigned class_index)
     CHECK(depot_bytes == heap->depot_bytes);
     CHECK(heap->units == heap->pool->used_units);
     CHECK(empty_units == heap->empty_units && empty_units <= HK_EMPTY_UNITS_MAX);
+    CHECK(heap->lent_units >= HK_LENT_UNITS || empty_units <= HK_EMPTY_UNITS_MIN);
     return wanted;
 }
 
@@ -220,8 +221,69 @@ static void test_dissolve(void)
     for (unsigned c = 0; c < HK_CLASS_COUNT; c++)
         hk_heap_dissolve(heap, load(heap, c, NULL));
     (void)check_heap(heap, TINY);
-    CHECK(heap->empty_units == HK_EMPTY_UNITS_MAX && heap->pool->used_units == heap->empty_units);
+    CHECK(heap->empty_units == HK_EMPTY_UNITS_MIN && heap->pool->used_units == heap->empty_units);
     CHECK(heap->spare_count[KIND] < 32);
+    hk_heap_delete(heap);
+}
+
+/* Takes so many blocks of the class, and puts all of them back; returns the units in slabs between. */
+static uint64_t take_and_put(hk_heap_t *heap, unsigned class_index, size_t count)
+{
+    static void *blocks[HK_EMPTY_UNITS_MAX + 2 * HK_LENT_UNITS];
+    CHECK(count <= sizeof blocks / sizeof blocks[0]);
+    for (size_t i = 0; i < count; i++)
+        CHECK((blocks[i] = hk_heap_take_block(heap, class_index)) != NULL);
+    uint64_t units = heap->pool->used_units;
+    for (size_t i = 0; i < count; i++)
+        hk_heap_put_block(heap, hk_slab_find(blocks[i]), blocks[i]);
+    (void)check_heap(heap, class_index);
+    return units;
+}
+
+/* Of what a heap frees at once the pool gets its share first; the rest the heap keeps for its own class, until the
+ * epoch ends or another class needs it. */
+static void test_surplus(void)
+{
+    enum { LARGEST = HK_CLASS_COUNT - 1, COUNT = HK_LENT_UNITS + 300 }; /* a block a slab */
+    hk_heap_t *heap = new_heap();
+    CHECK(take_and_put(heap, LARGEST, COUNT) == COUNT);
+    CHECK(heap->lent_units == HK_LENT_UNITS);
+    CHECK(heap->empty_units == COUNT - heap->lent_units);
+    CHECK(heap->pool->warm_units == heap->lent_units);
+
+    /* They serve their class without the pool, */
+    uint64_t own = heap->own_acquires;
+    uint64_t warm = heap->pool->acquires[HK_STAGE_WARM];
+    (void)take_and_put(heap, LARGEST, 200);
+    CHECK(heap->own_acquires == own + 200 && heap->pool->acquires[HK_STAGE_WARM] == warm);
+
+    /* and others before the pool takes what was never used. */
+    uint64_t unused = heap->pool->acquires[HK_STAGE_UNUSED];
+    uint64_t fresh = heap->pool->acquires[HK_STAGE_NEW];
+    uint64_t units = take_and_put(heap, LARGEST - 1, HK_LENT_UNITS + 100);
+    CHECK(units <= COUNT && heap->pool->superslabs > 0);
+    CHECK(heap->pool->acquires[HK_STAGE_UNUSED] == unused);
+    CHECK(heap->pool->acquires[HK_STAGE_NEW] == fresh);
+
+    /* Never more than so many, */
+    (void)take_and_put(heap, LARGEST, HK_EMPTY_UNITS_MAX + 2 * HK_LENT_UNITS);
+    CHECK(heap->empty_units > HK_EMPTY_UNITS_MAX - 4 && heap->empty_units <= HK_EMPTY_UNITS_MAX);
+
+    /* and all of them go when the epoch ends. */
+    fake_os_advance(HK_DECAY_MS);
+    CHECK(!hk_heap_decay(heap, fake_os.clock_ms));
+    CHECK(heap->empty_units == 0 && heap->pool->used_units == 0);
+    uint32_t lent = heap->lent_units;
+    fake_os_advance(HK_DECAY_MS);
+    CHECK(!hk_heap_decay(heap, fake_os.clock_ms));
+    CHECK(heap->lent_units == lent / 2);
+    hk_heap_delete(heap);
+
+    /* A first-class heap has a pool of its own. */
+    heap = hk_heap_new(HK_OWNER_NONE, NULL);
+    CHECK(heap != NULL);
+    (void)take_and_put(heap, LARGEST, COUNT);
+    CHECK(heap->empty_units <= HK_EMPTY_UNITS_MIN);
     hk_heap_delete(heap);
 }
 
@@ -774,6 +836,7 @@ int main(void)
     test_unload();
     test_depot_limit();
     test_dissolve();
+    test_surplus();
     test_single_blocks();
     test_marks();
     test_stale_bits();
