@@ -136,8 +136,19 @@ bool hk_span_resize_run(hk_run_t *run, size_t size)
     return size > HK_SMALL_MAX && size <= HK_RUN_BYTES_MAX && hk_run_resize(run, size);
 }
 
+/* One that lies apart grows by whole pages, as others do.  One that shrinks is to move, and to be as any other from then on: what
+ * goes up and down would cost some system calls each time. */
+static void *resize_apart(hk_large_t *large, size_t size)
+{
+    bool grown = size > large->bytes && hk_retire_resize(large, hk_span_good_size(size));
+    return grown ? large->address : NULL;
+}
+
 void *hk_span_resize_large(hk_large_t *large, size_t size)
 {
+    if (large->walled && hk_options.harden == 0) {
+        return resize_apart(large, size);
+    }
     if (large->walled) {
         return size > HK_SMALL_MAX && hk_retire_resize(large, size) ? large->address : NULL;
     }

@@ -1,10 +1,13 @@
 /*
  * Many blocks that grow in turn, a little at a time, as buffers do: each is moved a number of times that goes with the logarithm of its size,
- * not with the number of steps.
+ * not with the number of steps.  And the process's first large blocks, which lie apart: they have whole pages to grow into, and one
+ * that shrinks is no longer apart.
  */
 #include "test.h"
 
+#include <errno.h>
 #include <hakmem/hakmem.h>
+#include <unistd.h>
 
 enum { BUFFERS = 16, MOVES_PER_DOUBLING = 10 };
 
@@ -26,8 +29,37 @@ static unsigned grow_all(size_t from, size_t to, size_t step)
     return moves;
 }
 
+/* Whole pages: a string that grows by a few bytes comes to the system once for each. */
+static void first_grows_by_pages(void)
+{
+    char *block = hak_malloc(70 * 1000);
+    CHECK(block != NULL && hak_usable_size(block) == hak_good_size(70 * 1000));
+    block = hak_realloc(block, 100 * 1000 + 1);
+    CHECK(block != NULL && hak_usable_size(block) == hak_good_size(100 * 1000 + 1));
+    memset(block, 1, hak_usable_size(block));
+    hak_free(block);
+}
+
+/* Its place is sealed, and what goes up and down in the new one touches the same pages again. */
+static void first_shrinks_once(void)
+{
+    int ends[2];
+    CHECK(pipe(ends) == 0);
+    char *block = hak_malloc(MIB);
+    CHECK(block != NULL);
+    memset(block, 7, MIB);
+    char *volatile left = block;
+    block = hak_realloc(block, 300 * KIB);
+    CHECK(block != NULL && block != left && block[300 * KIB - 1] == 7);
+    CHECK(write(ends[1], left, 1) == -1 && errno == EFAULT);
+    CHECK(close(ends[0]) == 0 && close(ends[1]) == 0);
+    hak_free(block);
+}
+
 int main(void)
 {
+    first_grows_by_pages();
+    first_shrinks_once();
     unsigned moves = grow_all(64 * KIB, MIB, 4 * KIB);
     CHECKF(moves <= BUFFERS * 4 * MOVES_PER_DOUBLING, " (%u moves)", moves);
     for (size_t i = 0; i < BUFFERS; i++)
