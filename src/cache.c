@@ -274,9 +274,9 @@ static void settle(const hk_cache_t *cache, hk_magazine_t *magazine)
     magazine->marks = HK_MARKS_CLEAR;
 }
 
-/* Moves the blocks of a magazine that other heaps' threads filled to the loaded ones that have room; the rest stays in it, live bits
- * and all.  Which class comes next is chance, so nothing branches upon it.  The near table comes before the live bits: of a block that
- * was freed twice the superslab may be gone. */
+/* Moves the blocks of a magazine that other heaps' threads filled to the loaded ones that have room; the rest stays in
+ * it, live bits and all.  Which class comes next is chance, so nothing branches upon it.  The near table comes before
+ * the live bits: of a block that was freed twice the superslab may be gone. */
 static void unpack(hk_cache_t *cache, hk_magazine_t *magazine)
 {
     uint64_t tag = hk_heap_near_tag(cache->heap);

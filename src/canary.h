@@ -6,8 +6,9 @@
  *
  * The tail says, mixed with the block's address and a secret, whether the block is live and of which size, or free.
  * The second byte behind the program's is zero: a string that runs over the end stops there.  The first is not: a
- * terminator that is written one byte too far leaves a trace.  A free block is zero up to the tail, or as far as the level clears; so is one that was never used, whose tail is zero too.  Whoever writes past a
- * block's end or into a free one leaves a trace.
+ * terminator that is written one byte too far leaves a trace.  A free block is zero up to the tail, or as far as the
+ * level clears; so is one that was never used, whose tail is zero too.  Whoever writes past a block's end or into a free
+ * one leaves a trace.
  *
  * Stateless but for the secret and the extent, const once hardening has started.
  */

@@ -15,8 +15,7 @@ enum {
 
 _Atomic size_t hk_decay_peak_bytes;
 
-/* What lies in the depots of threads' heaps and in the empty slabs they keep, and which other one than mine has most of
- * both. */
+/* What lies in the depots of threads' heaps and in the empty slabs they keep, and which heap but mine has most of both. */
 typedef struct depots {
     const hk_heap_t *mine;
     hk_heap_t *fullest;
@@ -117,8 +116,8 @@ static void release_empties(hk_heap_t *heap, void *context)
 }
 
 /* The empty slabs that heaps keep go to the pool, where all can have them.  Most of what is free lies in one place when a
- * program has turned from some sizes to others: in depots and slabs, in
- * runs, or in kept mappings.  That place gives, at most a step's worth; the process comes back here as it grows on. */
+ * program has turned from some sizes to others: in depots and slabs, in runs, or in kept mappings.  That place gives, at
+ * most a step's worth; the process comes back here as it grows on. */
 void hk_decay_at_peak(void)
 {
     size_t committed = hk_limit_committed_bytes();

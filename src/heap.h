@@ -58,15 +58,14 @@ typedef struct hk_heap {
     bool hole_all;         /* lock(heap): the round does all lists, not only the emptiest slabs' */
     hk_slab_t *hole_next;  /* lock(heap): in the highest of them, the next slab; NULL: its first */
     uint64_t own_acquires; /* lock(heap): stage 0.5 */
-    _Atomic uint64_t
-        inbox_magazines;    /* atomic: received so far; threads that share a heap may lose some */
-    hk_pool_t *pool;        /* const: the shared pool, or its own */
-    struct hk_large *large; /* lock(heap): a first-class heap's direct mappings */
-    struct hk_run *runs;    /* lock(heap): a first-class heap's runs of pages */
-    uint64_t random;        /* lock(heap): random numbers, if it is hardened */
-    hk_quarantine_t *quarantine; /* lock(heap): a hardened first-class heap's; NULL: none */
-    struct hk_heap *next;        /* lock(caches): first-class heaps */
-    struct hk_heap *prev;        /* lock(caches) */
+    _Atomic uint64_t inbox_magazines; /* atomic: received; threads that share may lose some */
+    hk_pool_t *pool;                  /* const: the shared pool, or its own */
+    struct hk_large *large;           /* lock(heap): a first-class heap's direct mappings */
+    struct hk_run *runs;              /* lock(heap): a first-class heap's runs of pages */
+    uint64_t random;                  /* lock(heap): random numbers, if it is hardened */
+    hk_quarantine_t *quarantine;      /* lock(heap): a hardened first-class heap's; NULL: none */
+    struct hk_heap *next;             /* lock(caches): first-class heaps */
+    struct hk_heap *prev;             /* lock(caches) */
     hk_magazine_t *spare[HK_MAGAZINE_KINDS]; /* lock(heap): empty ones */
     uint16_t spare_count[HK_MAGAZINE_KINDS]; /* lock(heap) */
     hk_heap_class_t classes[HK_CLASS_COUNT];

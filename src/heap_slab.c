@@ -237,8 +237,7 @@ unsigned hk_heap_slab_take_locked(hk_heap_t *heap, unsigned class_index, void **
     return taken;
 }
 
-/* A slab of the pool; before the process grows for it the pool gets what is kept empty, if
- * that is much. */
+/* A slab of the pool; before the process grows for it the pool gets what is kept empty, if that is much. */
 static hk_slab_t *acquire_relocking(hk_heap_t *heap, unsigned class_index)
 {
     unsigned units = hk_class_info[class_index].units;

@@ -27,9 +27,8 @@ enum {
     RESERVE_SHIFT = 5,
     RESERVE_MIN = 256 << 10, /* the largest slab */
     RESERVE_MAX = 8 << 20,
-    PRESS_SHIFT = 4, /* a sixteenth of growth pays for reclaiming everything */
-    LARGE_KEPT_MIN =
-        96 << 20, /* two small ones: used up before the process grows, or gone in a second */
+    PRESS_SHIFT = 4,           /* a sixteenth of growth pays for reclaiming everything */
+    LARGE_KEPT_MIN = 96 << 20, /* two small ones: used before the process grows, gone in a second */
 };
 
 unsigned hk_policy_cold_uses(uint32_t block_bytes)

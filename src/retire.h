@@ -1,5 +1,5 @@
 /*
- * retire: direct mappings for hardening, between pages without access.
+ * retire: direct mappings between pages without access: hardening's, and a process's first few above 64 KiB.
  *
  * A freed one stays where it is for a while, sealed and in the registry: a late read or write faults, a second free is
  * known for what it is.  lock(large) guards those that wait; they go in random order.

@@ -18,9 +18,8 @@
 #include "log.h"
 #include "options.h"
 
-enum {
-    HARDENED_SAMPLE = 1024
-}; /* one block in so many at level 2, if nothing else was asked for */
+/* One block in so many at level 2, if nothing else was asked for. */
+enum { HARDENED_SAMPLE = 1024 };
 
 static void fork_child(void)
 {

@@ -54,8 +54,8 @@ bool hk_wall_claim(void *address, size_t bytes)
     int saved = errno;
     void *claimed = mmap(address, bytes, PROT_NONE,
                          MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0);
-    if (claimed != MAP_FAILED &&
-        claimed != address) { /* a kernel before 4.17 takes it for a hint */
+    /* A kernel before 4.17 takes the address for a hint. */
+    if (claimed != MAP_FAILED && claimed != address) {
         hk_os_unmap(claimed, bytes);
     }
     errno = saved;
