@@ -26,8 +26,9 @@ typedef struct residency {
 /* What is summed up on the way and is no line of its own. */
 typedef struct walk {
     hak_stats_t *stats;
-    uint64_t slab_resident_bytes; /* of slabs in use, without their ends */
-    uint64_t span_resident_bytes; /* of runs, direct mappings and sampled blocks in use */
+    uint64_t slab_resident_bytes;  /* of heaps' slabs, without their ends */
+    uint64_t empty_resident_bytes; /* of them, of the kept empty ones */
+    uint64_t span_resident_bytes;  /* of runs, direct mappings and sampled blocks in use */
 } walk_t;
 
 /* ---- Residency ---- */
@@ -172,7 +173,7 @@ static void add_heap(hk_heap_t *heap, void *context)
             }
         }
         for (const hk_slab_t *slab = class->empty; slab != NULL; slab = slab->next) {
-            stats->slab_free_resident_bytes += free_resident_bytes(slab);
+            walk->empty_resident_bytes += free_resident_bytes(slab);
         }
     }
     if (heap->quarantine != NULL) {
@@ -300,6 +301,8 @@ void hk_ledger_collect(hak_stats_t *stats)
     hk_registry_each_table(add_range, &stats->library_bytes);
     stats->refuge_bytes = hk_refuge_bytes();
 
+    walk.slab_resident_bytes = less(walk.slab_resident_bytes, walk.empty_resident_bytes);
+    stats->pool_warm_resident_bytes += walk.empty_resident_bytes;
     uint64_t in_magazines = stats->cache_bytes + stats->outgoing_bytes + stats->inbox_bytes;
     uint64_t handed_out = stats->in_use_bytes + stats->depot_bytes;
     uint64_t handed_out_resident =

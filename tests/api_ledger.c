@@ -138,6 +138,19 @@ static void small_blocks(void)
     check("all freed");
 }
 
+/* In slabs that are empty, in the pool or still in the heap: nothing that live blocks hold back. */
+static void emptied(void)
+{
+    for (int round = 0; round < 2; round++) {
+        allocate(0, 10000, 4096, 1, true);
+        release_all();
+    }
+    hak_stats_t stats = check("emptied");
+    CHECKF(is_protected() || stats.slab_free_resident_bytes < 4 * MIB, " (%llu)",
+           (unsigned long long)stats.slab_free_resident_bytes);
+    CHECK(is_protected() || stats.pool_warm_resident_bytes > 30 * MIB);
+}
+
 static void medium_blocks(void)
 {
     allocate(0, 20000, 1000, 15000, true);
@@ -345,6 +358,7 @@ int main(void)
     size_t own = take().resident_bytes;
     other_bytes = anonymous_bytes() - own;
     small_blocks();
+    emptied();
     medium_blocks();
     huge_pages();
     untouched();

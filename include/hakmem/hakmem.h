@@ -184,7 +184,7 @@ typedef struct hak_stats {
         untouched_bytes; /* of these four and depot_bytes, what has never been written to, or was purged */
     uint64_t slab_free_resident_bytes; /* of the free blocks in slabs, what is resident */
     uint64_t slab_rest_bytes;          /* ends of slabs and spans behind their blocks */
-    uint64_t pool_warm_resident_bytes; /* of the empty slabs in pools, what is resident */
+    uint64_t pool_warm_resident_bytes; /* of the empty slabs in pools and heaps, what is resident */
     uint64_t run_warm_resident_bytes;  /* of the free runs of pages, what is resident */
     uint64_t excess_bytes; /* where nothing has ever been: resident by huge pages only */
     uint64_t
