@@ -19,8 +19,10 @@ enum {
     ROOM_SHARE = 2, /* a block that grows has room for half as much again */
 };
 
-/* Address space only: what waits holds no memory. */
-static const size_t waiting_bytes_max = (size_t)4 << 30;
+/* Address space only: what waits holds no memory.  Without hardening no more than an area has, since the program may have
+ * other uses for it, under ulimit -v say. */
+static const size_t waiting_bytes_hardened = (size_t)4 << 30;
+static const size_t waiting_bytes_default = (size_t)64 << 20;
 
 static struct {
     hk_lock_t lock;
@@ -86,12 +88,19 @@ static hk_large_t *take_random_locked(void)
     return large;
 }
 
-/* One that has to go before bytes have room, out of those that wait; NULL if there is room. */
+static size_t waiting_bytes_max(void)
+{
+    return hk_options.harden != 0 ? waiting_bytes_hardened : waiting_bytes_default;
+}
+
+/* One that has to go before bytes have room, out of those that wait; NULL if there is room, or never will be. */
 static hk_large_t *make_room(size_t bytes, unsigned most)
 {
     hk_large_t *large = NULL;
+    size_t bytes_max = waiting_bytes_max();
     hk_lock_acquire(&retired.lock, HK_RANK_LARGE);
-    if (retired.count > 0 && (retired.count >= most || retired.bytes + bytes > waiting_bytes_max)) {
+    if (retired.count > 0 && bytes <= bytes_max &&
+        (retired.count >= most || retired.bytes + bytes > bytes_max)) {
         large = take_random_locked();
     }
     hk_lock_release(&retired.lock, HK_RANK_LARGE);
@@ -101,7 +110,7 @@ static hk_large_t *make_room(size_t bytes, unsigned most)
 static bool add_waiting(hk_large_t *large, unsigned most)
 {
     hk_lock_acquire(&retired.lock, HK_RANK_LARGE);
-    bool room = retired.count < most && large->room <= waiting_bytes_max;
+    bool room = retired.count < most && large->room <= waiting_bytes_max();
     if (room) {
         retired.waiting[retired.count++] = large;
         retired.bytes += large->room;

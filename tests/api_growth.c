@@ -1,7 +1,7 @@
 /*
  * Many blocks that grow in turn, a little at a time, as buffers do: each is moved a number of times that goes with the logarithm of its size,
  * not with the number of steps.  And the process's first large blocks, which lie apart: they have whole pages to grow into, and one
- * that shrinks is no longer apart.
+ * that shrinks is no longer apart; of their places little is kept.
  */
 #include "test.h"
 
@@ -27,6 +27,27 @@ static unsigned grow_all(size_t from, size_t to, size_t step)
         }
     }
     return moves;
+}
+
+static size_t mapped_bytes(void)
+{
+    size_t pages = 0;
+    FILE *file = fopen("/proc/self/statm", "r");
+    CHECK(file != NULL && fscanf(file, "%zu", &pages) == 1 && fclose(file) == 0);
+    return pages * (size_t)sysconf(_SC_PAGESIZE);
+}
+
+/* What waits sealed is address space that a program under ulimit -v may want. */
+static void first_freed_keep_little(void)
+{
+    size_t before = mapped_bytes();
+    for (int i = 0; i < 4; i++) {
+        char *volatile block = hak_malloc(30 * MIB);
+        CHECK(block != NULL);
+        hak_free(block);
+    }
+    size_t kept = mapped_bytes() - before;
+    CHECKF(kept < 80 * MIB, " (%zu MiB)", kept / MIB);
 }
 
 /* Whole pages: a string that grows by a few bytes comes to the system once for each. */
@@ -58,6 +79,7 @@ static void first_shrinks_once(void)
 
 int main(void)
 {
+    first_freed_keep_little();
     first_grows_by_pages();
     first_shrinks_once();
     unsigned moves = grow_all(64 * KIB, MIB, 4 * KIB);
