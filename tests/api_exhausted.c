@@ -129,6 +129,22 @@ static char *use_up_mappings(size_t pages, size_t spare)
     return strips;
 }
 
+/* Each of these is a mapping that no neighbour can be joined with. */
+static void work_far_apart(void)
+{
+    enum { COUNT = 64, ALIGNMENT = 64 << 20, BYTES = 1 << 20 };
+    char *blocks[COUNT];
+    short_of = true;
+    for (int i = 0; i < COUNT; i++) {
+        errno = 0;
+        blocks[i] = t_aligned_alloc(ALIGNMENT, BYTES);
+        (void)refused(blocks[i]);
+    }
+    for (int i = 0; i < COUNT; i++)
+        t_free(blocks[i]);
+    short_of = false;
+}
+
 static void out_of_mappings(size_t spare)
 {
     test_rng_t rng = test_rng(spare);
@@ -139,6 +155,7 @@ static void out_of_mappings(size_t spare)
         step(&rng);
     char *strips = use_up_mappings(MAPS_MOST, spare);
     work_in_shortage(&rng);
+    work_far_apart();
     CHECK(munmap(strips, (size_t)MAPS_MOST * page) == 0);
     work(&rng);
 }
