@@ -129,40 +129,49 @@ static void move_slab(hk_heap_t *heap, hk_slab_t *slab)
     }
 }
 
-/* Puts the first of so many blocks into its slab, and those behind it that lie there too; returns how many. */
-static unsigned put(hk_heap_t *heap, hk_slab_t *slab, void *const *blocks, unsigned count,
-                    bool unsettled)
+/* Puts a block into its slab; whether the slab has to move then. */
+HK_INLINE bool put(hk_slab_t *slab, void *block, bool unsettled)
 {
-    unsigned done = hk_slab_put_run(slab, blocks, count, slab->bucket_last);
-    if (HK_UNLIKELY(done == 0)) {
-        hk_heap_reject(hk_slab_probe(slab, blocks[0]), blocks[0]);
+    hk_put_result_t result = hk_slab_put(slab, block);
+    if (HK_UNLIKELY(result != HK_PUT_DONE)) {
+        hk_heap_reject(result, block);
     }
     slab->unsettled |= unsettled;
-    count_free(heap, bytes_of(slab->class_index, done));
-    if (HK_UNLIKELY(slab->free_blocks > slab->bucket_last)) {
-        move_slab(heap, slab);
-    }
-    return done;
+    return HK_UNLIKELY(slab->free_blocks > slab->bucket_last);
 }
 
 void hk_heap_slab_put_locked(hk_heap_t *heap, hk_slab_t *slab, void *block, bool unsettled)
 {
     hk_assert(2, hk_lock_is_held(&heap->lock));
-    (void)put(heap, slab, &block, 1, unsettled);
+    count_free(heap, bytes_of(slab->class_index, 1));
+    if (put(slab, block, unsettled)) {
+        move_slab(heap, slab);
+    }
 }
 
 void hk_heap_slab_put_all_locked(hk_heap_t *heap, void *const *blocks, unsigned count,
                                  bool unsettled)
 {
     hk_assert(2, hk_lock_is_held(&heap->lock));
-    for (unsigned i = 0; i < count;) {
-        hk_slab_t *slab = hk_slab_find(blocks[i]);
-        if (HK_UNLIKELY(slab == NULL || slab->class_index >= HK_CLASS_COUNT ||
-                        slab->heap != heap)) {
-            hk_log_fatal("double free", blocks[i], "its slab has been given back since");
+    hk_superslab_t *superslab = NULL; /* of the block before, if that is sure to be there still */
+    size_t bytes = 0;
+    for (unsigned i = 0; i < count; i++) {
+        void *block = blocks[i];
+        if (superslab == NULL || (size_t)((char *)block - superslab->base) >= HK_SUPERSLAB_BYTES) {
+            superslab = hk_superslab_find(block);
         }
-        i += put(heap, slab, &blocks[i], count - i, unsettled);
+        hk_slab_t *slab = superslab == NULL ? NULL : hk_superslab_slab_at(superslab, block);
+        if (HK_UNLIKELY(slab == NULL || slab->units == 0 || slab->heap != heap ||
+                        slab->class_index >= HK_CLASS_COUNT)) {
+            hk_log_fatal("double free", block, "its slab has been given back since");
+        }
+        bytes += hk_class_info[slab->class_index].block_bytes;
+        if (put(slab, block, unsettled)) {
+            move_slab(heap, slab);
+            superslab = NULL;
+        }
     }
+    count_free(heap, bytes);
 }
 
 static void relink_slab(hk_heap_t *heap, hk_slab_t *slab)

@@ -3,7 +3,6 @@
  */
 #include "superslab.h"
 
-#include <limits.h>
 #include <string.h>
 
 #include "bitrange.h"
@@ -248,55 +247,16 @@ void *hk_slab_take_random(hk_slab_t *slab, unsigned words, uint64_t random)
     return hk_slab_base(slab) + index * hk_class_info[slab->class_index].block_bytes;
 }
 
-/* The block's index, or UINT32_MAX if no block starts at the address. */
-static uint32_t index_of(const hk_slab_t *slab, const void *block)
-{
-    uint32_t offset = (uint32_t)((const char *)block - hk_slab_base(slab));
-    uint32_t index = hk_class_block_index(slab->class_index, offset);
-    const hk_class_info_t *info = &hk_class_info[slab->class_index];
-    return index * info->block_bytes == offset && index < info->block_count ? index : UINT32_MAX;
-}
-
 bool hk_slab_starts_block(const hk_slab_t *slab, const void *address)
 {
-    return index_of(slab, address) != UINT32_MAX;
+    return hk_slab_index_of(slab, address) != UINT32_MAX;
 }
 
 hk_put_result_t hk_slab_probe(const hk_slab_t *slab, const void *block)
 {
-    uint32_t index = index_of(slab, block);
+    uint32_t index = hk_slab_index_of(slab, block);
     if (index == UINT32_MAX) {
         return HK_PUT_INTERIOR;
     }
     return (slab->bitmap[index / 64] >> index % 64 & 1) != 0 ? HK_PUT_DOUBLE : HK_PUT_DONE;
-}
-
-unsigned hk_slab_put_run(hk_slab_t *slab, void *const *blocks, unsigned count, unsigned most)
-{
-    const hk_class_info_t *info = &hk_class_info[slab->class_index];
-    const char *base = hk_slab_base(slab);
-    uint64_t *bitmap = slab->bitmap;
-    unsigned free_blocks = slab->free_blocks;
-    unsigned first_word = slab->first_word;
-    unsigned done = 0;
-    for (; done < count && free_blocks <= most; done++) {
-        size_t offset = (size_t)((const char *)blocks[done] - base);
-        size_t index = offset * info->reciprocal >> 40;
-        if (offset >> HK_UNIT_SHIFT >= slab->units || index * info->block_bytes != offset ||
-            index >= info->block_count || (bitmap[index / 64] >> index % 64 & 1) != 0) {
-            break;
-        }
-        bitmap[index / 64] |= 1ull << index % 64;
-        free_blocks++;
-        first_word = index / 64 < first_word ? (unsigned)index / 64 : first_word;
-    }
-    slab->free_blocks = (uint16_t)free_blocks;
-    slab->first_word = (uint16_t)first_word;
-    return done;
-}
-
-hk_put_result_t hk_slab_put(hk_slab_t *slab, void *block)
-{
-    return hk_slab_put_run(slab, &block, 1, UINT_MAX) == 1 ? HK_PUT_DONE
-                                                           : hk_slab_probe(slab, block);
 }

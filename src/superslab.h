@@ -102,15 +102,20 @@ static inline hk_slab_t *hk_superslab_slab_at(hk_superslab_t *superslab, const v
     return &superslab->slabs[superslab->slab_of[unit]];
 }
 
+/* The superslab that the address lies in, or NULL. */
+static inline hk_superslab_t *hk_superslab_find(const void *address)
+{
+    hk_region_t *region = hk_registry_find(address);
+    bool is_superslab = region != NULL && region->kind == HK_REGION_SUPERSLAB;
+    return is_superslab ? (hk_superslab_t *)region : NULL;
+}
+
 /* The slab of a block in a superslab; NULL if the address is in none. */
 static inline hk_slab_t *hk_slab_find(const void *address)
 {
-    hk_region_t *region = hk_registry_find(address);
-    if (region == NULL || region->kind != HK_REGION_SUPERSLAB) {
-        return NULL;
-    }
-    hk_slab_t *slab = hk_superslab_slab_at((hk_superslab_t *)region, address);
-    return slab->units == 0 ? NULL : slab;
+    hk_superslab_t *superslab = hk_superslab_find(address);
+    hk_slab_t *slab = superslab != NULL ? hk_superslab_slab_at(superslab, address) : NULL;
+    return slab == NULL || slab->units == 0 ? NULL : slab;
 }
 
 /* Makes a slab just acquired ready to hand out blocks of its class: all of them free.  Names its units in the near table. */
@@ -131,12 +136,34 @@ typedef enum hk_put_result {
     HK_PUT_DOUBLE,   /* the block is free already */
 } hk_put_result_t;
 
-/* Puts a block back.  Its live bit is the caller's affair. */
-hk_put_result_t hk_slab_put(hk_slab_t *slab, void *block);
+/* The block's index, or UINT32_MAX if no block starts at the address, which is one of the slab's. */
+static inline uint32_t hk_slab_index_of(const hk_slab_t *slab, const void *block)
+{
+    uint32_t offset = (uint32_t)((const char *)block - hk_slab_base(slab));
+    uint32_t index = hk_class_block_index(slab->class_index, offset);
+    const hk_class_info_t *info = &hk_class_info[slab->class_index];
+    return index * info->block_bytes == offset && index < info->block_count ? index : UINT32_MAX;
+}
 
-/* The same with the first of so many, up to one that hk_slab_put would refuse or that lies elsewhere, and until more than most
- * are free; returns how many. */
-unsigned hk_slab_put_run(hk_slab_t *slab, void *const *blocks, unsigned count, unsigned most);
+/* Puts a block back.  Its live bit is the caller's affair.  Inline: depots that are full come this way block by block. */
+static inline hk_put_result_t hk_slab_put(hk_slab_t *slab, const void *block)
+{
+    uint32_t index = hk_slab_index_of(slab, block);
+    if (HK_UNLIKELY(index == UINT32_MAX)) {
+        return HK_PUT_INTERIOR;
+    }
+    uint64_t bit = 1ull << index % 64;
+    uint64_t *word = &slab->bitmap[index / 64];
+    uint64_t bits = *word;
+    if (HK_UNLIKELY((bits & bit) != 0)) {
+        return HK_PUT_DOUBLE;
+    }
+    *word = bits | bit;
+    slab->free_blocks++;
+    uint16_t first_word = slab->first_word;
+    slab->first_word = index / 64 < first_word ? (uint16_t)(index / 64) : first_word;
+    return HK_PUT_DONE;
+}
 
 /* Whether a block of the slab starts at the address. */
 bool hk_slab_starts_block(const hk_slab_t *slab, const void *address);
