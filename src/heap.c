@@ -200,20 +200,43 @@ void hk_heap_dissolve(hk_heap_t *heap, hk_magazine_t *magazine)
     hk_lock_release(&heap->lock, HK_RANK_HEAP);
 }
 
-void hk_heap_hand_over(hk_heap_t *heap, hk_magazine_t *magazine)
+/* Pushes a chain of magazines on the inbox. */
+static void push_inbox(hk_heap_t *heap, hk_magazine_t *first, hk_magazine_t *last)
 {
     hk_magazine_t *head = hk_load_relaxed(&heap->inbox); /* relaxed: the CAS orders */
     do {
-        magazine->next = head;
-        /* release: pairs with the exchange in hk_heap_depot_drain_locked.  The inbox is only ever taken whole, so that
-         * a head which comes back is still the head (no ABA). */
-    } while (!hk_cas_acq_rel(&heap->inbox, &head, magazine));
+        last->next = head;
+        /* release: pairs with the exchanges that take the inbox.  It is only ever taken whole, so that a head which comes back
+         * is still the head (no ABA). */
+    } while (!hk_cas_acq_rel(&heap->inbox, &head, first));
+}
+
+void hk_heap_hand_over(hk_heap_t *heap, hk_magazine_t *magazine)
+{
+    push_inbox(heap, magazine, magazine);
     /* relaxed, and not even atomic as a whole: a hint that bounds the inbox roughly */
     uint32_t count = hk_load_relaxed(&heap->inbox_count) + 1;
     hk_store_relaxed(&heap->inbox_count, count);
     if (HK_UNLIKELY(count > HK_INBOX_MAGAZINES) && hk_lock_try_acquire(&heap->lock, HK_RANK_HEAP)) {
         hk_heap_depot_drain_locked(heap);
         hk_lock_release(&heap->lock, HK_RANK_HEAP);
+    }
+}
+
+void hk_heap_each_incoming_locked(hk_heap_t *heap,
+                                  void (*visit)(const hk_magazine_t *magazine, void *context),
+                                  void *context)
+{
+    hk_assert(2, hk_lock_is_held(&heap->lock));
+    /* acquire: pairs with the CAS in push_inbox */
+    hk_magazine_t *list = hk_exchange_acq_rel(&heap->inbox, NULL);
+    hk_magazine_t *last = NULL;
+    for (hk_magazine_t *magazine = list; magazine != NULL; magazine = magazine->next) {
+        visit(magazine, context);
+        last = magazine;
+    }
+    if (last != NULL) {
+        push_inbox(heap, list, last);
     }
 }
 

@@ -70,7 +70,7 @@ typedef struct hk_heap {
     uint16_t spare_count[HK_MAGAZINE_KINDS]; /* lock(heap) */
     hk_heap_class_t classes[HK_CLASS_COUNT];
     _Alignas(HK_CACHE_LINE) _Atomic(hk_magazine_t *)
-        inbox;                    /* atomic: pushed by anyone, taken whole under the lock */
+        inbox;                    /* atomic: pushed by anyone, taken whole by one exchange */
     _Atomic uint32_t inbox_count; /* atomic: a hint */
 } hk_heap_t;
 
@@ -108,6 +108,11 @@ void hk_heap_hand_over(hk_heap_t *heap, hk_magazine_t *magazine);
  * room for and give them back, emptied or not, all but those that they use again. */
 hk_magazine_t *hk_heap_take_inbox(hk_heap_t *heap);
 void hk_heap_return_inbox(hk_heap_t *heap, hk_magazine_t *list);
+
+/* Visits the magazines of the inbox, which holds none meanwhile: its threads take them without the lock. */
+void hk_heap_each_incoming_locked(hk_heap_t *heap,
+                                  void (*visit)(const hk_magazine_t *magazine, void *context),
+                                  void *context);
 
 /* One block, past all of a cache's magazines: for first-class heaps, for threads without a cache, and for classes that
  * a thread hardly uses.  The live bit is set. */

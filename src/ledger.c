@@ -159,6 +159,14 @@ static size_t free_resident_bytes(const hk_slab_t *slab)
     return bytes;
 }
 
+static void add_incoming(const hk_magazine_t *magazine, void *context)
+{
+    hak_stats_t *stats = context;
+    for (unsigned i = 0; i < magazine->count; i++) {
+        stats->inbox_bytes += block_bytes(magazine->slot[i]);
+    }
+}
+
 /* Takes a system call for each slab under the heap's lock: nobody else can say which of its blocks are free. */
 static void add_heap(hk_heap_t *heap, void *context)
 {
@@ -179,12 +187,7 @@ static void add_heap(hk_heap_t *heap, void *context)
     if (heap->quarantine != NULL) {
         stats->cache_bytes += hk_harden_quarantined_bytes(heap->quarantine);
     }
-    /* acquire: pairs with the CAS of hk_heap_hand_over; what is in the list is taken out under this lock only */
-    for (const hk_magazine_t *m = hk_load_acquire(&heap->inbox); m != NULL; m = m->next) {
-        for (unsigned i = 0; i < m->count; i++) {
-            stats->inbox_bytes += block_bytes(m->slot[i]);
-        }
-    }
+    hk_heap_each_incoming_locked(heap, add_incoming, stats);
     hk_lock_release(&heap->lock, HK_RANK_HEAP);
 }
 

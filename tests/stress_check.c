@@ -1,17 +1,18 @@
 /*
- * hak_check, hak_trim and the statistics while other threads are at work: a check finds nothing,
- * and nobody is harmed.
+ * hak_check, hak_trim and the statistics while other threads are at work, and hand each other blocks to free: a check finds
+ * nothing, and nobody is harmed.
  *
  *     stress_check [seed [checks]]
  */
 #include "hak_names.h"
 #include <stdatomic.h>
 
-enum { THREADS = 3, HELD = 400 };
+enum { THREADS = 3, HELD = 400, PASSED = 256 };
 
 static atomic_bool stop;
 static atomic_ullong rounds[THREADS + 1];
 static uint64_t seed;
+static _Atomic(void *) passed[PASSED]; /* blocks that the next comer frees */
 
 static void *work(void *argument)
 {
@@ -27,7 +28,9 @@ static void *work(void *argument)
             size_t slot = test_below(&rng, HELD);
             if (held[slot].block != NULL) {
                 CHECK_PATTERN(held[slot].block, held[slot].size, held[slot].size, held[slot].id);
-                t_free(held[slot].block);
+                t_free(test_below(&rng, 2) == 0
+                           ? held[slot].block
+                           : atomic_exchange(&passed[test_below(&rng, PASSED)], held[slot].block));
             }
             held[slot].size = test_log_size(&rng, i % 100 == 0 ? 21 : 13);
             held[slot].id = test_next(&rng);
@@ -79,6 +82,8 @@ int main(int argc, char **argv)
     atomic_store(&stop, true);
     for (size_t i = 0; i < THREADS; i++)
         test_join(threads[i]);
+    for (size_t i = 0; i < PASSED; i++)
+        t_free(passed[i]);
     CHECK(t_check() == 0);
     puts("stress_check: ok");
     return 0;
