@@ -40,10 +40,22 @@ static void *take_uncached(hk_heap_t *heap, size_t size, size_t alignment)
     return block;
 }
 
+/* The heap of a cache, or for a thread without one (NULL); NULL without memory.  What others freed may be in the way of a first
+ * heap. */
+static hk_heap_t *heap_of(const hk_cache_t *cache)
+{
+    hk_heap_t *heap = cache != NULL ? cache->heap : hk_heaps_orphan();
+    if (heap == NULL) {
+        (void)hk_reclaim_all(NULL, 0);
+        heap = hk_heaps_orphan();
+    }
+    return heap;
+}
+
 /* For a thread without a cache (NULL), and for spans with hardening. */
 static void *allocate_uncached(hk_cache_t *cache, size_t size, size_t alignment)
 {
-    hk_heap_t *heap = cache != NULL ? cache->heap : hk_heaps_orphan();
+    hk_heap_t *heap = heap_of(cache);
     void *block = heap == NULL ? NULL : take_uncached(heap, size, alignment);
     if (heap != NULL && block == NULL) {
         (void)hk_reclaim_all(cache, 0);
@@ -205,7 +217,7 @@ static void *allocate_span_by(hk_span_allocate_t *allocate, size_t size, size_t 
         *fresh = true;
         return block;
     }
-    hk_heap_t *heap = cache != NULL ? cache->heap : hk_heaps_orphan();
+    hk_heap_t *heap = heap_of(cache);
     if (heap != NULL) {
         hk_decay_make_way(size);
         block = allocate(heap, size, alignment, fresh);

@@ -157,6 +157,47 @@ static void check_heap_reclaims(void)
     CHECK(hak_limit_set(HAK_LIMIT_HARD, 0) == 0);
 }
 
+static pthread_barrier_t filled, allocated;
+
+static void *allocate_first(void *argument)
+{
+    (void)pthread_barrier_wait(&filled);
+    void *first = hak_malloc(100);
+    CHECK(first != NULL);
+    (void)pthread_barrier_wait(&allocated); /* nobody has had memory reclaimed for another reason */
+    void *span = hak_malloc(72 * KIB);
+    CHECK(span != NULL);
+    hak_free(first);
+    hak_free(span);
+    return argument;
+}
+
+/* A thread's first call, when what others have freed takes up all that the limit allows and the allocator needs memory for the
+ * thread itself. */
+static void check_new_threads(void)
+{
+    enum { NEW_THREADS = 16, HEAPS_MOST = 1024 };
+    pthread_t threads[NEW_THREADS];
+    CHECK(pthread_barrier_init(&filled, NULL, NEW_THREADS + 1) == 0);
+    CHECK(pthread_barrier_init(&allocated, NULL, NEW_THREADS) == 0);
+    for (size_t i = 0; i < NEW_THREADS; i++)
+        threads[i] = test_thread(allocate_first, NULL);
+    size_t count = fill(8 * KIB);
+    clear(count, 8 * KIB);
+    CHECK(hak_limit_set(HAK_LIMIT_HARD, hak_limit_committed()) == 0);
+    static hak_heap_t *heaps[HEAPS_MOST]; /* use up what the allocator has for itself */
+    size_t heap_count = 0;
+    while (heap_count < HEAPS_MOST && (heaps[heap_count] = hak_heap_create()) != NULL)
+        heap_count++;
+    CHECK(heap_count < HEAPS_MOST);
+    (void)pthread_barrier_wait(&filled);
+    for (size_t i = 0; i < NEW_THREADS; i++)
+        test_join(threads[i]);
+    for (size_t i = 0; i < heap_count; i++)
+        hak_heap_destroy(heaps[i]);
+    CHECK(hak_limit_set(HAK_LIMIT_HARD, 0) == 0);
+}
+
 static size_t notified;
 
 static void notify(size_t committed_bytes, size_t limit_bytes)
@@ -199,6 +240,7 @@ int main(void)
     check_heaps();
     check_heap_reclaims();
     check_callback();
+    check_new_threads();
     CHECK(hak_check() == 0);
     return 0;
 }
