@@ -158,14 +158,20 @@ static void check_heap_reclaims(void)
 }
 
 static pthread_barrier_t filled, allocated;
+static pthread_mutex_t turn = PTHREAD_MUTEX_INITIALIZER;
 
 static void *allocate_first(void *argument)
 {
     (void)pthread_barrier_wait(&filled);
+    CHECK(pthread_mutex_lock(&turn) ==
+          0); /* what one has reclaimed and not yet given up is nobody's */
     void *first = hak_malloc(100);
+    CHECK(pthread_mutex_unlock(&turn) == 0);
     CHECK(first != NULL);
     (void)pthread_barrier_wait(&allocated); /* nobody has had memory reclaimed for another reason */
+    CHECK(pthread_mutex_lock(&turn) == 0);
     void *span = hak_malloc(72 * KIB);
+    CHECK(pthread_mutex_unlock(&turn) == 0);
     CHECK(span != NULL);
     hak_free(first);
     hak_free(span);
