@@ -4,7 +4,6 @@
 #include "heap_depot.h"
 
 #include "heap_slab.h"
-#include "log.h"
 #include "meta.h"
 
 /* Empty magazines that change hands at once.  A heap keeps fewer than two bundles of each kind. */

@@ -48,11 +48,9 @@ static void *allocate_run(hk_heap_t *owned, size_t size, size_t alignment, bool 
     return hk_run_address(run);
 }
 
-static void *allocate_large(hk_heap_t *owned, size_t size, size_t alignment, bool *fresh)
+/* NULL stays NULL: there was no memory. */
+static void *hand_out(hk_heap_t *owned, hk_large_t *large, bool *fresh)
 {
-    hk_large_t *large = hk_options.harden != 0
-                            ? hk_retire_allocate(size, alignment)
-                            : hk_large_allocate(hk_span_good_size(size), alignment);
     if (large == NULL) {
         return NULL;
     }
@@ -64,38 +62,35 @@ static void *allocate_large(hk_heap_t *owned, size_t size, size_t alignment, boo
     return large->address;
 }
 
-/* Whether the next span lies apart: the process's first few do, at a cost that only they pay. */
-static bool is_apart(size_t size, size_t alignment)
+static void *allocate_large(hk_heap_t *owned, size_t size, size_t alignment, bool *fresh)
 {
-    static _Atomic unsigned count; /* stops a few above the most */
-    return size <= HK_RUN_BYTES_MAX && alignment <= HK_SUPERSLAB_BYTES && hk_options.harden == 0 &&
-           hk_load_relaxed(&count) < HK_APART_SPANS && /* relaxed: nothing hangs on it */
-           hk_add_relaxed(&count, 1) < HK_APART_SPANS;
+    hk_large_t *large = hk_options.harden != 0
+                            ? hk_retire_allocate(size, alignment)
+                            : hk_large_allocate(hk_span_good_size(size), alignment);
+    return hand_out(owned, large, fresh);
 }
 
-static void *allocate_apart(size_t size, size_t alignment, bool *fresh)
+/* Whether the next span is one of the process's first few, which lie apart, at a cost that only they pay. */
+static bool is_early(void)
 {
-    hk_large_t *large = hk_retire_allocate(hk_span_good_size(size), alignment);
-    if (large == NULL) {
-        return NULL;
-    }
-    *fresh = large->fresh;
-    return large->address;
+    static _Atomic unsigned count;                     /* stops a few above the most */
+    return hk_load_relaxed(&count) < HK_APART_SPANS && /* relaxed: nothing hangs on it */
+           hk_add_relaxed(&count, 1) < HK_APART_SPANS;
 }
 
 void *hk_span_allocate(hk_heap_t *heap, size_t size, size_t alignment, bool *fresh)
 {
     hk_heap_t *owned = heap->owner == HK_OWNER_NONE ? heap : NULL;
-    if (owned == NULL && is_apart(size, alignment)) {
-        void *apart = allocate_apart(size, alignment, fresh);
-        if (apart != NULL) {
-            return apart;
+    if (size > HK_RUN_BYTES_MAX || alignment > HK_SUPERSLAB_BYTES || hk_options.harden != 0) {
+        return allocate_large(owned, size, alignment, fresh);
+    }
+    if (owned == NULL && is_early()) {
+        hk_large_t *large = hk_retire_allocate(hk_span_good_size(size), alignment);
+        if (large != NULL) {
+            return hand_out(NULL, large, fresh);
         }
     }
-    if (size <= HK_RUN_BYTES_MAX && alignment <= HK_SUPERSLAB_BYTES && hk_options.harden == 0) {
-        return allocate_run(owned, size, alignment, fresh);
-    }
-    return allocate_large(owned, size, alignment, fresh);
+    return allocate_run(owned, size, alignment, fresh);
 }
 
 void *hk_span_allocate_growing(hk_heap_t *heap, size_t size, size_t alignment, bool *fresh)
