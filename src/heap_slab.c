@@ -129,49 +129,43 @@ static void move_slab(hk_heap_t *heap, hk_slab_t *slab)
     }
 }
 
-/* Puts a block into its slab; whether the slab has to move then. */
-HK_INLINE bool put(hk_slab_t *slab, void *block, bool unsettled)
+/* Puts blocks into the slab, as many of the first ones as are its; how many.  It may be the pool's then. */
+HK_INLINE unsigned put(hk_heap_t *heap, hk_slab_t *slab, void *const *blocks, unsigned count,
+                       bool unsettled)
 {
-    hk_put_result_t result = hk_slab_put(slab, block);
+    hk_put_result_t result;
+    unsigned done = hk_slab_put(slab, blocks, count, &result);
     if (HK_UNLIKELY(result != HK_PUT_DONE)) {
-        hk_heap_reject(result, block);
+        hk_heap_reject(result, blocks[done]);
     }
+    count_free(heap, bytes_of(slab->class_index, done));
     slab->unsettled |= unsettled;
-    return HK_UNLIKELY(slab->free_blocks > slab->bucket_last);
+    if (HK_UNLIKELY(slab->free_blocks > slab->bucket_last)) {
+        move_slab(heap, slab);
+    }
+    return done;
 }
 
 void hk_heap_slab_put_locked(hk_heap_t *heap, hk_slab_t *slab, void *block, bool unsettled)
 {
     hk_assert(2, hk_lock_is_held(&heap->lock));
-    count_free(heap, bytes_of(slab->class_index, 1));
-    if (put(slab, block, unsettled)) {
-        move_slab(heap, slab);
-    }
+    (void)put(heap, slab, &block, 1, unsettled);
 }
 
 void hk_heap_slab_put_all_locked(hk_heap_t *heap, void *const *blocks, unsigned count,
                                  bool unsettled)
 {
     hk_assert(2, hk_lock_is_held(&heap->lock));
-    hk_superslab_t *superslab = NULL; /* of the block before, if that is sure to be there still */
-    size_t bytes = 0;
-    for (unsigned i = 0; i < count; i++) {
-        void *block = blocks[i];
-        if (superslab == NULL || (size_t)((char *)block - superslab->base) >= HK_SUPERSLAB_BYTES) {
-            superslab = hk_superslab_find(block);
-        }
-        hk_slab_t *slab = superslab == NULL ? NULL : hk_superslab_slab_at(superslab, block);
-        if (HK_UNLIKELY(slab == NULL || slab->units == 0 || slab->heap != heap ||
+    while (count > 0) {
+        hk_slab_t *slab = hk_slab_find(*blocks);
+        if (HK_UNLIKELY(slab == NULL || slab->heap != heap ||
                         slab->class_index >= HK_CLASS_COUNT)) {
-            hk_log_fatal("double free", block, "its slab has been given back since");
+            hk_log_fatal("double free", *blocks, "its slab has been given back since");
         }
-        bytes += hk_class_info[slab->class_index].block_bytes;
-        if (put(slab, block, unsettled)) {
-            move_slab(heap, slab);
-            superslab = NULL;
-        }
+        unsigned done = put(heap, slab, blocks, count, unsettled);
+        blocks += done;
+        count -= done;
     }
-    count_free(heap, bytes);
 }
 
 static void relink_slab(hk_heap_t *heap, hk_slab_t *slab)

@@ -60,4 +60,12 @@ static inline uint32_t hk_class_block_index(unsigned class_index, uint32_t offse
     return (uint32_t)((offset * hk_class_info[class_index].reciprocal) >> 40);
 }
 
+/* The index of the block that starts at offset in a slab of the class, or UINT32_MAX if none does. */
+static inline uint32_t hk_class_start_index(unsigned class_index, uint32_t offset)
+{
+    const hk_class_info_t *info = &hk_class_info[class_index];
+    uint32_t index = hk_class_block_index(class_index, offset);
+    return index * info->block_bytes == offset && index < info->block_count ? index : UINT32_MAX;
+}
+
 #endif

@@ -140,29 +140,38 @@ typedef enum hk_put_result {
 static inline uint32_t hk_slab_index_of(const hk_slab_t *slab, const void *block)
 {
     uint32_t offset = (uint32_t)((const char *)block - hk_slab_base(slab));
-    uint32_t index = hk_class_block_index(slab->class_index, offset);
-    const hk_class_info_t *info = &hk_class_info[slab->class_index];
-    return index * info->block_bytes == offset && index < info->block_count ? index : UINT32_MAX;
+    return hk_class_start_index(slab->class_index, offset);
 }
 
-/* Puts a block back.  Its live bit is the caller's affair.  Inline: depots that are full come this way block by block. */
-static inline hk_put_result_t hk_slab_put(hk_slab_t *slab, const void *block)
+/* Puts back the first ones of some blocks, up to the first that lies elsewhere, or that *result says something against; returns
+ * how many.  Their live bits are the caller's affair.  Inline: depots that are full come this way, block by block. */
+static inline unsigned hk_slab_put(hk_slab_t *slab, void *const *blocks, unsigned count,
+                                   hk_put_result_t *result)
 {
-    uint32_t index = hk_slab_index_of(slab, block);
-    if (HK_UNLIKELY(index == UINT32_MAX)) {
-        return HK_PUT_INTERIOR;
+    unsigned class_index = slab->class_index;
+    const char *base = hk_slab_base(slab);
+    size_t slab_bytes = (size_t)slab->units << HK_UNIT_SHIFT;
+    uint64_t *bitmap = slab->bitmap;
+    uint32_t first_word = slab->first_word;
+    unsigned done = 0;
+    *result = HK_PUT_DONE;
+    for (; done < count; done++) {
+        size_t offset = (size_t)((const char *)blocks[done] - base);
+        if (offset >= slab_bytes) {
+            break;
+        }
+        uint32_t index = hk_class_start_index(class_index, (uint32_t)offset);
+        uint64_t bit = 1ull << index % 64;
+        if (HK_UNLIKELY(index == UINT32_MAX || (bitmap[index / 64] & bit) != 0)) {
+            *result = index == UINT32_MAX ? HK_PUT_INTERIOR : HK_PUT_DOUBLE;
+            break;
+        }
+        bitmap[index / 64] |= bit;
+        first_word = index / 64 < first_word ? index / 64 : first_word;
     }
-    uint64_t bit = 1ull << index % 64;
-    uint64_t *word = &slab->bitmap[index / 64];
-    uint64_t bits = *word;
-    if (HK_UNLIKELY((bits & bit) != 0)) {
-        return HK_PUT_DOUBLE;
-    }
-    *word = bits | bit;
-    slab->free_blocks++;
-    uint16_t first_word = slab->first_word;
-    slab->first_word = index / 64 < first_word ? (uint16_t)(index / 64) : first_word;
-    return HK_PUT_DONE;
+    slab->first_word = (uint16_t)first_word;
+    slab->free_blocks = (uint16_t)(slab->free_blocks + done);
+    return done;
 }
 
 /* Whether a block of the slab starts at the address. */
