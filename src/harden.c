@@ -118,7 +118,7 @@ void hk_harden_revive(hk_quarantined_t freed)
 
 void hk_harden_drain(hk_quarantine_t *quarantine, uint16_t owner)
 {
-    while (quarantine->count > 0) {
+    while (hk_quarantine_count(quarantine) > 0) {
         hk_quarantined_t freed = hk_quarantine_take(quarantine);
         check_idle(freed.block, freed.bytes);
         if (freed.owner == owner) {
@@ -193,8 +193,12 @@ void hk_harden_inspect_heap(hk_heap_t *heap)
     if (hk_canary.extent == HK_CANARY_WHOLE) {
         hk_harden_inspect(heap->pool, SIZE_MAX);
     }
-    for (uint32_t i = 0; heap->quarantine != NULL && i < heap->quarantine->count; i++) {
-        hk_quarantined_t freed = hk_quarantine_unpack(heap->quarantine->blocks[i]);
+    hk_quarantine_t *quarantine = heap->quarantine;
+    if (quarantine == NULL) {
+        return;
+    }
+    for (uint32_t i = quarantine->head; i != quarantine->tail; i++) {
+        hk_quarantined_t freed = hk_quarantine_unpack(*hk_quarantine_place(quarantine, i));
         check_idle(freed.block, freed.bytes);
     }
 }

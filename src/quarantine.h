@@ -2,7 +2,8 @@
  * quarantine: freed blocks that wait, so that none is handed out again soon, nor after a time that anybody can know.
  *
  * It belongs to a thread, or to a first-class heap, under its lock.  It holds so many blocks and bytes; for each one
- * more, a random one has to go.
+ * more, one of the oldest sixteenth has to go, a random one.  So a block waits until most of those that were there have gone; and
+ * what is handed out again comes about in the order in which it was freed, which is kinder to the processor's caches than chance.
  */
 #ifndef HK_QUARANTINE_H
 #define HK_QUARANTINE_H
@@ -17,6 +18,9 @@ typedef enum hk_quarantine_kind {
     HK_QUARANTINE_HEAP,
 } hk_quarantine_kind_t;
 
+/* One of the oldest part goes, of so many parts. */
+enum { HK_QUARANTINE_AGES = 16 };
+
 typedef struct hk_quarantined {
     void *block;
     uint32_t bytes;
@@ -28,10 +32,11 @@ typedef struct hk_quarantine {
     uint64_t random; /* never 0 */
     size_t bytes;    /* in all its blocks */
     size_t most_bytes;
-    uint32_t count;
-    uint32_t most;
+    uint32_t head; /* the number of the oldest block; they are counted as they come */
+    uint32_t tail; /* that of the next to come */
+    uint32_t most; /* a power of two, as numbers wrap */
     hk_quarantine_kind_t kind;
-    uint64_t blocks[]; /* in no order: address, class and owner in a word */
+    uint64_t blocks[]; /* by number modulo most: address, class and owner in a word */
 } hk_quarantine_t;
 
 /* An empty one; NULL if there is no memory. */
@@ -57,44 +62,54 @@ static inline hk_quarantined_t hk_quarantine_unpack(uint64_t word)
                               (uint16_t)(word >> HK_QUARANTINE_OWNER_SHIFT), (uint8_t)class_index};
 }
 
-/* Takes a random block out; there must be one. */
+static inline uint32_t hk_quarantine_count(const hk_quarantine_t *quarantine)
+{
+    return quarantine->tail - quarantine->head;
+}
+
+static inline uint64_t *hk_quarantine_place(hk_quarantine_t *quarantine, uint32_t number)
+{
+    return &quarantine->blocks[number & (quarantine->most - 1)];
+}
+
+/* Takes a random one of the oldest blocks out; there must be one. */
 static inline hk_quarantined_t hk_quarantine_take(hk_quarantine_t *quarantine)
 {
-    uint32_t place = hk_random_below(&quarantine->random, quarantine->count);
-    hk_quarantined_t taken = hk_quarantine_unpack(quarantine->blocks[place]);
-    uint64_t last = quarantine->blocks[quarantine->count - 1];
-    quarantine->count--;
-    hk_fence_signal(); /* else a handler that jumps out leaves the last one there twice */
-    quarantine->blocks[place] = last;
+    uint32_t count = hk_quarantine_count(quarantine);
+    uint32_t oldest = quarantine->most / HK_QUARANTINE_AGES;
+    uint32_t choice = hk_random_below(&quarantine->random, count < oldest ? count : oldest);
+    uint64_t first = *hk_quarantine_place(quarantine, quarantine->head);
+    uint64_t *chosen = hk_quarantine_place(quarantine, quarantine->head + choice);
+    hk_quarantined_t taken = hk_quarantine_unpack(*chosen);
+    quarantine->head++;
+    hk_fence_signal(); /* else a handler that jumps out leaves the first one there twice */
+    *chosen = first;
     quarantine->bytes -= taken.bytes;
     return taken;
 }
 
-/* Adds a block.  If that fills it, a random other one goes, into evicted: true. */
+/* Adds a block.  If there is no room for it, another one goes first, into evicted: true. */
 static inline bool hk_quarantine_exchange(hk_quarantine_t *quarantine, hk_quarantined_t block,
                                           hk_quarantined_t *evicted)
 {
-    uint32_t count = quarantine->count;
+    uint32_t count = hk_quarantine_count(quarantine);
     quarantine->bytes += block.bytes;
     hk_fence_signal(); /* it may become too much by a jump, never too little */
-    if (count < quarantine->most && (quarantine->bytes <= quarantine->most_bytes || count == 0)) {
-        quarantine->blocks[count] = hk_quarantine_pack(block);
-        hk_fence_signal();
-        quarantine->count = count + 1;
-        return false;
+    bool full =
+        count == quarantine->most || (quarantine->bytes > quarantine->most_bytes && count > 0);
+    if (full) {
+        *evicted = hk_quarantine_take(quarantine);
     }
-    uint32_t place = hk_random_below(&quarantine->random, count);
-    *evicted = hk_quarantine_unpack(quarantine->blocks[place]);
-    quarantine->blocks[place] = hk_quarantine_pack(block);
+    *hk_quarantine_place(quarantine, quarantine->tail) = hk_quarantine_pack(block);
     hk_fence_signal();
-    quarantine->bytes -= evicted->bytes;
-    return true;
+    quarantine->tail++;
+    return full;
 }
 
 /* Whether still more have to go: they were smaller than what came. */
 static inline bool hk_quarantine_is_over(const hk_quarantine_t *quarantine)
 {
-    return quarantine->bytes > quarantine->most_bytes && quarantine->count > 1;
+    return quarantine->bytes > quarantine->most_bytes && hk_quarantine_count(quarantine) > 1;
 }
 
 #endif
