@@ -226,13 +226,36 @@ unsigned hk_slab_take(hk_slab_t *slab, void **blocks, unsigned count)
     return taken;
 }
 
-void *hk_slab_take_random(hk_slab_t *slab, unsigned words, uint64_t random)
+/* Takes the block of one set bit of the word. */
+static void *take_bit(hk_slab_t *slab, unsigned word, uint64_t bit)
 {
-    unsigned end = (hk_class_info[slab->class_index].block_count + 63u) / 64;
+    slab->bitmap[word] &= ~bit;
+    slab->free_blocks--;
+    size_t index = (size_t)word * 64 + (unsigned)__builtin_ctzll(bit);
+    return hk_slab_base(slab) + index * hk_class_info[slab->class_index].block_bytes;
+}
+
+static void skip_empty_words(hk_slab_t *slab)
+{
     while (slab->bitmap[slab->first_word] == 0) {
         slab->first_word++;
     }
-    words = words < end - slab->first_word ? words : end - slab->first_word;
+}
+
+void *hk_slab_take_either(hk_slab_t *slab, bool second)
+{
+    skip_empty_words(slab);
+    uint64_t bits = slab->bitmap[slab->first_word];
+    uint64_t above = bits & (bits - 1);
+    uint64_t chosen = second && above != 0 ? above : bits;
+    return take_bit(slab, slab->first_word, chosen & -chosen);
+}
+
+void *hk_slab_take_random(hk_slab_t *slab, uint64_t random)
+{
+    unsigned end = (hk_class_info[slab->class_index].block_count + 63u) / 64;
+    skip_empty_words(slab);
+    unsigned words = end - slab->first_word;
     unsigned word = slab->first_word + (unsigned)((random >> 32) * words >> 32);
     while (slab->bitmap[word] == 0) {
         word = word + 1 < end ? word + 1 : slab->first_word;
@@ -240,11 +263,8 @@ void *hk_slab_take_random(hk_slab_t *slab, unsigned words, uint64_t random)
     unsigned shift = random & 63;
     uint64_t bits = slab->bitmap[word];
     uint64_t above = bits >> shift << shift;
-    unsigned bit = (unsigned)__builtin_ctzll(above != 0 ? above : bits);
-    slab->bitmap[word] = bits & ~(1ull << bit);
-    slab->free_blocks--;
-    size_t index = (size_t)word * 64 + bit;
-    return hk_slab_base(slab) + index * hk_class_info[slab->class_index].block_bytes;
+    uint64_t chosen = above != 0 ? above : bits;
+    return take_bit(slab, word, chosen & -chosen);
 }
 
 bool hk_slab_starts_block(const hk_slab_t *slab, const void *address)

@@ -127,8 +127,12 @@ void hk_slab_stop(hk_slab_t *slab, uint16_t owner);
 /* Takes up to count free blocks, lowest address first, into blocks; returns how many. */
 unsigned hk_slab_take(hk_slab_t *slab, void **blocks, unsigned count);
 
-/* Takes one free block, which there must be: a random one of the first words of the bitmap that have any. */
-void *hk_slab_take_random(hk_slab_t *slab, unsigned words, uint64_t random);
+/* Takes one free block, which there must be: the lowest, or (second) the one above it, if that is in the same word of the
+ * bitmap. */
+void *hk_slab_take_either(hk_slab_t *slab, bool second);
+
+/* Takes one free block, which there must be: a random one. */
+void *hk_slab_take_random(hk_slab_t *slab, uint64_t random);
 
 typedef enum hk_put_result {
     HK_PUT_DONE,

@@ -93,6 +93,35 @@ static hk_magazine_t *load(hk_heap_t *heap, unsigned class_index, hk_magazine_t 
     return m;
 }
 
+/* What hardening takes out of a slab: one of the lowest two, or any one; each block once. */
+static void test_placement(void)
+{
+    static void *taken[HK_SLAB_BLOCKS_MAX];
+    hk_heap_t *heap = new_heap();
+    hk_magazine_t *m = load(heap, TINY, NULL);
+    hk_slab_t *slab = hk_slab_find(m->slot[0]);
+    size_t block_bytes = bytes_of(TINY);
+    char *lowest = (char *)m->slot[0] + block_bytes;
+    unsigned count = slab->free_blocks;
+    taken[0] = hk_slab_take_either(slab, true);
+    taken[1] = hk_slab_take_either(slab, true);
+    taken[2] = hk_slab_take_either(slab, false);
+    taken[3] = hk_slab_take_either(slab, false);
+    CHECK(taken[0] == lowest + block_bytes && taken[1] == lowest + 2 * block_bytes);
+    CHECK(taken[2] == lowest && taken[3] == lowest + 3 * block_bytes);
+    for (unsigned i = 4; i < count; i++) {
+        taken[i] = i % 2 == 0 ? hk_slab_take_random(slab, i * 0x9e3779b97f4a7c15)
+                              : hk_slab_take_either(slab, i % 4 == 1);
+        CHECK(hk_slab_probe(slab, taken[i]) == HK_PUT_DONE);
+        CHECK(slab->free_blocks == count - 1 - i);
+    }
+    hk_put_result_t result;
+    CHECK(hk_slab_put(slab, taken, count, &result) == count && result == HK_PUT_DONE);
+    hk_heap_dissolve(heap, m);
+    CHECK(check_heap(heap, TINY) == hk_class_info[TINY].block_count);
+    hk_heap_delete(heap);
+}
+
 static void test_load(void)
 {
     hk_heap_t *heap = new_heap();
@@ -832,6 +861,7 @@ int main(void)
     check_rejected(put_inside, "invalid free");
     check_rejected(dissolve_twice, "double free");
     check_rejected(dissolve_gone, "double free");
+    test_placement();
     test_load();
     test_unload();
     test_depot_limit();
