@@ -154,10 +154,11 @@ void hk_decay_at_peak(void)
     }
 }
 
-void hk_decay_make_way(size_t size)
+/* Before a mapping above what runs hold is made or extended. */
+static void make_way_for_mapping(size_t more)
 {
     size_t committed = hk_limit_committed_bytes();
-    if (size <= HK_RUN_BYTES_MAX || committed + size <= hk_decay_peak()) {
+    if (more <= HK_RUN_BYTES_MAX || committed + more <= hk_decay_peak()) {
         return;
     }
     hk_heaps_each_shared(release_empties, NULL);
@@ -166,4 +167,34 @@ void hk_decay_make_way(size_t size)
         (void)hk_pool_purge(&hk_shared_pool, 0, 0);
         (void)hk_run_purge(0);
     }
+}
+
+/* A block that is large beside the process is soon touched; free memory that it cannot lie in would be resident in addition.
+ * As much of that goes as the block takes anew. */
+static void make_way_beside(size_t size, size_t more, size_t reused)
+{
+    size_t committed = hk_limit_committed_bytes();
+    size_t kept = hk_policy_warm_beside_bytes(committed);
+    size_t warm = size >= hk_policy_beside_bytes(committed) ? hk_run_warm_bytes() : 0;
+    size_t surplus = warm > kept + reused ? warm - kept - reused : 0;
+    if (surplus > 0 && more > 0 && !is_sparse_peak(committed)) {
+        (void)hk_run_purge(peak_keep_bytes(warm, more < surplus ? more : surplus));
+    }
+}
+
+void hk_decay_make_way(size_t size)
+{
+    if (size > HK_RUN_BYTES_MAX) {
+        make_way_for_mapping(size);
+        make_way_beside(size, size, 0);
+    } else if (size >= hk_policy_beside_bytes(hk_limit_committed_bytes())) {
+        size_t reused = hk_run_reused_bytes(size);
+        make_way_beside(size, size > reused ? size - reused : 0, reused);
+    }
+}
+
+void hk_decay_make_way_growing(size_t size, size_t more)
+{
+    make_way_for_mapping(more);
+    make_way_beside(size, more, 0);
 }

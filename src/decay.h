@@ -34,8 +34,12 @@ static inline bool hk_decay_is_peak(void)
  * hk_decay_step. */
 void hk_decay_at_peak(void);
 
-/* Before a direct mapping of the size that would make the process larger than it ever was, what is free and resident
- * goes, if it is much.  As hk_decay_step. */
+/* Before a block of the size is allocated: if it will be a direct mapping that makes the process larger than it ever was, what is
+ * free and resident goes, if it is much; if it is large beside the process, free runs that it will not lie in go, as much as
+ * it takes anew.  As hk_decay_step. */
 void hk_decay_make_way(size_t size);
+
+/* The same before a direct mapping gets more bytes, or is made for a block that grows, to be of the size. */
+void hk_decay_make_way_growing(size_t size, size_t more);
 
 #endif

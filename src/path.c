@@ -138,7 +138,9 @@ void *hk_path_resize(void *block, size_t size)
     }
     if (region->kind == HK_REGION_LARGE) {
         size_t bytes = ((hk_large_t *)region)->bytes;
-        hk_decay_make_way(size > bytes ? size - bytes : 0);
+        if (size > bytes) {
+            hk_decay_make_way_growing(size, size - bytes);
+        }
         resized = hk_span_resize_large((hk_large_t *)region, size);
         if (resized == NULL && size > bytes && !hk_limit_allows(size - bytes)) {
             (void)hk_reclaim_all(cache, 0); /* a copy would need both sizes at once */

@@ -208,6 +208,15 @@ void *hk_path_malloc_slow(unsigned class_index, size_t size, size_t alignment)
     return allocate_through_gate(class_index, size, alignment);
 }
 
+static void make_way(hk_span_allocate_t *allocate, size_t size)
+{
+    if (allocate == hk_span_allocate_growing && size > HK_SUPERSLAB_BYTES) {
+        hk_decay_make_way_growing(size, size);
+    } else {
+        hk_decay_make_way(size);
+    }
+}
+
 static void *allocate_span_by(hk_span_allocate_t *allocate, size_t size, size_t alignment,
                               bool *fresh)
 {
@@ -219,7 +228,7 @@ static void *allocate_span_by(hk_span_allocate_t *allocate, size_t size, size_t 
     }
     hk_heap_t *heap = heap_of(cache);
     if (heap != NULL) {
-        hk_decay_make_way(size);
+        make_way(allocate, size);
         block = allocate(heap, size, alignment, fresh);
         if (block == NULL) {
             (void)hk_reclaim_all(cache, 0);

@@ -16,6 +16,7 @@ enum {
     AREA_BYTES_STEP = 2 << 20,
     WARM_RUN_BYTES_MIN = 1 << 20, /* of free resident pages are always at hand */
     WARM_UNITS_MIN = 16,          /* 1 MiB of empty slabs is always at hand */
+    BESIDE_BYTES_MIN = 1 << 20,   /* smaller blocks find a place soon */
     HOLES_BYTES_MIN = 2 << 20,    /* less is not worth the calls */
     HUGE_SUPERSLABS_MIN = 32,     /* 64 MiB: a superslab that is never filled adds 3 % at most */
     HUGE_ADVISED_MAX = 8192,      /* 16 GiB; a quarter of the mappings that a process may have */
@@ -82,6 +83,17 @@ size_t hk_policy_warm_bytes(size_t committed_bytes)
 size_t hk_policy_warm_slab_bytes(size_t committed_bytes)
 {
     return committed_bytes / 12;
+}
+
+size_t hk_policy_beside_bytes(size_t committed_bytes)
+{
+    size_t share = committed_bytes / 8;
+    return share < BESIDE_BYTES_MIN ? (size_t)BESIDE_BYTES_MIN : share;
+}
+
+size_t hk_policy_warm_beside_bytes(size_t committed_bytes)
+{
+    return committed_bytes / 16;
 }
 
 bool hk_policy_is_sparse_peak(size_t committed_bytes, size_t resident_peak)

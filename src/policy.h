@@ -78,6 +78,11 @@ size_t hk_policy_warm_bytes(size_t committed_bytes);
 /* How many of these may be empty slabs. */
 size_t hk_policy_warm_slab_bytes(size_t committed_bytes);
 
+/* From which size on a block is large beside a process that has committed so much, and how much may be free and resident elsewhere
+ * when it gets one. */
+size_t hk_policy_beside_bytes(size_t committed_bytes);
+size_t hk_policy_warm_beside_bytes(size_t committed_bytes);
+
 /* Whether so little of what is committed was ever resident that a peak of it is no peak of memory.  resident_peak is 0 if the
  * system does not say. */
 bool hk_policy_is_sparse_peak(size_t committed_bytes, size_t resident_peak);

@@ -321,6 +321,20 @@ static size_t read_locked(const size_t *figure)
     return bytes;
 }
 
+size_t hk_run_reused_bytes(size_t bytes)
+{
+    size_t pages = pages_of(bytes);
+    size_t reused = 0;
+    hk_lock_acquire(&hk_runs.lock, HK_RANK_RUNS);
+    const hk_run_t *run = hk_run_area_find_locked(pages);
+    if (run != NULL) {
+        reused = count_dirty(run->area, hk_run_area_first(run), pages, run->dirty_pages,
+                             hk_run_area_pages(run));
+    }
+    hk_lock_release(&hk_runs.lock, HK_RANK_RUNS);
+    return reused * hk_os_page_bytes();
+}
+
 size_t hk_run_warm_bytes(void)
 {
     return read_locked(&hk_runs.warm_bytes);

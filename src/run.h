@@ -33,6 +33,9 @@ size_t hk_run_purge(size_t keep_bytes);
 /* A step towards what the working set needs, as hk_pool_maintain: returns the bytes that may still go back. */
 size_t hk_run_maintain(uint64_t now_ms);
 
+/* How much of a block of bytes would lie in free pages that are resident already. */
+size_t hk_run_reused_bytes(size_t bytes);
+
 size_t hk_run_used_bytes(void);       /* in blocks */
 size_t hk_run_warm_bytes(void);       /* free and resident */
 size_t hk_run_mapped_bytes(void);     /* in areas */

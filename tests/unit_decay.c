@@ -54,6 +54,34 @@ static void linger_until_holes(void)
         hak_free(sparse[i]);
 }
 
+/* What is free in runs goes before a block that is large beside the process and fits none of them; before others it stays. */
+static void make_way_for_a_large_block(void)
+{
+    enum { RUNS = 50, RUN_BYTES = 300000, FREED = 5, LARGE_BYTES = 4 << 20 };
+    void *runs[RUNS];
+    for (int i = 0; i < RUNS; i++)
+        CHECK((runs[i] = hak_malloc(RUN_BYTES)) != NULL);
+    for (int i = RUNS / 2; i < RUNS; i += FREED) {
+        hak_free(runs[i]);
+        runs[i] = NULL;
+    }
+    hak_stats_t before = stats_now();
+    CHECK(before.run_warm_bytes > hk_policy_warm_beside_bytes(before.committed_bytes));
+    void *small = hak_malloc(RUN_BYTES * 2);
+    CHECK(small != NULL && stats_now().run_warm_bytes == before.run_warm_bytes);
+    void *large = hak_malloc(LARGE_BYTES);
+    CHECK(large != NULL);
+    hak_stats_t after = stats_now();
+    CHECKF(after.run_warm_bytes <= hk_policy_warm_beside_bytes(after.committed_bytes),
+           " (%zu of %zu, %zu committed)", (size_t)after.run_warm_bytes,
+           (size_t)before.run_warm_bytes, (size_t)after.committed_bytes);
+    CHECK(after.purged_bytes > before.purged_bytes);
+    hak_free(small);
+    hak_free(large);
+    for (int i = 0; i < RUNS; i++)
+        hak_free(runs[i]);
+}
+
 /* A slow path that leaves the class alone: a run of pages. */
 static void use_other(void)
 {
@@ -77,6 +105,7 @@ int main(void)
     hak_stats_t after = stats_now();
     CHECK(after.depot_bytes == 0);
     CHECK(after.committed_bytes < before.committed_bytes / 2);
+    make_way_for_a_large_block();
     linger_until_holes();
     free_many(); /* and all is well */
     CHECK(hak_check() == 0);
