@@ -111,7 +111,7 @@ hk_superslab_t *hk_superslab_allocate(struct hk_pool *pool)
     char *base = walled ? hk_wall_map(HK_SUPERSLAB_BYTES, HK_SUPERSLAB_BYTES)
                         : hk_os_map(HK_SUPERSLAB_BYTES, HK_SUPERSLAB_BYTES);
     if (base != NULL) {
-        memset(superslab, 0, offsetof(hk_superslab_t, bitmaps));
+        memset(superslab, 0, offsetof(hk_superslab_t, short_bitmaps));
         superslab->region.kind = HK_REGION_SUPERSLAB;
         superslab->free_units = UINT32_MAX - 1; /* the first unit is never free */
         superslab->base = base;
@@ -120,7 +120,6 @@ hk_superslab_t *hk_superslab_allocate(struct hk_pool *pool)
         for (unsigned unit = 0; unit < HK_SUPERSLAB_UNITS; unit++) {
             hk_slab_t *slab = &superslab->slabs[unit];
             slab->superslab = superslab;
-            slab->bitmap = superslab->bitmaps[unit];
             slab->first_unit = (uint8_t)unit;
             superslab->slab_of[unit] = (uint8_t)unit;
         }
@@ -174,6 +173,8 @@ void hk_slab_start(hk_slab_t *slab, uint16_t owner)
 {
     unsigned blocks = hk_class_info[slab->class_index].block_count;
     unsigned words = (blocks + 63) / 64;
+    slab->bitmap = words <= HK_BITMAP_SHORT_WORDS ? slab->superslab->short_bitmaps[slab->first_unit]
+                                                  : slab->superslab->bitmaps[slab->first_unit];
     memset(slab->bitmap, 0xff, words * sizeof slab->bitmap[0]);
     if (blocks % 64 != 0) {
         slab->bitmap[words - 1] = (1ull << blocks % 64) - 1;

@@ -19,6 +19,7 @@ enum {
     HK_SUPERSLAB_UNITS = HK_SUPERSLAB_BYTES / HK_UNIT_BYTES,
     HK_SLAB_UNITS_MAX = HK_SUPERSLAB_UNITS - 1, /* all but the first, which holds the live bits */
     HK_BITMAP_WORDS = HK_SLAB_BLOCKS_MAX / 64,
+    HK_BITMAP_SHORT_WORDS = 8, /* for blocks from 128 bytes on: a cache line each */
     HK_IDLE_BYTES = HK_UNIT_BYTES - HK_LIVE_BYTES, /* the rest of the first unit: nothing */
 };
 
@@ -31,7 +32,7 @@ typedef struct hk_slab {
     struct hk_slab *prev;
     struct hk_heap *heap;           /* const while acquired */
     struct hk_superslab *superslab; /* const */
-    uint64_t *bitmap;               /* const; lock(heap): its content */
+    uint64_t *bitmap;               /* const while acquired; lock(heap): its content */
     uint16_t free_blocks;           /* lock(heap): the set bits */
     uint16_t first_word;            /* lock(heap): no bit is set in the words below */
     uint8_t class_index;            /* const while acquired */
@@ -64,6 +65,8 @@ typedef struct hk_superslab {
     struct hk_superslab *prev;           /* lock(pool) */
     uint8_t slab_of[HK_SUPERSLAB_UNITS]; /* const while acquired: the slab's first unit, by unit */
     _Alignas(HK_CACHE_LINE) hk_slab_t slabs[HK_SUPERSLAB_UNITS];
+    /* By unit, bitmaps: of slabs of few blocks, close together, so that hardly any pages are begun for them; and of others. */
+    _Alignas(HK_CACHE_LINE) uint64_t short_bitmaps[HK_SUPERSLAB_UNITS][HK_BITMAP_SHORT_WORDS];
     uint64_t bitmaps[HK_SUPERSLAB_UNITS][HK_BITMAP_WORDS];
 } hk_superslab_t;
 
