@@ -134,7 +134,7 @@ void hk_decay_at_peak(void)
     size_t kept = hk_large_kept_bytes();
     candidates_t candidates = {0};
     hk_heaps_each_shared(add_candidates, &candidates);
-    bool too_sparse = candidates.bytes > allowed;
+    bool too_sparse = hk_policy_wants_holes(committed, candidates.bytes, 0);
     bool too_much = slabs + runs + kept > allowed;
     bool too_empty = slabs > hk_policy_warm_slab_bytes(committed);
     if ((!too_sparse && !too_much && !too_empty) || is_sparse_peak(committed)) {

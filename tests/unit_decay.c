@@ -11,7 +11,7 @@
 #include "policy.h"
 #include "thread.h"
 
-enum { BLOCKS = 2000, BLOCK_BYTES = 2300, OTHER_BYTES = 100000 };
+enum { PEAK_BYTES = 16 << 20, BLOCKS = 2000, BLOCK_BYTES = 2300, OTHER_BYTES = 100000 };
 
 static hak_stats_t stats_now(void)
 {
@@ -92,6 +92,9 @@ static void use_other(void)
 
 int main(void)
 {
+    void *peak = hak_malloc(PEAK_BYTES); /* so that depots are not dissolved at a peak */
+    CHECK(peak != NULL);
+    hak_free(peak);
     free_many();
     hak_stats_t before = stats_now();
     CHECK(before.depot_bytes >= hk_policy_depot_bytes(0) &&
