@@ -61,6 +61,7 @@ static hk_slab_t *take_units(hk_pool_t *pool, hk_superslab_t *superslab, unsigne
         superslab->slab_of[unit] = (uint8_t)first;
     }
     slab->heap = heap;
+    slab->bitmap = hk_superslab_bitmap(superslab, first, class_index);
     slab->class_index = class_index;
     slab->units = (uint8_t)units;
     return slab;

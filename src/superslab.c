@@ -173,8 +173,6 @@ void hk_slab_start(hk_slab_t *slab, uint16_t owner)
 {
     unsigned blocks = hk_class_info[slab->class_index].block_count;
     unsigned words = (blocks + 63) / 64;
-    slab->bitmap = words <= HK_BITMAP_SHORT_WORDS ? slab->superslab->short_bitmaps[slab->first_unit]
-                                                  : slab->superslab->bitmaps[slab->first_unit];
     memset(slab->bitmap, 0xff, words * sizeof slab->bitmap[0]);
     if (blocks % 64 != 0) {
         slab->bitmap[words - 1] = (1ull << blocks % 64) - 1;

@@ -98,6 +98,14 @@ static inline char *hk_slab_base(const hk_slab_t *slab)
     return slab->superslab->base + ((size_t)slab->first_unit << HK_UNIT_SHIFT);
 }
 
+/* Where the bitmap of a slab of the class lies. */
+static inline uint64_t *hk_superslab_bitmap(hk_superslab_t *superslab, unsigned first_unit,
+                                            unsigned class_index)
+{
+    bool is_short = hk_class_info[class_index].block_count <= HK_BITMAP_SHORT_WORDS * 64;
+    return is_short ? superslab->short_bitmaps[first_unit] : superslab->bitmaps[first_unit];
+}
+
 /* The slab that the address lies in. */
 static inline hk_slab_t *hk_superslab_slab_at(hk_superslab_t *superslab, const void *address)
 {
