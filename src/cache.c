@@ -55,10 +55,17 @@ static hk_magazine_t *take_loaded(hk_cache_t *cache, unsigned class_index)
     return magazine;
 }
 
+/* The kind that the class's magazines grow to. */
+static unsigned wanted_kind(const hk_cache_t *cache, unsigned class_index)
+{
+    return hk_policy_magazine_kind(hk_class_info[class_index].block_bytes,
+                                   hk_heap_cache_bytes(cache->heap));
+}
+
 /* Magazines grow with use: each exchange asks for the next size. */
 static unsigned next_kind(hk_cache_t *cache, unsigned class_index)
 {
-    unsigned most = hk_policy_magazine_kind(hk_class_info[class_index].block_bytes);
+    unsigned most = wanted_kind(cache, class_index);
     unsigned cold = hk_policy_cold_uses(hk_class_info[class_index].block_bytes);
     unsigned kind = cache->uses[class_index] < cold ? 0 : cache->uses[class_index] - cold;
     kind = kind < most ? kind : most;
@@ -244,8 +251,7 @@ bool hk_cache_swap_out(hk_cache_t *cache, unsigned class_index)
 {
     hk_magazine_t *previous = cache->previous[class_index];
     if (previous == NULL || previous->count > 0 ||
-        previous->kind < hk_policy_magazine_kind(hk_class_info[class_index].block_bytes) ||
-        cache->loaded[class_index] == NULL) {
+        previous->kind < wanted_kind(cache, class_index) || cache->loaded[class_index] == NULL) {
         return false;
     }
     cache->previous[class_index] = take_loaded(cache, class_index);

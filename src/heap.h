@@ -77,6 +77,9 @@ typedef struct hk_heap {
 /* Threads' heaps by owner. */
 extern _Atomic(hk_heap_t *) hk_heap_table[HK_HEAPS_MAX];
 
+/* Caches of all heaps together. */
+extern _Atomic uint32_t hk_heap_threads; /* atomic: written under lock(caches) */
+
 /* A heap with nothing in it.  A NULL pool gives it one of its own. */
 hk_heap_t *hk_heap_new(uint16_t owner, hk_pool_t *pool);
 
@@ -156,6 +159,15 @@ static inline size_t hk_heap_depot_bytes(const hk_heap_t *heap)
 static inline size_t hk_heap_units(const hk_heap_t *heap)
 {
     return hk_load_relaxed(&heap->units); /* relaxed: exact under the lock, else a hint */
+}
+
+/* What the magazines of each of its threads should hold at most. */
+static inline size_t hk_heap_cache_bytes(const hk_heap_t *heap)
+{
+    uint32_t mine = hk_load_relaxed(&heap->threads); /* relaxed: hints; 0 if it is parked */
+    uint32_t all = hk_load_relaxed(&hk_heap_threads);
+    size_t bytes = hk_heap_units(heap) * HK_UNIT_BYTES;
+    return hk_policy_cache_bytes(mine > 1 ? bytes / mine : bytes, all);
 }
 
 static inline size_t hk_heap_free_bytes(const hk_heap_t *heap)

@@ -4,6 +4,9 @@
 #include "policy.h"
 
 enum {
+    CACHE_BYTES_MIN = 4 << 20, /* of all threads together: few threads are not limited by it */
+    CACHE_SHARE_SHIFT = 3,
+    CACHE_MAGAZINES_SHIFT = 4, /* some 80 magazines, most of them small or half empty */
     COLD_USES_MIN = 4,
     COLD_USE_BYTES = 1024, /* what is used seldom and large had better serve other classes */
     /* What was freed at random comes out of a depot at random, and out of the bitmaps in order: what a program builds of it lies
@@ -31,6 +34,24 @@ enum {
     PRESS_SHIFT = 4,           /* a sixteenth of growth pays for reclaiming everything */
     LARGE_KEPT_MIN = 96 << 20, /* two small ones: used before the process grows, gone in a second */
 };
+
+size_t hk_policy_cache_bytes(size_t share_bytes, uint32_t threads)
+{
+    size_t least = threads > 1 ? (size_t)CACHE_BYTES_MIN / threads : (size_t)CACHE_BYTES_MIN;
+    size_t share = share_bytes >> CACHE_SHARE_SHIFT;
+    return share > least ? share : least;
+}
+
+unsigned hk_policy_magazine_kind(uint32_t block_bytes, size_t cache_bytes)
+{
+    unsigned kind = hk_policy_magazine_kind_max(block_bytes);
+    size_t blocks = hk_policy_magazine_blocks(block_bytes);
+    while (kind > 0 && blocks * block_bytes > cache_bytes >> CACHE_MAGAZINES_SHIFT) {
+        kind--;
+        blocks = hk_magazine_capacity(kind);
+    }
+    return kind;
+}
 
 unsigned hk_policy_cold_uses(uint32_t block_bytes)
 {

@@ -37,8 +37,8 @@ static inline unsigned hk_policy_magazine_blocks(uint32_t block_bytes)
     return blocks < HK_MAGAZINE_BLOCKS_MIN ? HK_MAGAZINE_BLOCKS_MIN : blocks > most ? most : blocks;
 }
 
-/* The smallest magazine kind for as many. */
-static inline unsigned hk_policy_magazine_kind(uint32_t block_bytes)
+/* The smallest magazine kind for as many: no magazine of the class is larger. */
+static inline unsigned hk_policy_magazine_kind_max(uint32_t block_bytes)
 {
     unsigned blocks = hk_policy_magazine_blocks(block_bytes);
     unsigned kind = 0;
@@ -47,6 +47,13 @@ static inline unsigned hk_policy_magazine_kind(uint32_t block_bytes)
     }
     return kind;
 }
+
+/* How many bytes one thread's magazines should hold at most, of so many threads, when its heap has so many bytes in slabs for
+ * each of its own threads. */
+size_t hk_policy_cache_bytes(size_t share_bytes, uint32_t threads);
+
+/* The kind that a thread's magazines for blocks of this size grow to, if they should hold so many bytes together. */
+unsigned hk_policy_magazine_kind(uint32_t block_bytes, size_t cache_bytes);
 
 /* How many slow paths a thread takes for blocks of this size before it gets a magazine for them: at most 128. */
 unsigned hk_policy_cold_uses(uint32_t block_bytes);

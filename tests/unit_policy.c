@@ -25,7 +25,7 @@ static void check_magazines(void)
         /* What one magazine keeps from everyone else. */
         CHECKF(blocks == 2 || blocks * bytes <= 64 * 1024, " (%u bytes: %u)", bytes, blocks);
         before = blocks;
-        unsigned kind = hk_policy_magazine_kind(bytes);
+        unsigned kind = hk_policy_magazine_kind_max(bytes);
         CHECKF(kind < HK_MAGAZINE_KINDS, " (%u bytes: kind %u)", bytes, kind);
         CHECKF(hk_magazine_capacity(kind) >= blocks, " (%u bytes: kind %u)", bytes, kind);
         CHECKF(kind == 0 || hk_magazine_capacity(kind - 1) < blocks, " (%u bytes: kind %u)", bytes,
@@ -33,6 +33,34 @@ static void check_magazines(void)
     }
     CHECK(hk_policy_magazine_blocks(8) == most);
     CHECK(hk_policy_magazine_blocks(HK_SMALL_MAX) == 2);
+}
+
+static void check_cache_bytes(void)
+{
+    size_t before = SIZE_MAX;
+    for (uint32_t threads = 0; threads < 10000; threads++) {
+        size_t bytes = hk_policy_cache_bytes(0, threads);
+        CHECKF(bytes <= before, " (%u threads: %zu)", threads, bytes);
+        CHECKF(bytes * threads <= 4 * MIB, " (%u threads: %zu)", threads, bytes);
+        before = bytes;
+        size_t share = hk_policy_cache_bytes(800 * MIB, threads); /* in proportion */
+        CHECKF(share == 100 * MIB, " (%u threads: %zu)", threads, share);
+    }
+    for (uint32_t bytes = 1; bytes <= HK_SMALL_MAX; bytes++) {
+        unsigned most = hk_policy_magazine_kind_max(bytes);
+        CHECK(hk_policy_magazine_kind(bytes, hk_policy_cache_bytes(0, 4)) == most);
+        CHECK(hk_policy_magazine_kind(bytes, 0) == 0);
+        unsigned last = 0;
+        for (size_t cache_bytes = 0; cache_bytes <= 2 * MIB; cache_bytes += 4096) {
+            unsigned kind = hk_policy_magazine_kind(bytes, cache_bytes);
+            CHECKF(kind >= last && kind <= most, " (%u bytes: %u)", bytes, kind);
+            last = kind;
+        }
+    }
+    CHECK(hk_policy_magazine_kind(64, hk_policy_cache_bytes(0, 16)) == HK_MAGAZINE_KINDS - 1);
+    CHECK(hk_policy_magazine_kind(1024, hk_policy_cache_bytes(0, 16)) == 1);
+    CHECK(hk_policy_magazine_kind(1024, hk_policy_cache_bytes(16 * MIB, 16)) ==
+          HK_MAGAZINE_KINDS - 1);
 }
 
 static void check_heaps(void)
@@ -232,6 +260,7 @@ int main(void)
     check_pages();
     check_dense();
     check_magazines();
+    check_cache_bytes();
     check_heaps();
     check_purges();
     check_runs();
