@@ -154,6 +154,51 @@ void hk_decay_at_peak(void)
     }
 }
 
+static bool is_parked(const hk_heap_t *heap)
+{
+    return hk_load_relaxed(&heap->threads) == 0; /* relaxed: a hint */
+}
+
+static void add_parked(hk_heap_t *heap, void *context)
+{
+    size_t *bytes = context;
+    if (is_parked(heap)) {
+        *bytes += hk_heap_depot_bytes(heap) + hk_heap_hole_candidate_bytes(heap);
+    }
+}
+
+static void reclaim_parked(hk_heap_t *heap, void *context)
+{
+    (void)context;
+    if (is_parked(heap)) {
+        hk_heap_reclaim(heap, SIZE_MAX);
+    }
+}
+
+/* What is free and resident in the pool, in runs and in kept mappings. */
+static size_t free_in_places(void)
+{
+    return hk_pool_warm_bytes(&hk_shared_pool) + hk_run_warm_bytes() + hk_large_kept_bytes();
+}
+
+/* What a parked heap's inbox holds keeps slabs in use, and nobody else might look into it for a long time. */
+void hk_decay_at_end(uint64_t now_ms)
+{
+    size_t parked = 0;
+    hk_heaps_each_shared(add_parked, &parked);
+    if (parked + free_in_places() >= HK_END_BYTES) {
+        hk_heaps_each_shared(reclaim_parked, NULL);
+    }
+    size_t free_bytes = free_in_places();
+    size_t keep = hk_policy_end_keep_bytes(hk_limit_committed_bytes(), free_bytes);
+    if (keep < free_bytes) {
+        (void)hk_large_decay(UINT64_MAX);
+        (void)hk_run_purge(keep / 2);
+        (void)hk_pool_purge(&hk_shared_pool, (uint32_t)(keep / 2 >> HK_UNIT_SHIFT), 1);
+    }
+    (void)hk_pool_maintain(&hk_shared_pool, now_ms);
+}
+
 /* Before a mapping above what runs hold is made or extended. */
 static void make_way_for_mapping(size_t more)
 {

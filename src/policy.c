@@ -117,6 +117,14 @@ size_t hk_policy_warm_beside_bytes(size_t committed_bytes)
     return committed_bytes / 16;
 }
 
+size_t hk_policy_end_keep_bytes(size_t committed_bytes, size_t free_bytes)
+{
+    size_t used = committed_bytes > free_bytes ? committed_bytes - free_bytes : 0;
+    size_t keep = used / 3; /* a quarter of both */
+    keep = keep < HK_LINGER_BYTES_MIN ? (size_t)HK_LINGER_BYTES_MIN : keep;
+    return free_bytes < HK_END_BYTES || free_bytes < keep ? free_bytes : keep;
+}
+
 bool hk_policy_is_sparse_peak(size_t committed_bytes, size_t resident_peak)
 {
     return resident_peak != 0 && resident_peak < committed_bytes / 4;

@@ -18,6 +18,7 @@ enum {
     HK_DECAY_STEP_BYTES = 8 << 20,  /* given back by one step: about 100 us */
     HK_LINGER_BYTES = 16 << 20,     /* so much to give back keeps a thread on its slow paths, */
     HK_LINGER_BYTES_MIN = 1 << 20,  /* until there is no more than this */
+    HK_END_BYTES = 4 << 20,         /* so much that is free may stay at a thread's end */
     HK_LARGE_KEEP_MS = 1000,        /* how long a freed direct mapping is kept */
     HK_APART_SPANS = 8,             /* a process's first spans, between pages without access */
     HK_SPARSE_BYTES_MIN = 64 << 20, /* committed, before it is asked how much of that is resident */
@@ -89,6 +90,10 @@ size_t hk_policy_warm_slab_bytes(size_t committed_bytes);
  * when it gets one. */
 size_t hk_policy_beside_bytes(size_t committed_bytes);
 size_t hk_policy_warm_beside_bytes(size_t committed_bytes);
+
+/* How many bytes may stay free and resident when a thread ends, of so many, beside what is committed with them: all, unless
+ * they are much. */
+size_t hk_policy_end_keep_bytes(size_t committed_bytes, size_t free_bytes);
 
 /* Whether so little of what is committed was ever resident that a peak of it is no peak of memory.  resident_peak is 0 if the
  * system does not say. */

@@ -5,6 +5,7 @@
 
 #include <pthread.h>
 
+#include "decay.h"
 #include "guard.h"
 #include "large.h"
 #include "log.h"
@@ -59,7 +60,7 @@ static void end_thread(void *argument)
         hk_quarantine_delete(cache->quarantine);
     }
     hk_meta_free(HK_META_CACHE, cache);
-    (void)hk_pool_maintain(&hk_shared_pool, hk_os_clock_ms());
+    hk_decay_at_end(hk_os_clock_ms());
     hk_gate_leave_stranger();
 }
 

@@ -63,6 +63,15 @@ static void check_cache_bytes(void)
           HK_MAGAZINE_KINDS - 1);
 }
 
+static void check_end(void)
+{
+    CHECK(hk_policy_end_keep_bytes(100 * MIB, HK_END_BYTES - 1) == HK_END_BYTES - 1);
+    CHECK(hk_policy_end_keep_bytes(100 * MIB, 100 * MIB) == HK_LINGER_BYTES_MIN);
+    CHECK(hk_policy_end_keep_bytes(100 * MIB, 70 * MIB) == 10 * MIB);
+    CHECK(hk_policy_end_keep_bytes(100 * MIB, 10 * MIB) == 10 * MIB);
+    CHECK(hk_policy_end_keep_bytes(MIB, 8 * MIB) == HK_LINGER_BYTES_MIN); /* read at two times */
+}
+
 static void check_heaps(void)
 {
     unsigned before = 0;
@@ -261,6 +270,7 @@ int main(void)
     check_dense();
     check_magazines();
     check_cache_bytes();
+    check_end();
     check_heaps();
     check_purges();
     check_runs();
