@@ -58,8 +58,7 @@ static hk_magazine_t *take_loaded(hk_cache_t *cache, unsigned class_index)
 /* The kind that the class's magazines grow to. */
 static unsigned wanted_kind(const hk_cache_t *cache, unsigned class_index)
 {
-    return hk_policy_magazine_kind(hk_class_info[class_index].block_bytes,
-                                   hk_heap_cache_bytes(cache->heap));
+    return hk_heap_magazine_kind(cache->heap, hk_class_info[class_index].block_bytes);
 }
 
 /* Magazines grow with use: each exchange asks for the next size. */

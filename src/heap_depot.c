@@ -128,8 +128,7 @@ static hk_magazine_t *stock_magazine(hk_heap_t *heap, unsigned class_index, uint
         return NULL;
     }
     uint32_t block_bytes = hk_class_info[class_index].block_bytes;
-    unsigned kind = hk_policy_magazine_kind(block_bytes, hk_heap_cache_bytes(heap));
-    magazine = hk_heap_depot_take_spare(heap, kind);
+    magazine = hk_heap_depot_take_spare(heap, hk_heap_magazine_kind(heap, block_bytes));
     if (magazine != NULL) {
         magazine->class_index = (uint16_t)class_index;
         magazine->marks = marks;

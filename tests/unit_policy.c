@@ -48,7 +48,7 @@ static void check_cache_bytes(void)
     }
     for (uint32_t bytes = 1; bytes <= HK_SMALL_MAX; bytes++) {
         unsigned most = hk_policy_magazine_kind_max(bytes);
-        CHECK(hk_policy_magazine_kind(bytes, hk_policy_cache_bytes(0, 4)) == most);
+        CHECK(hk_policy_magazine_kind(bytes, hk_policy_cache_bytes(0, HK_CACHE_THREADS)) == most);
         CHECK(hk_policy_magazine_kind(bytes, 0) == 0);
         unsigned last = 0;
         for (size_t cache_bytes = 0; cache_bytes <= 2 * MIB; cache_bytes += 4096) {
