@@ -6,7 +6,7 @@
 enum {
     CACHE_BYTES_MIN = 4 << 20, /* of all threads together: few threads are not limited by it */
     CACHE_SHARE_SHIFT = 3,
-    CACHE_MAGAZINES_SHIFT = 4, /* some 80 magazines, most of them small or half empty */
+    CACHE_MAGAZINES_SHIFT = 3, /* some 80 magazines, most of them small or half empty */
     COLD_USES_MIN = 4,
     COLD_USE_BYTES = 1024, /* what is used seldom and large had better serve other classes */
     /* What was freed at random comes out of a depot at random, and out of the bitmaps in order: what a program builds of it lies

@@ -10,7 +10,7 @@ enum {
     HK_MAGAZINE_KINDS = 4,         /* 64, 128, 256 and 512 bytes */
     HK_MAGAZINE_BYTES = 64 * 1024, /* of blocks in one */
     HK_MAGAZINE_BLOCKS_MIN = 2,
-    HK_CACHE_THREADS = 4, /* more have smaller magazines: see hk_policy_cache_bytes */
+    HK_CACHE_THREADS = 8, /* more have smaller magazines: see hk_policy_cache_bytes */
     HK_OUTGOING_BYTES =
         256 * 1024,          /* an outgoing magazine is handed over once it holds this much */
     HK_INBOX_MAGAZINES = 64, /* longer inboxes are drained by whoever lengthens them */

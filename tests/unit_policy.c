@@ -58,7 +58,8 @@ static void check_cache_bytes(void)
         }
     }
     CHECK(hk_policy_magazine_kind(64, hk_policy_cache_bytes(0, 16)) == HK_MAGAZINE_KINDS - 1);
-    CHECK(hk_policy_magazine_kind(1024, hk_policy_cache_bytes(0, 16)) == 1);
+    CHECK(hk_policy_magazine_kind(1024, hk_policy_cache_bytes(0, 16)) == 2);
+    CHECK(hk_policy_magazine_kind(1024, hk_policy_cache_bytes(0, 64)) == 0);
     CHECK(hk_policy_magazine_kind(1024, hk_policy_cache_bytes(16 * MIB, 16)) ==
           HK_MAGAZINE_KINDS - 1);
 }
