@@ -181,8 +181,21 @@ static size_t free_in_places(void)
     return hk_pool_warm_bytes(&hk_shared_pool) + hk_run_warm_bytes() + hk_large_kept_bytes();
 }
 
+/* Whether a thread that has ended leaves nobody behind who comes by, but perhaps one thread that waited for it; and that not often:
+ * a program that starts a thread for each job soon uses the memory again. */
+static bool is_last_end(uint64_t now_ms)
+{
+    static _Atomic uint64_t last_ms;
+    if (hk_load_relaxed(&hk_heap_threads) > 1 || /* relaxed: hints */
+        now_ms - hk_load_relaxed(&last_ms) < HK_DECAY_MS) {
+        return false;
+    }
+    hk_store_relaxed(&last_ms, now_ms);
+    return true;
+}
+
 /* What a parked heap's inbox holds keeps slabs in use, and nobody else might look into it for a long time. */
-void hk_decay_at_end(uint64_t now_ms)
+static void give_back_parked(void)
 {
     size_t parked = 0;
     hk_heaps_each_shared(add_parked, &parked);
@@ -195,6 +208,13 @@ void hk_decay_at_end(uint64_t now_ms)
         (void)hk_large_decay(UINT64_MAX);
         (void)hk_run_purge(keep / 2);
         (void)hk_pool_purge(&hk_shared_pool, (uint32_t)(keep / 2 >> HK_UNIT_SHIFT), 1);
+    }
+}
+
+void hk_decay_at_end(uint64_t now_ms)
+{
+    if (is_last_end(now_ms)) {
+        give_back_parked();
     }
     (void)hk_pool_maintain(&hk_shared_pool, now_ms);
 }
