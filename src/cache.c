@@ -122,6 +122,7 @@ static void flush_magazines(hk_cache_t *cache)
             hk_heap_dissolve(cache->heap, previous);
         }
     }
+    hk_run_shelf_end(&cache->shelf);
     hand_over_all(cache);
     hk_heap_return_inbox(cache->heap, cache->spare);
     cache->spare = NULL;
@@ -159,6 +160,9 @@ void hk_cache_help(hk_cache_t *cache)
     }
     if (due || (now != cache->step_ms && cache->linger_uses > 0)) {
         cache->step_ms = now;
+        if (hk_run_shelf_is_over(&cache->shelf, now)) {
+            hk_run_shelf_end(&cache->shelf);
+        }
         hand_over_all(cache);
         linger(cache, hk_decay_step(cache->heap, now), now);
     }

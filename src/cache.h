@@ -16,6 +16,7 @@
 #include "gate.h"
 #include "harden.h"
 #include "heaps.h"
+#include "run_shelf.h"
 
 enum {
     HK_OUTGOING_SLOTS = 32,
@@ -47,6 +48,7 @@ typedef struct hk_cache {
     hk_outgoing_t outgoing[HK_OUTGOING_SLOTS]; /* by owner */
     hk_magazine_t *spare;                      /* empty ones of the largest kind */
     uint32_t spare_count;
+    hk_run_shelf_t shelf;
     struct hk_cache *next; /* lock(caches) */
     struct hk_cache *prev; /* lock(caches) */
     hk_busy_t busy;        /* atomic: read by a forking thread */
@@ -85,7 +87,7 @@ void hk_cache_push_outgoing(hk_cache_t *cache, uint16_t owner, unsigned class_in
 /* What slow paths do beside their work, now and then; holds no lock.  May empty the cache: what it is asked for must be done. */
 void hk_cache_help(hk_cache_t *cache);
 
-/* Puts all blocks back into slabs, those in the quarantine too, and hands the outgoing ones over. */
+/* Puts all blocks back into slabs, those in the quarantine too, what lies on the shelf into areas, and hands the outgoing ones over. */
 void hk_cache_flush(hk_cache_t *cache);
 
 /* The loaded magazine must have a block, or room; a block that is pushed has its live bit cleared already. */

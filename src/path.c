@@ -148,6 +148,9 @@ void *hk_path_resize(void *block, size_t size)
         }
     } else if (region->kind == HK_REGION_RUNS) {
         hk_run_t *run = hk_run_find((hk_run_area_t *)region, block);
+        if (cache != NULL && run != NULL && size > hk_run_bytes(run)) {
+            hk_run_shelf_empty(&cache->shelf); /* what is behind the block may lie there */
+        }
         resized = run != NULL && hk_span_resize_run(run, size) ? block : NULL;
     }
     hk_thread_leave(cache);

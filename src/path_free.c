@@ -68,6 +68,16 @@ static void quarantine_inside(hk_cache_t *cache, hk_quarantined_t freed)
     }
 }
 
+/* Frees a run past the shelf; false, and nothing done, if it is free already. */
+static bool free_run(hk_cache_t *cache, hk_run_t *run)
+{
+    bool done = hk_span_free_run(run);
+    if (done && cache != NULL && cache->linger_uses == 0) {
+        hk_run_shelf_note_free(&cache->shelf, hk_os_clock_ms());
+    }
+    return done;
+}
+
 static void free_by_slab(hk_cache_t *cache, hk_slab_t *slab, void *block)
 {
     hk_quarantined_t freed = {block, hk_class_info[slab->class_index].block_bytes,
@@ -124,7 +134,7 @@ static void free_by_map(hk_cache_t *cache, void *block)
     }
     case HK_REGION_RUNS: {
         hk_run_t *run = hk_run_find((hk_run_area_t *)region, block);
-        if (run == NULL || !hk_span_free_run(run)) {
+        if (run == NULL || !free_run(cache, run)) {
             hk_suspect_reject_run("invalid free", (hk_run_area_t *)region, block);
         }
         return;
@@ -247,12 +257,24 @@ static HK_NOINLINE void free_hardened_part(hk_cache_t *cache, void *block)
     free_hardened_to(cache, block, HK_CANARY_PART);
 }
 
+/* Puts a run on the thread's shelf, without the gate; false, and nothing done, if it is none, or no live block, or there is no
+ * room. */
+static bool shelve(hk_cache_t *cache, void *block)
+{
+    hk_region_t *region = cache->shelf.granted_pages != 0 ? hk_registry_find(block) : NULL;
+    if (region == NULL || region->kind != HK_REGION_RUNS) {
+        return false;
+    }
+    hk_run_t *run = hk_run_find((hk_run_area_t *)region, block);
+    return run != NULL && run->heap == NULL && hk_run_shelf_put(&cache->shelf, run);
+}
+
 static HK_NOINLINE void free_plain(hk_cache_t *cache, void *block)
 {
     uint16_t owner;
     unsigned class_index;
-    if (!hk_path_find_near(block, &owner, &class_index) ||
-        !free_within(cache, owner, class_index, block)) {
+    bool is_near = hk_path_find_near(block, &owner, &class_index);
+    if (is_near ? !free_within(cache, owner, class_index, block) : !shelve(cache, block)) {
         free_through_gate(block);
     }
 }

@@ -217,6 +217,29 @@ static void make_way(hk_span_allocate_t *allocate, size_t size)
     }
 }
 
+/* A run off the thread's own shelf, without the gate; NULL if there is none that fits.  There are none with hardening. */
+static void *take_shelved(size_t size, size_t alignment)
+{
+    hk_run_t *run =
+        alignment <= HK_SPAN_ALIGNMENT ? hk_run_shelf_take(&hk_thread_own->shelf, size) : NULL;
+    return run != NULL ? hk_run_address(run) : NULL;
+}
+
+/* Of a thread whose shelf has runs, but none that fits: before the process grows these go where they can be merged. */
+static void *allocate_beside_shelf(hk_run_shelf_t *shelf, hk_span_allocate_t *allocate, size_t size,
+                                   size_t alignment, bool *fresh)
+{
+    if (hk_run_shelf_is_empty(shelf)) {
+        return NULL;
+    }
+    bool plain = allocate == hk_span_allocate && alignment <= HK_SPAN_ALIGNMENT;
+    void *block = plain ? hk_span_allocate_warm(size, fresh) : NULL;
+    if (block == NULL) {
+        hk_run_shelf_empty(shelf);
+    }
+    return block;
+}
+
 static void *allocate_span_by(hk_span_allocate_t *allocate, size_t size, size_t alignment,
                               bool *fresh)
 {
@@ -229,7 +252,10 @@ static void *allocate_span_by(hk_span_allocate_t *allocate, size_t size, size_t 
     hk_heap_t *heap = heap_of(cache);
     if (heap != NULL) {
         make_way(allocate, size);
-        block = allocate(heap, size, alignment, fresh);
+        block = cache != NULL
+                    ? allocate_beside_shelf(&cache->shelf, allocate, size, alignment, fresh)
+                    : NULL;
+        block = block != NULL ? block : allocate(heap, size, alignment, fresh);
         if (block == NULL) {
             (void)hk_reclaim_all(cache, 0);
             block = allocate(heap, size, alignment, fresh);
@@ -246,6 +272,11 @@ static void *allocate_span_by(hk_span_allocate_t *allocate, size_t size, size_t 
 
 void *hk_path_allocate_span(size_t size, size_t alignment, bool *fresh)
 {
+    void *block = take_shelved(size, alignment);
+    if (block != NULL) {
+        *fresh = false;
+        return block;
+    }
     return allocate_span_by(hk_span_allocate, size, alignment, fresh);
 }
 

@@ -31,7 +31,9 @@ enum {
     RESERVE_SHIFT = 5,
     RESERVE_MIN = 256 << 10, /* the largest slab */
     RESERVE_MAX = 8 << 20,
-    PRESS_SHIFT = 4,           /* a sixteenth of growth pays for reclaiming everything */
+    PRESS_SHIFT = 4,       /* a sixteenth of growth pays for reclaiming everything */
+    SHELVES_MIN = 4 << 20, /* of a few busy threads */
+    SHELVES_SHIFT = 4,
     LARGE_KEPT_MIN = 96 << 20, /* two small ones: used before the process grows, gone in a second */
 };
 
@@ -89,6 +91,12 @@ size_t hk_policy_depot_bytes(size_t slab_bytes)
 size_t hk_policy_large_kept_bytes(size_t used_bytes)
 {
     return used_bytes < LARGE_KEPT_MIN ? (size_t)LARGE_KEPT_MIN : used_bytes;
+}
+
+size_t hk_policy_shelves_bytes(size_t committed_bytes)
+{
+    size_t share = committed_bytes >> SHELVES_SHIFT;
+    return share < SHELVES_MIN ? (size_t)SHELVES_MIN : share;
 }
 
 size_t hk_policy_growing_bytes(size_t bytes)

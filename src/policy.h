@@ -20,6 +20,7 @@ enum {
     HK_LINGER_BYTES = 16 << 20,     /* so much to give back keeps a thread on its slow paths, */
     HK_LINGER_BYTES_MIN = 1 << 20,  /* until there is no more than this */
     HK_END_BYTES = 4 << 20,         /* so much that is free may stay at a thread's end */
+    HK_SHELF_BYTES = 1 << 20,       /* of free runs of pages that a thread has for itself */
     HK_LARGE_KEEP_MS = 1000,        /* how long a freed direct mapping is kept */
     HK_APART_SPANS = 8,             /* a process's first spans, between pages without access */
     HK_SPARSE_BYTES_MIN = 64 << 20, /* committed, before it is asked how much of that is resident */
@@ -77,6 +78,15 @@ size_t hk_policy_depot_bytes(size_t slab_bytes);
 
 /* How many bytes of freed direct mappings may be kept for reuse, when so many are in use. */
 size_t hk_policy_large_kept_bytes(size_t used_bytes);
+
+/* How many pages more a run on a thread's shelf may have that serves a request for so many: a sixteenth, and no page below 64 KiB. */
+static inline size_t hk_policy_shelf_waste_pages(size_t pages)
+{
+    return pages >> 4;
+}
+
+/* How many bytes may be granted to all threads' shelves, when so many are committed. */
+size_t hk_policy_shelves_bytes(size_t committed_bytes);
 
 /* How many bytes a block gets that has grown to so many, and could not where it was: as if there were classes above HK_SMALL_MAX. */
 size_t hk_policy_growing_bytes(size_t bytes);

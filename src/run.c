@@ -68,7 +68,7 @@ static hk_run_t *cut_locked(hk_run_t *free_run, size_t pages, size_t step, bool 
         hk_run_area_put_locked(area, first + pages, behind, dirty_behind);
     }
     run->heap = NULL;
-    hk_add_relaxed(&hk_runs.used_bytes, pages << area->page_shift); /* relaxed: a statistic */
+    hk_run_area_add_used_locked(pages << area->page_shift);
     return run;
 }
 
@@ -97,13 +97,24 @@ hk_run_t *hk_run_allocate(size_t bytes, size_t alignment, bool *fresh)
     return run;
 }
 
+hk_run_t *hk_run_allocate_warm(size_t bytes, bool *fresh)
+{
+    size_t pages = pages_of(bytes);
+    hk_lock_acquire(&hk_runs.lock, HK_RANK_RUNS);
+    hk_run_t *whole = hk_run_area_find_warm_locked(pages);
+    hk_run_t *run = whole != NULL ? cut_locked(whole, pages, 1, fresh) : NULL;
+    hk_run_area_note_warm_locked();
+    hk_lock_release(&hk_runs.lock, HK_RANK_RUNS);
+    return run;
+}
+
 /* ---- Blocks ---- */
 
 hk_run_t *hk_run_find(hk_run_area_t *area, const void *address)
 {
     size_t offset = (size_t)((const char *)address - area->base);
     size_t page = offset >> area->page_shift;
-    bool found = page << area->page_shift == offset && hk_run_area_is_block(area, page);
+    bool found = page << area->page_shift == offset && hk_run_area_is_live(area, page);
     return found ? &area->runs[page] : NULL;
 }
 
@@ -116,7 +127,7 @@ bool hk_run_covers(hk_run_area_t *area, const void *address)
         start--;
     }
     bool covers =
-        hk_run_area_is_block(area, start) && page - start < hk_run_area_pages(&area->runs[start]);
+        hk_run_area_is_live(area, start) && page - start < hk_run_area_pages(&area->runs[start]);
     hk_lock_release(&hk_runs.lock, HK_RANK_RUNS);
     return covers;
 }
@@ -126,14 +137,12 @@ bool hk_run_free(hk_run_t *run)
     hk_run_area_t *area = run->area;
     size_t first = hk_run_area_first(run);
     hk_lock_acquire(&hk_runs.lock, HK_RANK_RUNS);
-    bool is_block = hk_run_area_is_block(area, first);
-    if (is_block) {
-        size_t pages = hk_run_area_pages(run);
-        hk_sub_relaxed(&hk_runs.used_bytes, pages << area->page_shift); /* relaxed: a statistic */
-        hk_run_area_put_locked(area, first, pages, pages);
+    bool is_live = hk_run_area_is_live(area, first);
+    if (is_live) {
+        hk_run_area_free_locked(run);
     }
     hk_lock_release(&hk_runs.lock, HK_RANK_RUNS);
-    return is_block;
+    return is_live;
 }
 
 /* Takes the pages behind a block from the free run there; false if they do not suffice. */
@@ -177,8 +186,7 @@ bool hk_run_resize(hk_run_t *run, size_t bytes)
         hk_run_area_put_locked(run->area, first + pages, surplus, surplus);
     }
     if (done) {
-        size_t growth = (pages - old_pages) << run->area->page_shift; /* wraps as it should */
-        hk_add_relaxed(&hk_runs.used_bytes, growth);                  /* relaxed: a statistic */
+        hk_run_area_add_used_locked((pages - old_pages) << run->area->page_shift);
     }
     hk_lock_release(&hk_runs.lock, HK_RANK_RUNS);
     return done;

@@ -14,6 +14,9 @@
  * the system zeroed it.  NULL if there is no memory. */
 hk_run_t *hk_run_allocate(size_t bytes, size_t alignment, bool *fresh);
 
+/* The same out of a free run with resident pages; NULL if there is none. */
+hk_run_t *hk_run_allocate_warm(size_t bytes, bool *fresh);
+
 /* The run of a block in the area; NULL if no block starts at the address. */
 hk_run_t *hk_run_find(hk_run_area_t *area, const void *address);
 

@@ -205,6 +205,11 @@ hk_run_t *hk_run_area_find_locked(size_t pages)
     return found;
 }
 
+hk_run_t *hk_run_area_find_warm_locked(size_t pages)
+{
+    return search(1, pages);
+}
+
 hk_run_t *hk_run_area_find_dirty_locked(void)
 {
     for (unsigned word = HK_RUN_BIN_WORDS; word-- > 0;) {
@@ -240,6 +245,7 @@ hk_run_t *hk_run_area_mark_used_locked(hk_run_area_t *area, size_t first, size_t
                                        bool is_block)
 {
     set_start(area, first, is_block);
+    hk_store_relaxed(&area->runs[first].shelf, 0); /* relaxed: see the field */
     return mark(area, first, pages, false);
 }
 
@@ -282,4 +288,18 @@ void hk_run_area_put_locked(hk_run_area_t *area, size_t first, size_t pages, siz
     run->dirty_pages = (uint32_t)dirty_pages;
     link_run(run);
     hk_runs.warm_bytes += dirty_pages << area->page_shift;
+}
+
+void hk_run_area_add_used_locked(size_t bytes)
+{
+    size_t used = hk_load_relaxed(&hk_runs.used_bytes); /* relaxed: read as a statistic */
+    hk_store_relaxed(&hk_runs.used_bytes, used + bytes);
+}
+
+void hk_run_area_free_locked(hk_run_t *run)
+{
+    hk_run_area_t *area = run->area;
+    size_t pages = hk_run_area_pages(run);
+    hk_run_area_add_used_locked(-(pages << area->page_shift));
+    hk_run_area_put_locked(area, hk_run_area_first(run), pages, pages);
 }

@@ -11,6 +11,7 @@
 #define HK_RUN_AREA_H
 
 #include "lock.h"
+#include "policy.h"
 #include "registry.h"
 
 struct hk_heap;
@@ -31,6 +32,8 @@ typedef struct hk_run {
     _Atomic uint32_t pages;   /* atomic: used: written by its holder; free: lock(runs) */
     uint32_t dirty_pages;     /* lock(runs): free: those of the pages that may be resident */
     uint32_t is_free;         /* lock(runs) */
+    _Atomic uint32_t
+        shelf; /* atomic: of a block: the shelf that it lies on, free (see run_shelf.h); 0: none */
 } hk_run_t;
 
 typedef struct hk_run_area {
@@ -66,7 +69,8 @@ typedef struct hk_runs {
     size_t surplus_bytes; /* lock(runs): of them, not needed in the last epoch and to go back */
     uint64_t epoch_ms;    /* lock(runs): when the epoch began */
     size_t purged_bytes;  /* lock(runs): so far */
-    _Atomic size_t used_bytes; /* atomic: a statistic */
+    _Atomic size_t
+        used_bytes; /* atomic: written under lock(runs): in blocks, those on shelves too */
 } hk_runs_t;
 
 extern hk_runs_t hk_runs;
@@ -94,6 +98,12 @@ hk_run_t *hk_run_area_mark_used_locked(hk_run_area_t *area, size_t first, size_t
  * resident. */
 void hk_run_area_put_locked(hk_run_area_t *area, size_t first, size_t pages, size_t dirty_pages);
 
+/* Counts bytes more in blocks; wraps as it should. */
+void hk_run_area_add_used_locked(size_t bytes);
+
+/* Makes a block a free run. */
+void hk_run_area_free_locked(hk_run_t *run);
+
 /* Takes a free run out of its bin. */
 void hk_run_area_take_locked(hk_run_t *run);
 
@@ -106,6 +116,9 @@ unsigned hk_run_area_bin(size_t pages);
 /* The smallest dirty free run of at least pages, roughly, or else the smallest clean one; NULL if there is none. */
 hk_run_t *hk_run_area_find_locked(size_t pages);
 
+/* The smallest dirty one, roughly, or NULL. */
+hk_run_t *hk_run_area_find_warm_locked(size_t pages);
+
 /* The largest dirty free run, roughly; NULL if there is none. */
 hk_run_t *hk_run_area_find_dirty_locked(void);
 
@@ -117,6 +130,13 @@ static inline bool hk_run_area_is_block(const hk_run_area_t *area, size_t page)
 {
     /* relaxed: who holds the block has seen its bit set */
     return (hk_load_relaxed(&area->starts[page / 64]) >> page % 64 & 1) != 0;
+}
+
+/* The same, and no shelf has it. */
+static inline bool hk_run_area_is_live(const hk_run_area_t *area, size_t page)
+{
+    /* relaxed: as above */
+    return hk_run_area_is_block(area, page) && hk_load_relaxed(&area->runs[page].shelf) == 0;
 }
 
 static inline size_t hk_run_area_first(const hk_run_t *run)

@@ -93,6 +93,12 @@ void *hk_span_allocate(hk_heap_t *heap, size_t size, size_t alignment, bool *fre
     return allocate_run(owned, size, alignment, fresh);
 }
 
+void *hk_span_allocate_warm(size_t size, bool *fresh)
+{
+    hk_run_t *run = size <= HK_RUN_BYTES_MAX ? hk_run_allocate_warm(size, fresh) : NULL;
+    return run != NULL ? hk_run_address(run) : NULL;
+}
+
 void *hk_span_allocate_growing(hk_heap_t *heap, size_t size, size_t alignment, bool *fresh)
 {
     hk_heap_t *owned = heap->owner == HK_OWNER_NONE ? heap : NULL;

@@ -11,6 +11,8 @@
 #include "large.h"
 #include "run.h"
 
+enum { HK_SPAN_ALIGNMENT = 4096 }; /* any span has: no page is smaller */
+
 /* A block of size bytes, above HK_SMALL_MAX or aligned to more than a class can be; *fresh tells whether the system zeroed it and
  * nobody wrote to it since.  NULL if there is no memory. */
 void *hk_span_allocate(hk_heap_t *heap, size_t size, size_t alignment, bool *fresh);
@@ -18,6 +20,9 @@ void *hk_span_allocate(hk_heap_t *heap, size_t size, size_t alignment, bool *fre
 /* The same for a block that has grown and will grow again: a direct mapping from 2 MiB on, which grows without a copy; below that with some
  * room, so that of many that grow by turns none is copied at each step. */
 void *hk_span_allocate_growing(hk_heap_t *heap, size_t size, size_t alignment, bool *fresh);
+
+/* A thread's run with resident pages; NULL if no free one suffices. */
+void *hk_span_allocate_warm(size_t size, bool *fresh);
 
 typedef void *hk_span_allocate_t(hk_heap_t *heap, size_t size, size_t alignment, bool *fresh);
 

@@ -263,6 +263,7 @@ void hk_thread_fork_child(void)
     hk_meta_reset_lock();
     hk_large_reset_lock();
     hk_run_reset_lock();
+    hk_run_shelf_reset(mine != NULL ? &mine->shelf : NULL);
     hk_retire_reset_lock();
     hk_guard_reset_lock();
     hk_nothing_reset_lock();

@@ -145,6 +145,9 @@ static void check_kept(void)
         CHECKF(kept <= 96 * MIB || kept <= used, " (%zu: %zu)", used, kept);
         before = kept;
     }
+    CHECK(hk_policy_shelf_waste_pages(15) == 0 && hk_policy_shelf_waste_pages(17) == 1);
+    CHECK(hk_policy_shelves_bytes(0) == 4 * MIB);
+    CHECK(hk_policy_shelves_bytes(1024 * MIB) == 64 * MIB);
     check_depots(MIB / 2);
     CHECK(hk_policy_empty_superslabs(0) == 1);
     CHECK(hk_policy_empty_superslabs(1) == 1);
