@@ -11,8 +11,9 @@
 
 enum {
     KEPT_MAX = 64,
-    KEPT_WASTE_SHIFT = 2
-}; /* a kept mapping serves down to 3/4 of its size uncut */
+    KEPT_WASTE_SHARE = 3, /* a kept mapping serves down to 3/4 of its size uncut, */
+    GROWING_SHARE = 3,    /* and a block that grows down to a third */
+};
 
 static struct {
     hk_lock_t lock;
@@ -109,11 +110,7 @@ static hk_large_t *map_large(size_t bytes, size_t alignment)
 static bool fit_mapping(hk_large_t *large, size_t bytes)
 {
     if (bytes < large->bytes) {
-        if (large->bytes - bytes > large->bytes >> KEPT_WASTE_SHIFT) {
-            hk_os_unmap(large->address + bytes, large->bytes - bytes);
-            large->bytes = bytes;
-        }
-        return true;
+        hk_os_unmap(large->address + bytes, large->bytes - bytes);
     }
     if (bytes > large->bytes && !hk_os_resize(large->address, large->bytes, bytes)) {
         char *target = hk_os_reserve(bytes, HK_SUPERSLAB_BYTES);
@@ -142,12 +139,17 @@ static bool resize_counted(hk_large_t *large, size_t bytes, bool (*resize)(hk_la
     return done;
 }
 
-static hk_large_t *reuse_kept(size_t bytes)
+/* One of bytes, or more, but not more than most. */
+static hk_large_t *reuse_kept(size_t bytes, size_t most)
 {
     hk_large_t *large = take_kept(bytes);
-    if (large != NULL && !resize_counted(large, bytes, fit_mapping)) {
+    if (large == NULL) {
+        return NULL;
+    }
+    bool serves_whole = large->bytes >= bytes && large->bytes <= most;
+    if (!serves_whole && !resize_counted(large, bytes, fit_mapping)) {
         unmap_large(large);
-        large = NULL;
+        return NULL;
     }
     return large;
 }
@@ -181,26 +183,38 @@ void hk_large_leave_used(hk_large_t *large)
     hk_lock_release(&cache.lock, HK_RANK_LARGE);
 }
 
-hk_large_t *hk_large_allocate(size_t bytes, size_t alignment)
+/* A mapping in nobody's hands comes into somebody's. */
+static hk_large_t *hand_out(hk_large_t *large, size_t size)
 {
-    bytes = hk_align_up(bytes, hk_os_page_bytes());
-    hk_large_t *large = NULL;
-    if (alignment <= HK_SUPERSLAB_BYTES) {
-        alignment = HK_SUPERSLAB_BYTES;
-        large = reuse_kept(bytes);
-    }
-    if (large == NULL) {
-        large = map_large(bytes, alignment);
-    }
     if (large == NULL) {
         return NULL;
     }
+    large->size = size;
     if (!hk_registry_insert(large->address, &large->region)) {
         unmap_large(large);
         return NULL;
     }
     hk_large_enter_used(large);
     return large;
+}
+
+hk_large_t *hk_large_allocate(size_t bytes, size_t alignment)
+{
+    bytes = hk_align_up(bytes, hk_os_page_bytes());
+    hk_large_t *large = NULL;
+    if (alignment <= HK_SUPERSLAB_BYTES) {
+        alignment = HK_SUPERSLAB_BYTES;
+        large = reuse_kept(bytes, bytes + bytes / KEPT_WASTE_SHARE);
+    }
+    large = large != NULL ? large : map_large(bytes, alignment);
+    return hand_out(large, large != NULL ? large->bytes : 0);
+}
+
+hk_large_t *hk_large_allocate_growing(size_t bytes)
+{
+    bytes = hk_align_up(bytes, hk_os_page_bytes());
+    hk_large_t *large = reuse_kept(bytes, GROWING_SHARE * bytes);
+    return hand_out(large != NULL ? large : map_large(bytes, HK_SUPERSLAB_BYTES), bytes);
 }
 
 void hk_large_free(hk_large_t *large)
@@ -260,7 +274,13 @@ static bool resize_used(hk_large_t *large, size_t bytes)
 
 bool hk_large_resize(hk_large_t *large, size_t bytes)
 {
-    return resize_counted(large, hk_align_up(bytes, hk_os_page_bytes()), resize_used);
+    bytes = hk_align_up(bytes, hk_os_page_bytes());
+    bool within = bytes > large->size && bytes <= large->bytes;
+    if (!within && !resize_counted(large, bytes, resize_used)) {
+        return false;
+    }
+    large->size = bytes;
+    return true;
 }
 
 void hk_large_add_used(size_t bytes)

@@ -18,7 +18,7 @@ typedef struct hk_large {
     bool walled;   /* const: retire's, between pages without access */
     char *address; /* owner: who holds the block */
     size_t bytes;  /* owner: mapped, a multiple of the page size */
-    size_t size;   /* owner: if walled, what was asked for */
+    size_t size;   /* owner: what the holder may use */
     size_t room; /* owner: if walled, bytes and what is without access behind them, to grow into */
     struct hk_heap *heap;       /* const while in use */
     struct hk_large *next;      /* lock(heap) */
@@ -32,12 +32,16 @@ typedef struct hk_large {
  * grows: one that is too large is cut, one that is too small is extended, by moving its pages if it must. */
 hk_large_t *hk_large_allocate(size_t bytes, size_t alignment);
 
+/* The same for a block that will grow: a kept mapping that is too large is not cut, but for what is beyond three times as much; the block grows
+ * into the rest without a call to the system. */
+hk_large_t *hk_large_allocate_growing(size_t bytes);
+
 void hk_large_free(hk_large_t *large);
 
 /* What the block's holder may use. */
 static inline size_t hk_large_usable_bytes(const hk_large_t *large)
 {
-    return large->walled ? large->size : large->bytes;
+    return large->size;
 }
 
 /* Resizes the block, moving it without a copy if it must; false leaves it as it was. */

@@ -103,7 +103,9 @@ void *hk_span_allocate_growing(hk_heap_t *heap, size_t size, size_t alignment, b
 {
     hk_heap_t *owned = heap->owner == HK_OWNER_NONE ? heap : NULL;
     if (size > HK_SUPERSLAB_BYTES) {
-        return allocate_large(owned, size, alignment, fresh);
+        return hk_options.harden != 0 || alignment > HK_SUPERSLAB_BYTES
+                   ? allocate_large(owned, size, alignment, fresh)
+                   : hand_out(owned, hk_large_allocate_growing(size), fresh);
     }
     void *roomy = hk_options.harden == 0 /* which knows a block's exact size */
                       ? hk_span_allocate(heap, hk_policy_growing_bytes(size), alignment, fresh)

@@ -78,6 +78,30 @@ static void first_shrinks_once(void)
     hak_free(block);
 }
 
+/* A vector that grows takes the mapping of the last one whole, and grows into it; what it may use is what it asked for. */
+static void test_kept(void)
+{
+    for (unsigned round = 0; round < 3; round++) {
+        size_t size = 1 << 20;
+        char *block = hak_malloc(size);
+        CHECK(block != NULL);
+        memset(block, 1, size);
+        while (size < (size_t)12 << 20) {
+            size_t more = size + size / 2;
+            block = hak_realloc(block, more);
+            CHECK(block != NULL && hak_usable_size(block) >= more);
+            CHECK(hak_usable_size(block) <= more + more / 8 + ((size_t)64 << 10));
+            CHECK(block[0] == 1 && block[size - 1] == 1);
+            memset(block + size, 1, more - size);
+            size = more;
+            CHECK(hak_check() == 0);
+        }
+        block = hak_realloc(block, size / 3);
+        CHECK(block != NULL && block[size / 3 - 1] == 1);
+        hak_free_sized(block, size / 3);
+    }
+}
+
 int main(void)
 {
     first_freed_keep_little();
@@ -88,5 +112,6 @@ int main(void)
     for (size_t i = 0; i < BUFFERS; i++)
         hak_free(buffers[i]);
     CHECK(hak_check() == 0);
+    test_kept();
     return 0;
 }
