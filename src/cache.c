@@ -32,7 +32,7 @@ hk_cache_t hk_cache_empty = {
 
 static void set_loaded(hk_cache_t *cache, unsigned class_index, hk_magazine_t *magazine)
 {
-    unsigned capacity = hk_policy_magazine_blocks(hk_class_info[class_index].block_bytes);
+    unsigned capacity = hk_policy_class[class_index].magazine_blocks;
     capacity = capacity < magazine->capacity ? capacity : magazine->capacity;
     /* A remote thread's may hold more. */
     capacity = capacity > magazine->count ? capacity : magazine->count;
@@ -58,30 +58,29 @@ static hk_magazine_t *take_loaded(hk_cache_t *cache, unsigned class_index)
 /* The kind that the class's magazines grow to. */
 static unsigned wanted_kind(const hk_cache_t *cache, unsigned class_index)
 {
-    return hk_heap_magazine_kind(cache->heap, hk_class_info[class_index].block_bytes);
+    return hk_heap_magazine_kind(cache->heap, class_index);
 }
 
 /* Magazines grow with use: each exchange asks for the next size. */
 static unsigned next_kind(hk_cache_t *cache, unsigned class_index)
 {
     unsigned most = wanted_kind(cache, class_index);
-    unsigned cold = hk_policy_cold_uses(hk_class_info[class_index].block_bytes);
-    unsigned kind = cache->uses[class_index] < cold ? 0 : cache->uses[class_index] - cold;
-    kind = kind < most ? kind : most;
-    cache->uses[class_index] = (uint8_t)(cold + kind + 1);
-    return kind;
+    unsigned cold = hk_policy_class[class_index].cold_uses;
+    unsigned uses = cache->uses[class_index];
+    if (HK_LIKELY(uses > cold + most)) {
+        return most;
+    }
+    uses = uses < cold ? cold : uses;
+    cache->uses[class_index] = (uint8_t)(uses + 1);
+    return uses - cold;
 }
 
-bool hk_cache_is_cold(hk_cache_t *cache, unsigned class_index)
+bool hk_cache_is_still_cold(hk_cache_t *cache, unsigned class_index)
 {
-    unsigned cold = hk_policy_cold_uses(hk_class_info[class_index].block_bytes);
-    if (cache->loaded[class_index] != NULL) {
-        return false;
-    }
     if (cache->linger_uses > 0) {
         return true;
     }
-    if (cache->uses[class_index] >= cold) {
+    if (cache->uses[class_index] >= hk_policy_class[class_index].cold_uses) {
         return false;
     }
     cache->uses[class_index]++;

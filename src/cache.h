@@ -58,8 +58,13 @@ extern hk_cache_t hk_cache_empty;
 
 /* Whether the class has hardly been used, or the thread lingers on its slow paths to give memory back: then blocks go
  * one by one between the program and the heap, so that a thread that needed a block once keeps nothing.  Counts this
- * use. */
-bool hk_cache_is_cold(hk_cache_t *cache, unsigned class_index);
+ * use.  The one without "still" answers at once for a class that has a magazine. */
+bool hk_cache_is_still_cold(hk_cache_t *cache, unsigned class_index);
+static inline bool hk_cache_is_cold(hk_cache_t *cache, unsigned class_index)
+{
+    return HK_UNLIKELY(cache->loaded[class_index] == NULL) &&
+           hk_cache_is_still_cold(cache, class_index);
+}
 
 /* One block of a class that is cold, past the magazines; NULL without memory. */
 void *hk_cache_take_cold(hk_cache_t *cache, unsigned class_index);
@@ -74,6 +79,12 @@ bool hk_cache_swap_out(hk_cache_t *cache, unsigned class_index);
 /* Takes in what other heaps' threads freed of this heap's blocks, as far as the loaded magazines have room; the rest goes to the
  * depots.  Whether the class has a block loaded now. */
 bool hk_cache_take_in(hk_cache_t *cache, unsigned class_index);
+
+/* Whether there is anything to take in. */
+static inline bool hk_cache_may_take_in(const hk_cache_t *cache)
+{
+    return hk_load_relaxed(&cache->heap->inbox) != NULL; /* relaxed: a hint */
+}
 
 /* Loads a magazine with at least one block; false without memory.  The loaded one is empty. */
 bool hk_cache_reload(hk_cache_t *cache, unsigned class_index);

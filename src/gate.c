@@ -16,11 +16,16 @@ static HK_TLS bool forking;
 /* owner: how often this thread is inside as a stranger. */
 static HK_TLS uint32_t stranger_depth;
 
+static HK_COLD bool is_mine(uint32_t forks)
+{
+    return forks == 1 && forking;
+}
+
 /* The only thread that forks may pass its own gate; of two that fork at once neither may. */
-static bool is_open(void)
+HK_INLINE bool is_open(void)
 {
     uint32_t forks = hk_load_seq_cst(&hk_gate_closed);
-    return HK_LIKELY(forks == 0) || (forks == 1 && forking);
+    return HK_LIKELY(forks == 0) || is_mine(forks);
 }
 
 /* Whether the outermost entry's frame is gone, though nobody left the gate.  A call from inside, or from a signal
@@ -36,31 +41,37 @@ static HK_COLD bool was_left(const hk_busy_t *busy, uintptr_t frame)
     return true;
 }
 
-bool hk_gate_enter(hk_busy_t *busy)
+HK_INLINE bool enter_from_outside(hk_busy_t *busy, uintptr_t frame)
 {
-    uintptr_t frame = (uintptr_t)__builtin_frame_address(0);
-    uint32_t depth = hk_load_relaxed(&busy->depth); /* relaxed: only this thread writes it */
-    if (HK_UNLIKELY(depth > 0) && was_left(busy, frame)) {
-        depth = 0;
+    if (HK_UNLIKELY(!is_open())) {
+        return false; /* without a moment of being busy, which the forking thread might see: see gate.h */
     }
-    if (depth == 0) {
-        if (HK_UNLIKELY(!is_open())) {
-            return false; /* without a moment of being busy, which the forking thread might see: see gate.h */
-        }
-        busy->frame = frame;
-    }
-    (void)hk_exchange_seq_cst(&busy->depth, depth + 1);
-    if (HK_LIKELY(depth > 0 || is_open())) {
+    busy->frame = frame;
+    (void)hk_exchange_seq_cst(&busy->depth, 1);
+    if (HK_LIKELY(is_open())) {
         return true;
     }
-    hk_store_release(&busy->depth, depth);
+    hk_store_release(&busy->depth, 0);
     return false;
 }
 
-void hk_gate_leave(hk_busy_t *busy)
+static HK_COLD bool enter_again(hk_busy_t *busy, uintptr_t frame)
 {
+    if (was_left(busy, frame)) {
+        return enter_from_outside(busy, frame);
+    }
     uint32_t depth = hk_load_relaxed(&busy->depth); /* relaxed: only this thread writes it */
-    hk_store_release(&busy->depth, depth - 1); /* release: what was done is seen by who finds 0 */
+    (void)hk_exchange_seq_cst(&busy->depth, depth + 1);
+    return true;
+}
+
+bool hk_gate_enter(hk_busy_t *busy)
+{
+    uintptr_t frame = (uintptr_t)__builtin_frame_address(0);
+    if (HK_UNLIKELY(hk_load_relaxed(&busy->depth) > 0)) { /* relaxed: only this thread writes it */
+        return enter_again(busy, frame);
+    }
+    return enter_from_outside(busy, frame);
 }
 
 void hk_gate_force_stranger(void)

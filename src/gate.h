@@ -37,7 +37,12 @@ extern hk_busy_t hk_gate_strangers;
  * if a lock was held the process ends with a line; if none was, what the slow path had in hand is lost and the word is
  * put right. */
 bool hk_gate_enter(hk_busy_t *busy);
-void hk_gate_leave(hk_busy_t *busy);
+
+static inline void hk_gate_leave(hk_busy_t *busy)
+{
+    uint32_t depth = hk_load_relaxed(&busy->depth); /* relaxed: only this thread writes it */
+    hk_store_release(&busy->depth, depth - 1); /* release: what was done is seen by who finds 0 */
+}
 
 /* The same for a thread without a cache. */
 bool hk_gate_enter_stranger(void);

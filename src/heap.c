@@ -127,7 +127,7 @@ hk_magazine_t *hk_heap_load(hk_heap_t *heap, unsigned class_index, hk_magazine_t
             target = hk_heap_depot_take_spare(heap, kind);
             target = target != NULL ? target : empty;
         }
-        unsigned most = hk_policy_magazine_blocks(hk_class_info[class_index].block_bytes);
+        unsigned most = hk_policy_class[class_index].magazine_blocks;
         unsigned count = 0;
         bool unsettled = false;
         if (target != NULL) {
@@ -157,7 +157,7 @@ hk_magazine_t *hk_heap_unload(hk_heap_t *heap, unsigned class_index, hk_magazine
 {
     hk_lock_acquire(&heap->lock, HK_RANK_HEAP);
     hk_magazine_t *empty = NULL;
-    if (hk_heap_depot_has_room(heap)) {
+    if (hk_heap_depot_has_room(heap, class_index)) {
         empty = hk_heap_depot_take_spare(heap, kind);
     }
     if (empty == NULL) {

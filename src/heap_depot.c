@@ -88,10 +88,12 @@ static void count_depot_bytes(hk_heap_t *heap, size_t bytes)
     hk_store_relaxed(&heap->depot_bytes, hk_heap_depot_bytes(heap) + bytes);
 }
 
-bool hk_heap_depot_has_room(const hk_heap_t *heap)
+bool hk_heap_depot_has_room(const hk_heap_t *heap, unsigned class_index)
 {
     size_t slab_bytes = hk_heap_units(heap) * HK_UNIT_BYTES;
-    return hk_heap_depot_bytes(heap) < hk_policy_depot_bytes(slab_bytes);
+    size_t most = hk_policy_depot_bytes(slab_bytes);
+    bool large = hk_class_info[class_index].block_bytes > HK_DEPOT_BLOCK_BYTES;
+    return hk_heap_depot_bytes(heap) < (large ? most / HK_DEPOT_LARGE_SHARE : most);
 }
 
 void hk_heap_depot_push(hk_heap_t *heap, unsigned class_index, hk_magazine_t *magazine)
@@ -124,11 +126,10 @@ static hk_magazine_t *stock_magazine(hk_heap_t *heap, unsigned class_index, uint
                   magazine->marks == marks)) {
         return magazine;
     }
-    if (!hk_heap_depot_has_room(heap)) {
+    if (!hk_heap_depot_has_room(heap, class_index)) {
         return NULL;
     }
-    uint32_t block_bytes = hk_class_info[class_index].block_bytes;
-    magazine = hk_heap_depot_take_spare(heap, hk_heap_magazine_kind(heap, block_bytes));
+    magazine = hk_heap_depot_take_spare(heap, hk_heap_magazine_kind(heap, class_index));
     if (magazine != NULL) {
         magazine->class_index = (uint16_t)class_index;
         magazine->marks = marks;
@@ -193,11 +194,6 @@ void hk_heap_depot_stock_locked(hk_heap_t *heap, hk_magazine_t *list)
     }
 }
 
-void hk_heap_depot_drain_locked(hk_heap_t *heap)
-{
-    hk_heap_depot_stock_locked(heap, hk_heap_take_inbox(heap));
-}
-
 void *hk_heap_depot_take_block_locked(hk_heap_t *heap, unsigned class_index, uint8_t *marks)
 {
     hk_magazine_t *magazine = heap->classes[class_index].depot.stack;
@@ -215,8 +211,9 @@ void *hk_heap_depot_take_block_locked(hk_heap_t *heap, unsigned class_index, uin
 
 bool hk_heap_depot_dissolve_surplus_locked(hk_heap_t *heap, unsigned limit)
 {
-    for (unsigned step = 0; step < HK_CLASS_COUNT; step++) {
-        unsigned class_index = (heap->epoch_class + step) % HK_CLASS_COUNT;
+    unsigned class_index = heap->epoch_class;
+    for (unsigned step = 0; step < HK_CLASS_COUNT; step++, class_index++) {
+        class_index = class_index == HK_CLASS_COUNT ? 0 : class_index;
         hk_depot_t *depot = &heap->classes[class_index].depot;
         for (; depot->low_water > 0; limit--) {
             if (limit == 0) {

@@ -17,8 +17,8 @@ void hk_heap_depot_keep_spare(hk_heap_t *heap, hk_magazine_t *magazine);
 /* Puts the magazine's blocks back into their slabs. */
 void hk_heap_depot_dissolve_locked(hk_heap_t *heap, hk_magazine_t *magazine);
 
-/* Whether policy allows the class's depot more blocks beside what all depots hold. */
-bool hk_heap_depot_has_room(const hk_heap_t *heap);
+/* Whether policy allows the class's depot more blocks beside what all depots hold: of large ones fewer. */
+bool hk_heap_depot_has_room(const hk_heap_t *heap, unsigned class_index);
 
 /* The depot of a class: a stack. */
 void hk_heap_depot_push(hk_heap_t *heap, unsigned class_index, hk_magazine_t *magazine);
@@ -31,7 +31,12 @@ void *hk_heap_depot_take_block_locked(hk_heap_t *heap, unsigned class_index, uin
 void hk_heap_depot_stock_locked(hk_heap_t *heap, hk_magazine_t *list);
 
 /* Empties the inbox into the depots. */
-void hk_heap_depot_drain_locked(hk_heap_t *heap);
+static inline void hk_heap_depot_drain_locked(hk_heap_t *heap)
+{
+    if (HK_UNLIKELY(hk_load_relaxed(&heap->inbox) != NULL)) { /* relaxed: taking it orders */
+        hk_heap_depot_stock_locked(heap, hk_heap_take_inbox(heap));
+    }
+}
 
 /* Dissolves up to limit magazines that the working set has not needed since the epoch began.  Starts with another class
  * each time, so that the limit starves none; false if it was too low for all. */

@@ -175,13 +175,10 @@ static HK_NOINLINE void free_through_gate(void *block)
     hk_thread_leave(cache);
 }
 
-/* Frees a block of an owner and a class as far as the cache alone suffices for it; false, and nothing done, if it does
+/* Frees a block of this thread's heap as far as the cache alone suffices for it; false, and nothing done, if it does
  * not. */
-static bool free_within(hk_cache_t *cache, uint16_t owner, unsigned class_index, void *block)
+HK_INLINE bool free_own_within(hk_cache_t *cache, unsigned class_index, void *block)
 {
-    if (cache->tag != (uint64_t)owner << HK_OWNER_SHIFT) {
-        return hk_cache_try_outgoing(cache, owner, class_index, block);
-    }
     if (hk_live_is_misaligned(block) || !hk_live_is_set(block) ||
         (cache->top[class_index] == cache->limit[class_index] &&
          !hk_cache_swap_out(cache, class_index))) {
@@ -190,6 +187,13 @@ static bool free_within(hk_cache_t *cache, uint16_t owner, unsigned class_index,
     (void)hk_live_clear(block);
     hk_cache_push(cache, class_index, block);
     return true;
+}
+
+static bool free_within(hk_cache_t *cache, uint16_t owner, unsigned class_index, void *block)
+{
+    return cache->tag == (uint64_t)owner << HK_OWNER_SHIFT
+               ? free_own_within(cache, class_index, block)
+               : hk_cache_try_outgoing(cache, owner, class_index, block);
 }
 
 /* Frees a block that leaves the quarantine, outside the gate.  While a fork is under way it is noted, as a live one,
@@ -269,14 +273,30 @@ static bool shelve(hk_cache_t *cache, void *block)
     return run != NULL && run->heap == NULL && hk_run_shelf_put(&cache->shelf, run);
 }
 
+/* Frees a block of a cache's heap that is not hardened, or any other but one that may leave with others. */
 static HK_NOINLINE void free_plain(hk_cache_t *cache, void *block)
 {
     uint16_t owner;
     unsigned class_index;
-    bool is_near = hk_path_find_near(block, &owner, &class_index);
-    if (is_near ? !free_within(cache, owner, class_index, block) : !shelve(cache, block)) {
-        free_through_gate(block);
+    if (!hk_path_find_near(block, &owner, &class_index)) {
+        if (!shelve(cache, block)) {
+            free_through_gate(block);
+        }
+        return;
     }
+    if (cache->tag != (uint64_t)owner << HK_OWNER_SHIFT) {
+        free_through_gate(block);
+        return;
+    }
+    if (free_own_within(cache, class_index, block)) {
+        return;
+    }
+    /* As in free_through_gate. */
+    if (!hk_thread_enter(cache) && (hk_refuge_defer(block) || !hk_thread_enter(cache))) {
+        return;
+    }
+    free_own(cache, class_index, block);
+    hk_thread_leave(cache);
 }
 
 static HK_NOINLINE void free_by_level(hk_cache_t *cache, void *block)

@@ -80,7 +80,8 @@ static bool reload(hk_cache_t *cache, unsigned class_index)
 /* Not while blocks are sampled: they are counted as magazines are loaded, and this would fill them up in between. */
 static bool take_in(hk_cache_t *cache, unsigned class_index)
 {
-    return hk_options.guard_sample == 0 && hk_cache_take_in(cache, class_index);
+    return hk_cache_may_take_in(cache) && hk_options.guard_sample == 0 &&
+           hk_cache_take_in(cache, class_index);
 }
 
 /* One block of the class out of the cache, which has none loaded. */

@@ -37,6 +37,16 @@ enum {
     LARGE_KEPT_MIN = 96 << 20, /* two small ones: used before the process grows, gone in a second */
 };
 
+/* clang-format off */
+#define CAPACITY(kind) ((((size_t)64 << (kind)) - sizeof(hk_magazine_t)) / sizeof(void *))
+#define MOST(bytes, least, most) (HK_MAGAZINE_BYTES / (bytes) < (least) ? (least) : HK_MAGAZINE_BYTES / (bytes) > (most) ? (most) : HK_MAGAZINE_BYTES / (bytes))
+#define BLOCKS(bytes) MOST(bytes, HK_MAGAZINE_BLOCKS_MIN, CAPACITY(HK_MAGAZINE_KINDS - 1))
+#define KIND(bytes) ((CAPACITY(0) < BLOCKS(bytes)) + (CAPACITY(1) < BLOCKS(bytes)) + (CAPACITY(2) < BLOCKS(bytes)))
+#define ROW(bytes) {(uint8_t)(BLOCKS(bytes)), KIND(bytes), COLD_USES_MIN + (bytes) / COLD_USE_BYTES},
+/* clang-format on */
+
+const hk_policy_class_t hk_policy_class[HK_CLASS_COUNT] = {HK_CLASS_TABLE(ROW)};
+
 size_t hk_policy_cache_bytes(size_t share_bytes, uint32_t threads)
 {
     size_t least = threads > 1 ? (size_t)CACHE_BYTES_MIN / threads : (size_t)CACHE_BYTES_MIN;
@@ -44,10 +54,11 @@ size_t hk_policy_cache_bytes(size_t share_bytes, uint32_t threads)
     return share > least ? share : least;
 }
 
-unsigned hk_policy_magazine_kind(uint32_t block_bytes, size_t cache_bytes)
+unsigned hk_policy_magazine_kind(unsigned class_index, size_t cache_bytes)
 {
-    unsigned kind = hk_policy_magazine_kind_max(block_bytes);
-    size_t blocks = hk_policy_magazine_blocks(block_bytes);
+    uint32_t block_bytes = hk_class_info[class_index].block_bytes;
+    unsigned kind = hk_policy_class[class_index].magazine_kind;
+    size_t blocks = hk_policy_class[class_index].magazine_blocks;
     while (kind > 0 && blocks * block_bytes > cache_bytes >> CACHE_MAGAZINES_SHIFT) {
         kind--;
         blocks = hk_magazine_capacity(kind);

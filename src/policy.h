@@ -5,12 +5,15 @@
 #define HK_POLICY_H
 
 #include "magazine.h"
+#include "sizeclass.h"
 
 enum {
     HK_MAGAZINE_KINDS = 4,         /* 64, 128, 256 and 512 bytes */
-    HK_MAGAZINE_BYTES = 64 * 1024, /* of blocks in one */
+    HK_MAGAZINE_BYTES = 96 * 1024, /* of blocks in one */
     HK_MAGAZINE_BLOCKS_MIN = 2,
-    HK_CACHE_THREADS = 8, /* more have smaller magazines: see hk_policy_cache_bytes */
+    HK_CACHE_THREADS = 8,        /* more have smaller magazines: see hk_policy_cache_bytes */
+    HK_DEPOT_BLOCK_BYTES = 4096, /* larger ones are pages that other classes could use: they come */
+    HK_DEPOT_LARGE_SHARE = 2,    /* into depots only as long as these are not half full */
     HK_OUTGOING_BYTES =
         256 * 1024,          /* an outgoing magazine is handed over once it holds this much */
     HK_INBOX_MAGAZINES = 64, /* longer inboxes are drained by whoever lengthens them */
@@ -55,11 +58,19 @@ static inline unsigned hk_policy_magazine_kind_max(uint32_t block_bytes)
  * each of its own threads. */
 size_t hk_policy_cache_bytes(size_t share_bytes, uint32_t threads);
 
-/* The kind that a thread's magazines for blocks of this size grow to, if they should hold so many bytes together. */
-unsigned hk_policy_magazine_kind(uint32_t block_bytes, size_t cache_bytes);
+/* The kind that a thread's magazines for blocks of the class grow to, if they should hold so many bytes together. */
+unsigned hk_policy_magazine_kind(unsigned class_index, size_t cache_bytes);
 
 /* How many slow paths a thread takes for blocks of this size before it gets a magazine for them: at most 128. */
 unsigned hk_policy_cold_uses(uint32_t block_bytes);
+
+/* These three of each class, worked out once. */
+typedef struct hk_policy_class {
+    uint8_t magazine_blocks;
+    uint8_t magazine_kind;
+    uint8_t cold_uses;
+} hk_policy_class_t;
+extern const hk_policy_class_t hk_policy_class[HK_CLASS_COUNT];
 
 /* How many heaps threads get for themselves before they share. */
 unsigned hk_policy_heaps_max(unsigned cpu_count);

@@ -8,16 +8,9 @@
 #define UNITS(bytes) (!WASTES(1u, bytes) ? 1u : !WASTES(2u, bytes) ? 2u : !WASTES(3u, bytes) ? 3u : 4u)
 #define RAW_BLOCKS(bytes) (UNITS(bytes) * HK_UNIT_BYTES / (bytes))
 #define BLOCKS(bytes) (RAW_BLOCKS(bytes) > HK_SLAB_BLOCKS_MAX ? HK_SLAB_BLOCKS_MAX : RAW_BLOCKS(bytes))
-#define ROW(bytes) {((1ull << 40) + (bytes) - 1) / (bytes), (bytes), BLOCKS(bytes), UNITS(bytes)}
-#define DOUBLING(base) \
-    ROW((base) + (base) / 8), ROW((base) + 2 * (base) / 8), ROW((base) + 3 * (base) / 8), ROW((base) + 4 * (base) / 8), \
-    ROW((base) + 5 * (base) / 8), ROW((base) + 6 * (base) / 8), ROW((base) + 7 * (base) / 8), ROW(2 * (base))
+#define ROW(bytes) {((1ull << 40) + (bytes) - 1) / (bytes), (bytes), BLOCKS(bytes), UNITS(bytes)},
 
-const hk_class_info_t hk_class_info[HK_CLASS_COUNT] = {
-    ROW(16), ROW(32), ROW(48), ROW(64), ROW(80), ROW(96), ROW(112), ROW(128),
-    DOUBLING(128), DOUBLING(256), DOUBLING(512), DOUBLING(1024), DOUBLING(2048), DOUBLING(4096),
-    DOUBLING(8192), DOUBLING(16384), DOUBLING(32768),
-};
+const hk_class_info_t hk_class_info[HK_CLASS_COUNT] = {HK_CLASS_TABLE(ROW)};
 
 /* The class of a size up to HK_TABLE_MAX, for the table below. */
 #define LOG2(s) ((s) <= 256 ? 7 : (s) <= 512 ? 8 : 9)

@@ -21,6 +21,35 @@ enum {
     HK_SLAB_BLOCKS_MAX = 4096, /* the bits in a unit's bitmap */
 };
 
+/* X(bytes) for the block size of each class in turn, for tables by class. */
+#define HK_CLASS_DOUBLING(X, base)                                                                 \
+    X((base) + (base) / 8)                                                                         \
+    X((base) + 2 * (base) / 8)                                                                     \
+    X((base) + 3 * (base) / 8)                                                                     \
+    X((base) + 4 * (base) / 8)                                                                     \
+    X((base) + 5 * (base) / 8)                                                                     \
+    X((base) + 6 * (base) / 8)                                                                     \
+    X((base) + 7 * (base) / 8)                                                                     \
+    X(2 * (base))
+#define HK_CLASS_TABLE(X)                                                                          \
+    X(16)                                                                                          \
+    X(32)                                                                                          \
+    X(48)                                                                                          \
+    X(64)                                                                                          \
+    X(80)                                                                                          \
+    X(96)                                                                                          \
+    X(112)                                                                                         \
+    X(128)                                                                                         \
+    HK_CLASS_DOUBLING(X, 128)                                                                      \
+    HK_CLASS_DOUBLING(X, 256)                                                                      \
+    HK_CLASS_DOUBLING(X, 512)                                                                      \
+    HK_CLASS_DOUBLING(X, 1024)                                                                     \
+    HK_CLASS_DOUBLING(X, 2048)                                                                     \
+    HK_CLASS_DOUBLING(X, 4096)                                                                     \
+    HK_CLASS_DOUBLING(X, 8192)                                                                     \
+    HK_CLASS_DOUBLING(X, 16384)                                                                    \
+    HK_CLASS_DOUBLING(X, 32768)
+
 typedef struct hk_class_info {
     uint64_t reciprocal; /* ceil(2^40 / block_bytes): offset * it >> 40 is the block's index */
     uint32_t block_bytes;

@@ -128,18 +128,13 @@ static hk_cache_t *make_cache(void)
     return cache;
 }
 
-/* This thread's cache, made if there is none; NULL if there can be none now. */
-hk_cache_t *hk_thread_attach(void)
+hk_cache_t *hk_thread_make_cache(void)
 {
-    hk_cache_t *cache = hk_thread_own;
-    if (HK_LIKELY(cache != &hk_cache_empty)) {
-        return cache;
-    }
     if (thread_ended || attaching || !hk_gate_enter_stranger()) {
         return NULL;
     }
     attaching = true; /* a signal handler that allocates in here gets along without a cache */
-    cache = make_cache();
+    hk_cache_t *cache = make_cache();
     if (cache != NULL) {
         set_cache(cache);
     }
@@ -177,28 +172,14 @@ void hk_thread_harden(void)
     set_cache(cache);
 }
 
-static bool enter(hk_cache_t *cache)
-{
-    return cache != NULL ? hk_gate_enter(&cache->busy) : hk_gate_enter_stranger();
-}
-
 /* The fork may wait for a thread that waits for this processor, and then it is soon over. */
-bool hk_thread_enter(hk_cache_t *cache)
+bool hk_thread_try_again(hk_cache_t *cache)
 {
-    if (HK_LIKELY(enter(cache))) {
+    if (cache == NULL && hk_gate_enter_stranger()) {
         return true;
     }
     hk_os_yield();
-    return enter(cache);
-}
-
-void hk_thread_leave(hk_cache_t *cache)
-{
-    if (cache != NULL) {
-        hk_gate_leave(&cache->busy);
-    } else {
-        hk_gate_leave_stranger();
-    }
+    return cache != NULL ? hk_gate_enter(&cache->busy) : hk_gate_enter_stranger();
 }
 
 bool hk_thread_is_inside(void)

@@ -14,8 +14,15 @@
 extern HK_TLS hk_cache_t *hk_thread_cache;
 extern HK_TLS hk_cache_t *hk_thread_own;
 
+/* A cache for a thread that has none; NULL if there can be none now. */
+hk_cache_t *hk_thread_make_cache(void);
+
 /* This thread's cache, made if there is none; NULL if there can be none now. */
-hk_cache_t *hk_thread_attach(void);
+static inline hk_cache_t *hk_thread_attach(void)
+{
+    hk_cache_t *cache = hk_thread_own;
+    return HK_LIKELY(cache != &hk_cache_empty) ? cache : hk_thread_make_cache();
+}
 
 /* Once the options ask for hardening: the calling thread's cache, if it has one already, is emptied, and gets a hardened heap.
  * There are no other threads yet. */
@@ -24,9 +31,23 @@ void hk_thread_harden(void);
 /* Whether no other thread has a cache, nor had one when this process was forked: such a one may have been at work on a block. */
 bool hk_thread_is_alone(void);
 
+/* hk_thread_enter for a thread that has found the gate closed, or has no cache (NULL). */
+HK_COLD bool hk_thread_try_again(hk_cache_t *cache);
+
 /* Enters and leaves the gate, with or without (NULL) a cache. */
-bool hk_thread_enter(hk_cache_t *cache);
-void hk_thread_leave(hk_cache_t *cache);
+static inline bool hk_thread_enter(hk_cache_t *cache)
+{
+    return HK_LIKELY(cache != NULL && hk_gate_enter(&cache->busy)) || hk_thread_try_again(cache);
+}
+
+static inline void hk_thread_leave(hk_cache_t *cache)
+{
+    if (HK_LIKELY(cache != NULL)) {
+        hk_gate_leave(&cache->busy);
+    } else {
+        hk_gate_leave_stranger();
+    }
+}
 
 /* Whether the calling thread is inside the gate: it is in a signal handler that interrupted a slow path. */
 bool hk_thread_is_inside(void);

@@ -185,7 +185,8 @@ static void test_unload(void)
 /* Depots hold so much and no more: what comes then is dissolved on the spot. */
 static void test_depot_limit(void)
 {
-    enum { COUNT = 300, LARGEST = HK_CLASS_COUNT - 1 };
+    enum { COUNT = 300, LARGEST = 47 }; /* of 4 KiB */
+    CHECK(bytes_of(LARGEST) == HK_DEPOT_BLOCK_BYTES);
     hk_heap_t *heap = new_heap();
     static hk_magazine_t *full[COUNT];
     for (size_t i = 0; i < COUNT; i++)
@@ -199,7 +200,7 @@ static void test_depot_limit(void)
         CHECK(empty->count == 0);
         CHECK((empty != full[i]) == room);
         CHECK(heap->classes[LARGEST].depot.count == count + room);
-        CHECK(heap->depot_bytes < limit + full[i]->capacity * (size_t)HK_SMALL_MAX);
+        CHECK(heap->depot_bytes < limit + full[i]->capacity * (size_t)bytes_of(LARGEST));
         dissolved = dissolved || !room;
         (void)check_heap(heap, LARGEST);
         hk_heap_dissolve(heap, empty);
@@ -209,6 +210,30 @@ static void test_depot_limit(void)
     CHECK(heap->depot_bytes > 0);
     hk_heap_reclaim(heap, SIZE_MAX);
     CHECK(heap->depot_bytes == 0 && heap->units == 0 && heap->pool->used_units == 0);
+    (void)check_heap(heap, LARGEST);
+    hk_heap_delete(heap);
+}
+
+/* Larger blocks go to their slabs once the depots are half full. */
+static void test_depot_large_limit(void)
+{
+    enum { COUNT = 300, LARGEST = HK_CLASS_COUNT - 1 };
+    hk_heap_t *heap = new_heap();
+    static hk_magazine_t *full[COUNT];
+    bool dissolved = false;
+    for (size_t i = 0; i < COUNT; i++)
+        full[i] = load(heap, LARGEST, NULL);
+    for (size_t i = 0; i < COUNT; i++) {
+        size_t limit = hk_policy_depot_bytes(heap->units * HK_UNIT_BYTES) / HK_DEPOT_LARGE_SHARE;
+        bool room = heap->depot_bytes < limit;
+        hk_magazine_t *empty = hk_heap_unload(heap, LARGEST, full[i], KIND);
+        CHECK((empty != full[i]) == room);
+        CHECK(heap->depot_bytes < limit + HK_MAGAZINE_BLOCKS_MIN * (size_t)HK_SMALL_MAX);
+        dissolved = dissolved || !room;
+        hk_heap_dissolve(heap, empty);
+    }
+    CHECK(dissolved);
+    hk_heap_reclaim(heap, SIZE_MAX);
     (void)check_heap(heap, LARGEST);
     hk_heap_delete(heap);
 }
@@ -865,6 +890,7 @@ int main(void)
     test_load();
     test_unload();
     test_depot_limit();
+    test_depot_large_limit();
     test_dissolve();
     test_surplus();
     test_single_blocks();

@@ -23,7 +23,7 @@ static void check_magazines(void)
         CHECKF(blocks >= 2 && blocks <= most, " (%u bytes: %u)", bytes, blocks);
         CHECKF(blocks <= before, " (%u bytes: %u after %u)", bytes, blocks, before);
         /* What one magazine keeps from everyone else. */
-        CHECKF(blocks == 2 || blocks * bytes <= 64 * 1024, " (%u bytes: %u)", bytes, blocks);
+        CHECKF(blocks == 2 || blocks * bytes <= 96 * 1024, " (%u bytes: %u)", bytes, blocks);
         before = blocks;
         unsigned kind = hk_policy_magazine_kind_max(bytes);
         CHECKF(kind < HK_MAGAZINE_KINDS, " (%u bytes: kind %u)", bytes, kind);
@@ -33,6 +33,13 @@ static void check_magazines(void)
     }
     CHECK(hk_policy_magazine_blocks(8) == most);
     CHECK(hk_policy_magazine_blocks(HK_SMALL_MAX) == 2);
+    for (unsigned class_index = 0; class_index < HK_CLASS_COUNT; class_index++) {
+        uint32_t bytes = hk_class_info[class_index].block_bytes;
+        const hk_policy_class_t *policy = &hk_policy_class[class_index];
+        CHECKF(policy->magazine_blocks == hk_policy_magazine_blocks(bytes), " (%u)", bytes);
+        CHECKF(policy->magazine_kind == hk_policy_magazine_kind_max(bytes), " (%u)", bytes);
+        CHECKF(policy->cold_uses == hk_policy_cold_uses(bytes), " (%u)", bytes);
+    }
 }
 
 static void check_cache_bytes(void)
@@ -46,21 +53,23 @@ static void check_cache_bytes(void)
         size_t share = hk_policy_cache_bytes(800 * MIB, threads); /* in proportion */
         CHECKF(share == 100 * MIB, " (%u threads: %zu)", threads, share);
     }
-    for (uint32_t bytes = 1; bytes <= HK_SMALL_MAX; bytes++) {
-        unsigned most = hk_policy_magazine_kind_max(bytes);
-        CHECK(hk_policy_magazine_kind(bytes, hk_policy_cache_bytes(0, HK_CACHE_THREADS)) == most);
-        CHECK(hk_policy_magazine_kind(bytes, 0) == 0);
+    for (unsigned class_index = 0; class_index < HK_CLASS_COUNT; class_index++) {
+        unsigned most = hk_policy_class[class_index].magazine_kind;
+        CHECK(hk_policy_magazine_kind(class_index, SIZE_MAX) == most);
+        CHECK(hk_policy_magazine_kind(class_index, 0) == 0);
         unsigned last = 0;
         for (size_t cache_bytes = 0; cache_bytes <= 2 * MIB; cache_bytes += 4096) {
-            unsigned kind = hk_policy_magazine_kind(bytes, cache_bytes);
-            CHECKF(kind >= last && kind <= most, " (%u bytes: %u)", bytes, kind);
+            unsigned kind = hk_policy_magazine_kind(class_index, cache_bytes);
+            CHECKF(kind >= last && kind <= most, " (class %u: %u)", class_index, kind);
             last = kind;
         }
     }
-    CHECK(hk_policy_magazine_kind(64, hk_policy_cache_bytes(0, 16)) == HK_MAGAZINE_KINDS - 1);
-    CHECK(hk_policy_magazine_kind(1024, hk_policy_cache_bytes(0, 16)) == 2);
-    CHECK(hk_policy_magazine_kind(1024, hk_policy_cache_bytes(0, 64)) == 0);
-    CHECK(hk_policy_magazine_kind(1024, hk_policy_cache_bytes(16 * MIB, 16)) ==
+    unsigned small = hk_class_of(64);
+    unsigned kib = hk_class_of(1024);
+    CHECK(hk_policy_magazine_kind(small, hk_policy_cache_bytes(0, 16)) == HK_MAGAZINE_KINDS - 1);
+    CHECK(hk_policy_magazine_kind(kib, hk_policy_cache_bytes(0, 16)) == 2);
+    CHECK(hk_policy_magazine_kind(kib, hk_policy_cache_bytes(0, 64)) == 0);
+    CHECK(hk_policy_magazine_kind(kib, hk_policy_cache_bytes(16 * MIB, 16)) ==
           HK_MAGAZINE_KINDS - 1);
 }
 
