@@ -12,7 +12,7 @@
 enum {
     KEPT_MAX = 64,
     KEPT_WASTE_SHARE = 3, /* a kept mapping serves down to 3/4 of its size uncut, */
-    GROWING_SHARE = 3,    /* and a block that grows down to a third */
+    GROWING_SHARE = 2,    /* and a block that grows down to half */
 };
 
 static struct {

@@ -32,7 +32,7 @@ typedef struct hk_large {
  * grows: one that is too large is cut, one that is too small is extended, by moving its pages if it must. */
 hk_large_t *hk_large_allocate(size_t bytes, size_t alignment);
 
-/* The same for a block that will grow: a kept mapping that is too large is not cut, but for what is beyond three times as much; the block grows
+/* The same for a block that will grow: a kept mapping that is too large is not cut, but for what is beyond twice as much; the block grows
  * into the rest without a call to the system. */
 hk_large_t *hk_large_allocate_growing(size_t bytes);
 
