@@ -55,16 +55,10 @@ static hk_magazine_t *take_loaded(hk_cache_t *cache, unsigned class_index)
     return magazine;
 }
 
-/* The kind that the class's magazines grow to. */
-static unsigned wanted_kind(const hk_cache_t *cache, unsigned class_index)
-{
-    return hk_heap_magazine_kind(cache->heap, class_index);
-}
-
 /* Magazines grow with use: each exchange asks for the next size. */
 static unsigned next_kind(hk_cache_t *cache, unsigned class_index)
 {
-    unsigned most = wanted_kind(cache, class_index);
+    unsigned most = hk_policy_class[class_index].magazine_kind;
     unsigned cold = hk_policy_class[class_index].cold_uses;
     unsigned uses = cache->uses[class_index];
     if (HK_LIKELY(uses > cold + most)) {
@@ -253,7 +247,8 @@ bool hk_cache_swap_out(hk_cache_t *cache, unsigned class_index)
 {
     hk_magazine_t *previous = cache->previous[class_index];
     if (previous == NULL || previous->count > 0 ||
-        previous->kind < wanted_kind(cache, class_index) || cache->loaded[class_index] == NULL) {
+        previous->kind < hk_policy_class[class_index].magazine_kind ||
+        cache->loaded[class_index] == NULL) {
         return false;
     }
     cache->previous[class_index] = take_loaded(cache, class_index);

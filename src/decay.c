@@ -181,40 +181,78 @@ static size_t free_in_places(void)
     return hk_pool_warm_bytes(&hk_shared_pool) + hk_run_warm_bytes() + hk_large_kept_bytes();
 }
 
-/* Whether a thread that has ended leaves nobody behind who comes by, but perhaps one thread that waited for it; and that not often:
- * a program that starts a thread for each job soon uses the memory again. */
-static bool is_last_end(uint64_t now_ms)
+/* How much may be given back in a place where the program may soon want it again: more with time. */
+typedef struct allowance {
+    _Atomic uint64_t
+        at_ms; /* atomic: as the next; hints, and two threads at once may count some ms twice, or lose them */
+    _Atomic size_t bytes;
+} allowance_t;
+
+static allowance_t at_end;
+static allowance_t beside = {.bytes = HK_BESIDE_BYTES_FIRST};
+
+void hk_decay_start(uint64_t now_ms)
 {
-    static _Atomic uint64_t last_ms;
-    if (hk_load_relaxed(&hk_heap_threads) > 1 || /* relaxed: hints */
-        now_ms - hk_load_relaxed(&last_ms) < HK_DECAY_MS) {
-        return false;
-    }
-    hk_store_relaxed(&last_ms, now_ms);
-    return true;
+    hk_store_relaxed(&at_end.at_ms, now_ms);
+    hk_store_relaxed(&beside.at_ms, now_ms);
+}
+
+static size_t allowance_now(allowance_t *allowance, uint64_t now_ms, size_t bytes_per_ms,
+                            size_t most)
+{
+    uint64_t before = hk_load_relaxed(&allowance->at_ms); /* relaxed: see the fields */
+    uint64_t ms = now_ms > before ? now_ms - before : 0;
+    size_t bytes = hk_load_relaxed(&allowance->bytes) + (size_t)ms * bytes_per_ms;
+    bytes = bytes < most ? bytes : most;
+    hk_store_relaxed(&allowance->at_ms, now_ms);
+    hk_store_relaxed(&allowance->bytes, bytes);
+    return bytes;
+}
+
+static void spend(allowance_t *allowance, size_t bytes)
+{
+    size_t left = hk_load_relaxed(&allowance->bytes); /* relaxed: see the fields */
+    hk_store_relaxed(&allowance->bytes, left > bytes ? left - bytes : 0);
+}
+
+static size_t least(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
+/* Gives about so many bytes back of what is free and resident; returns how many it gave. */
+static size_t give_back(size_t bytes)
+{
+    size_t given = bytes >= hk_large_kept_bytes() ? hk_large_decay(UINT64_MAX) : 0;
+    size_t runs = hk_run_warm_bytes();
+    given += given < bytes ? hk_run_purge(runs - least(runs, bytes - given)) : 0;
+    size_t slabs = hk_pool_warm_bytes(&hk_shared_pool);
+    size_t keep = given < bytes ? slabs - least(slabs, bytes - given) : slabs;
+    given +=
+        keep < slabs ? hk_pool_purge(&hk_shared_pool, (uint32_t)(keep >> HK_UNIT_SHIFT), 1) : 0;
+    return given;
 }
 
 /* What a parked heap's inbox holds keeps slabs in use, and nobody else might look into it for a long time. */
-static void give_back_parked(void)
+static void give_back_parked(uint64_t now_ms)
 {
     size_t parked = 0;
     hk_heaps_each_shared(add_parked, &parked);
-    if (parked + free_in_places() >= HK_END_BYTES) {
-        hk_heaps_each_shared(reclaim_parked, NULL);
+    size_t most = allowance_now(&at_end, now_ms, HK_END_BYTES_PER_MS, SIZE_MAX / 2);
+    if (most < HK_END_BYTES || parked + free_in_places() < HK_END_BYTES) {
+        return;
     }
+    hk_heaps_each_shared(reclaim_parked, NULL);
     size_t free_bytes = free_in_places();
     size_t keep = hk_policy_end_keep_bytes(hk_limit_committed_bytes(), free_bytes);
-    if (keep < free_bytes) {
-        (void)hk_large_decay(UINT64_MAX);
-        (void)hk_run_purge(keep / 2);
-        (void)hk_pool_purge(&hk_shared_pool, (uint32_t)(keep / 2 >> HK_UNIT_SHIFT), 1);
-    }
+    spend(&at_end, give_back(least(free_bytes - keep, most)));
 }
 
+/* If at most one thread is left, which perhaps waited for this one. */
 void hk_decay_at_end(uint64_t now_ms)
 {
-    if (is_last_end(now_ms)) {
-        give_back_parked();
+    if (hk_load_relaxed(&hk_heap_threads) <= 1) { /* relaxed: a hint */
+        give_back_parked(now_ms);
     }
     (void)hk_pool_maintain(&hk_shared_pool, now_ms);
 }
@@ -241,17 +279,20 @@ static void make_way_beside(size_t size, size_t more, size_t reused)
     size_t committed = hk_limit_committed_bytes();
     size_t kept = hk_policy_warm_beside_bytes(committed);
     size_t warm = size >= hk_policy_beside_bytes(committed) ? hk_run_warm_bytes() : 0;
-    size_t surplus = warm > kept + reused ? warm - kept - reused : 0;
-    if (surplus > 0 && more > 0 && !is_sparse_peak(committed)) {
-        (void)hk_run_purge(peak_keep_bytes(warm, more < surplus ? more : surplus));
+    size_t surplus = least(warm > kept + reused ? warm - kept - reused : 0, more);
+    if (surplus > 0 && !is_sparse_peak(committed)) {
+        surplus = least(surplus, allowance_now(&beside, hk_os_clock_ms(), HK_BESIDE_BYTES_PER_MS,
+                                               HK_BESIDE_BYTES_MAX));
+        spend(&beside, surplus > 0 ? hk_run_purge(peak_keep_bytes(warm, surplus)) : 0);
     }
 }
 
 void hk_decay_make_way(size_t size)
 {
     if (size > HK_RUN_BYTES_MAX) {
+        size_t kept = hk_large_kept_bytes(); /* what it lies in is not resident in addition */
         make_way_for_mapping(size);
-        make_way_beside(size, size, 0);
+        make_way_beside(size, size > kept ? size - kept : 0, 0);
     } else if (size >= hk_policy_beside_bytes(hk_limit_committed_bytes())) {
         size_t reused = hk_run_reused_bytes(size);
         make_way_beside(size, size > reused ? size - reused : 0, reused);

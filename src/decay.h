@@ -34,9 +34,12 @@ static inline bool hk_decay_is_peak(void)
  * hk_decay_step. */
 void hk_decay_at_peak(void);
 
-/* When a thread has ended and left its heap: if at most one thread is left, what nobody may want any more goes, if it is much, once
- * in an epoch.  Of heaps that no thread uses all that is free, and of what is empty but a part.  As hk_decay_step, but that it
- * takes as long as it takes: the thread's end is no malloc or free. */
+/* When the library is loaded. */
+void hk_decay_start(uint64_t now_ms);
+
+/* When a thread has ended and left its heap: if at most one thread is left, what nobody may want any more goes, if it is much, and the
+ * more the longer none went.  Of heaps that no thread uses all that is free, and of what is empty but a part.  As hk_decay_step, but
+ * that it takes as long as it takes: the thread's end is no malloc or free. */
 void hk_decay_at_end(uint64_t now_ms);
 
 /* Before a block of the size is allocated: if it will be a direct mapping that makes the process larger than it ever was, what is

@@ -161,19 +161,6 @@ static inline size_t hk_heap_units(const hk_heap_t *heap)
     return hk_load_relaxed(&heap->units); /* relaxed: exact under the lock, else a hint */
 }
 
-/* The kind that its threads' magazines for blocks of the class grow to. */
-static inline unsigned hk_heap_magazine_kind(const hk_heap_t *heap, unsigned class_index)
-{
-    uint32_t all = hk_load_relaxed(&hk_heap_threads); /* relaxed: hints */
-    if (HK_LIKELY(all <= HK_CACHE_THREADS)) {
-        return hk_policy_class[class_index].magazine_kind;
-    }
-    uint32_t mine = hk_load_relaxed(&heap->threads); /* 0 if it is parked */
-    size_t bytes = hk_heap_units(heap) * HK_UNIT_BYTES;
-    size_t share = mine > 1 ? bytes / mine : bytes;
-    return hk_policy_magazine_kind(class_index, hk_policy_cache_bytes(share, all));
-}
-
 static inline size_t hk_heap_free_bytes(const hk_heap_t *heap)
 {
     return hk_load_relaxed(&heap->free_bytes); /* relaxed: exact under the lock, else a hint */

@@ -129,7 +129,7 @@ static hk_magazine_t *stock_magazine(hk_heap_t *heap, unsigned class_index, uint
     if (!hk_heap_depot_has_room(heap, class_index)) {
         return NULL;
     }
-    magazine = hk_heap_depot_take_spare(heap, hk_heap_magazine_kind(heap, class_index));
+    magazine = hk_heap_depot_take_spare(heap, hk_policy_class[class_index].magazine_kind);
     if (magazine != NULL) {
         magazine->class_index = (uint16_t)class_index;
         magazine->marks = marks;

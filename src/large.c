@@ -22,6 +22,7 @@ static struct {
     hk_large_t *kept[KEPT_MAX]; /* lock(large) */
     hk_large_t *used;           /* lock(large): all in use */
     _Atomic size_t used_bytes;  /* atomic: a statistic */
+    _Atomic size_t rest_bytes;  /* atomic: mapped behind what holders may use; relaxed: a sum */
 } cache;
 
 static void unmap_large(hk_large_t *large)
@@ -194,6 +195,7 @@ static hk_large_t *hand_out(hk_large_t *large, size_t size)
         unmap_large(large);
         return NULL;
     }
+    hk_add_relaxed(&cache.rest_bytes, large->bytes - size);
     hk_large_enter_used(large);
     return large;
 }
@@ -210,16 +212,28 @@ hk_large_t *hk_large_allocate(size_t bytes, size_t alignment)
     return hand_out(large, large != NULL ? large->bytes : 0);
 }
 
+/* How large a kept mapping may be that a growing block gets uncut: its rest is nobody else's, neither trim nor the limit gets it. */
+static size_t most_uncut(size_t bytes)
+{
+    bool limited = hk_limit_get(HK_LIMIT_HARD) != 0;
+    size_t all = hk_policy_rest_bytes(hk_limit_committed_bytes(), limited);
+    size_t rest = hk_load_relaxed(&cache.rest_bytes);
+    size_t room = all > rest ? all - rest : 0;
+    size_t most = (GROWING_SHARE - 1) * bytes;
+    return bytes + (room < most ? room : most);
+}
+
 hk_large_t *hk_large_allocate_growing(size_t bytes)
 {
     bytes = hk_align_up(bytes, hk_os_page_bytes());
-    hk_large_t *large = reuse_kept(bytes, GROWING_SHARE * bytes);
+    hk_large_t *large = reuse_kept(bytes, most_uncut(bytes));
     return hand_out(large != NULL ? large : map_large(bytes, HK_SUPERSLAB_BYTES), bytes);
 }
 
 void hk_large_free(hk_large_t *large)
 {
     hk_registry_remove(large->address);
+    hk_sub_relaxed(&cache.rest_bytes, large->bytes - large->size);
     hk_sub_relaxed(&cache.used_bytes, large->bytes); /* relaxed: a statistic */
     large->fresh = false;
     large->freed_ms = hk_os_clock_ms();
@@ -275,11 +289,13 @@ static bool resize_used(hk_large_t *large, size_t bytes)
 bool hk_large_resize(hk_large_t *large, size_t bytes)
 {
     bytes = hk_align_up(bytes, hk_os_page_bytes());
+    size_t rest = large->bytes - large->size;
     bool within = bytes > large->size && bytes <= large->bytes;
     if (!within && !resize_counted(large, bytes, resize_used)) {
         return false;
     }
     large->size = bytes;
+    hk_sub_relaxed(&cache.rest_bytes, rest - (large->bytes - bytes)); /* wraps as it should */
     return true;
 }
 

@@ -252,6 +252,9 @@ static void *allocate_span_by(hk_span_allocate_t *allocate, size_t size, size_t 
     }
     hk_heap_t *heap = heap_of(cache);
     if (heap != NULL) {
+        if (cache != NULL && size >= HK_SHELF_BYTES) {
+            hk_run_shelf_empty(&cache->shelf); /* merged, its runs may hold the block */
+        }
         make_way(allocate, size);
         block = cache != NULL
                     ? allocate_beside_shelf(&cache->shelf, allocate, size, alignment, fresh)

@@ -4,9 +4,6 @@
 #include "policy.h"
 
 enum {
-    CACHE_BYTES_MIN = 4 << 20, /* of all threads together: few threads are not limited by it */
-    CACHE_SHARE_SHIFT = 3,
-    CACHE_MAGAZINES_SHIFT = 3, /* some 80 magazines, most of them small or half empty */
     COLD_USES_MIN = 4,
     COLD_USE_BYTES = 1024, /* what is used seldom and large had better serve other classes */
     /* What was freed at random comes out of a depot at random, and out of the bitmaps in order: what a program builds of it lies
@@ -34,6 +31,8 @@ enum {
     PRESS_SHIFT = 4,       /* a sixteenth of growth pays for reclaiming everything */
     SHELVES_MIN = 4 << 20, /* of a few busy threads */
     SHELVES_SHIFT = 4,
+    REST_BYTES_MIN = 8 << 20,
+    REST_SHIFT = 5,
     LARGE_KEPT_MIN = 96 << 20, /* two small ones: used before the process grows, gone in a second */
 };
 
@@ -46,25 +45,6 @@ enum {
 /* clang-format on */
 
 const hk_policy_class_t hk_policy_class[HK_CLASS_COUNT] = {HK_CLASS_TABLE(ROW)};
-
-size_t hk_policy_cache_bytes(size_t share_bytes, uint32_t threads)
-{
-    size_t least = threads > 1 ? (size_t)CACHE_BYTES_MIN / threads : (size_t)CACHE_BYTES_MIN;
-    size_t share = share_bytes >> CACHE_SHARE_SHIFT;
-    return share > least ? share : least;
-}
-
-unsigned hk_policy_magazine_kind(unsigned class_index, size_t cache_bytes)
-{
-    uint32_t block_bytes = hk_class_info[class_index].block_bytes;
-    unsigned kind = hk_policy_class[class_index].magazine_kind;
-    size_t blocks = hk_policy_class[class_index].magazine_blocks;
-    while (kind > 0 && blocks * block_bytes > cache_bytes >> CACHE_MAGAZINES_SHIFT) {
-        kind--;
-        blocks = hk_magazine_capacity(kind);
-    }
-    return kind;
-}
 
 unsigned hk_policy_cold_uses(uint32_t block_bytes)
 {
@@ -104,10 +84,12 @@ size_t hk_policy_large_kept_bytes(size_t used_bytes)
     return used_bytes < LARGE_KEPT_MIN ? (size_t)LARGE_KEPT_MIN : used_bytes;
 }
 
-size_t hk_policy_shelves_bytes(size_t committed_bytes)
+size_t hk_policy_shelves_bytes(size_t committed_bytes, size_t hard_limit)
 {
     size_t share = committed_bytes >> SHELVES_SHIFT;
-    return share < SHELVES_MIN ? (size_t)SHELVES_MIN : share;
+    share = share < SHELVES_MIN ? (size_t)SHELVES_MIN : share;
+    size_t limited = hard_limit >> SHELVES_SHIFT;
+    return hard_limit != 0 && limited < share ? limited : share;
 }
 
 size_t hk_policy_growing_bytes(size_t bytes)
@@ -134,6 +116,12 @@ size_t hk_policy_beside_bytes(size_t committed_bytes)
 size_t hk_policy_warm_beside_bytes(size_t committed_bytes)
 {
     return committed_bytes / 16;
+}
+
+size_t hk_policy_rest_bytes(size_t committed_bytes, bool limited)
+{
+    size_t share = committed_bytes >> REST_SHIFT;
+    return share < REST_BYTES_MIN && !limited ? (size_t)REST_BYTES_MIN : share;
 }
 
 size_t hk_policy_end_keep_bytes(size_t committed_bytes, size_t free_bytes)

@@ -11,7 +11,6 @@ enum {
     HK_MAGAZINE_KINDS = 4,         /* 64, 128, 256 and 512 bytes */
     HK_MAGAZINE_BYTES = 96 * 1024, /* of blocks in one */
     HK_MAGAZINE_BLOCKS_MIN = 2,
-    HK_CACHE_THREADS = 8,        /* more have smaller magazines: see hk_policy_cache_bytes */
     HK_DEPOT_BLOCK_BYTES = 4096, /* larger ones are pages that other classes could use: they come */
     HK_DEPOT_LARGE_SHARE = 2,    /* into depots only as long as these are not half full */
     HK_OUTGOING_BYTES =
@@ -23,6 +22,14 @@ enum {
     HK_LINGER_BYTES = 16 << 20,     /* so much to give back keeps a thread on its slow paths, */
     HK_LINGER_BYTES_MIN = 1 << 20,  /* until there is no more than this */
     HK_END_BYTES = 4 << 20,         /* so much that is free may stay at a thread's end */
+    HK_END_BYTES_PER_MS =
+        128
+        << 10, /* of the time since the last such end may go at one: a program that starts a thread for each job */
+    HK_BESIDE_BYTES_FIRST = 2 << 20,   /* so much may go before large blocks at first, */
+    HK_BESIDE_BYTES_PER_MS = 32 << 10, /* so much more with time, */
+    HK_BESIDE_BYTES_MAX =
+        8
+        << 20, /* and never more at once: a program that takes such blocks all the time takes it again */
     HK_SHELF_BYTES = 1 << 20,       /* of free runs of pages that a thread has for itself */
     HK_LARGE_KEEP_MS = 1000,        /* how long a freed direct mapping is kept */
     HK_APART_SPANS = 8,             /* a process's first spans, between pages without access */
@@ -43,8 +50,8 @@ static inline unsigned hk_policy_magazine_blocks(uint32_t block_bytes)
     return blocks < HK_MAGAZINE_BLOCKS_MIN ? HK_MAGAZINE_BLOCKS_MIN : blocks > most ? most : blocks;
 }
 
-/* The smallest magazine kind for as many: no magazine of the class is larger. */
-static inline unsigned hk_policy_magazine_kind_max(uint32_t block_bytes)
+/* The smallest magazine kind for as many. */
+static inline unsigned hk_policy_magazine_kind(uint32_t block_bytes)
 {
     unsigned blocks = hk_policy_magazine_blocks(block_bytes);
     unsigned kind = 0;
@@ -53,13 +60,6 @@ static inline unsigned hk_policy_magazine_kind_max(uint32_t block_bytes)
     }
     return kind;
 }
-
-/* How many bytes one thread's magazines should hold at most, of so many threads, when its heap has so many bytes in slabs for
- * each of its own threads. */
-size_t hk_policy_cache_bytes(size_t share_bytes, uint32_t threads);
-
-/* The kind that a thread's magazines for blocks of the class grow to, if they should hold so many bytes together. */
-unsigned hk_policy_magazine_kind(unsigned class_index, size_t cache_bytes);
 
 /* How many slow paths a thread takes for blocks of this size before it gets a magazine for them: at most 128. */
 unsigned hk_policy_cold_uses(uint32_t block_bytes);
@@ -96,8 +96,9 @@ static inline size_t hk_policy_shelf_waste_pages(size_t pages)
     return pages >> 4;
 }
 
-/* How many bytes may be granted to all threads' shelves, when so many are committed. */
-size_t hk_policy_shelves_bytes(size_t committed_bytes);
+/* How many bytes may be granted to all threads' shelves, when so many are committed, under a hard limit (0: none): only its thread
+ * can empty a shelf. */
+size_t hk_policy_shelves_bytes(size_t committed_bytes, size_t hard_limit);
 
 /* How many bytes a block gets that has grown to so many, and could not where it was: as if there were classes above HK_SMALL_MAX. */
 size_t hk_policy_growing_bytes(size_t bytes);
@@ -112,6 +113,9 @@ size_t hk_policy_warm_slab_bytes(size_t committed_bytes);
  * when it gets one. */
 size_t hk_policy_beside_bytes(size_t committed_bytes);
 size_t hk_policy_warm_beside_bytes(size_t committed_bytes);
+
+/* How many bytes growing blocks may have behind what their holders may use, all together; limited: under a hard limit. */
+size_t hk_policy_rest_bytes(size_t committed_bytes, bool limited);
 
 /* How many bytes may stay free and resident when a thread ends, of so many, beside what is committed with them: all, unless
  * they are much. */

@@ -17,7 +17,7 @@ enum {
         4, /* of the grant: the program takes longer to fill a larger block than malloc does */
     USES_IF_USELESS = 2048,
     PUTS_TO_JUDGE = 64,
-    WANTED_HITS_SHIFT = 2, /* a quarter: less does not pay for the rest */
+    WANTED_HITS_SHIFT = 1, /* half: less does not pay for the rest */
     HITS_BEFORE_SLOW = 64, /* memory goes back by steps, which slow paths take */
     ALL_SLOTS = (1 << HK_RUN_SHELF_SLOTS) - 1,
 };
@@ -144,8 +144,8 @@ static void grant(hk_run_shelf_t *shelf, uint64_t now_ms)
     size_t bytes = HK_SHELF_BYTES;
     shelf->uses = shelf->puts = shelf->hits = 0;
     /* relaxed: a sum, and nothing hangs on it */
-    if (hk_add_relaxed(&granted_bytes, bytes) + bytes >
-        hk_policy_shelves_bytes(hk_limit_committed_bytes())) {
+    size_t most = hk_policy_shelves_bytes(hk_limit_committed_bytes(), hk_limit_get(HK_LIMIT_HARD));
+    if (hk_add_relaxed(&granted_bytes, bytes) + bytes > most) {
         hk_sub_relaxed(&granted_bytes, bytes);
         return;
     }

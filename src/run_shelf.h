@@ -20,7 +20,7 @@ typedef struct hk_run_shelf {
     hk_run_t *run[HK_RUN_SHELF_SLOTS];
     uint32_t filled; /* a bit for each slot that has a run */
     uint32_t
-        filled_pages; /* in all slots, about: a jump out of a signal handler may leave it wrong until the shelf is empty */
+        filled_pages; /* in all slots, about: a jump out of a signal handler may leave it wrong until the grant ends */
     uint32_t granted_pages; /* 0: there is no shelf now */
     uint32_t page_shift;    /* const once granted */
     uint32_t newest;        /* the slot that was filled last */
@@ -60,7 +60,7 @@ static inline bool hk_run_shelf_is_empty(const hk_run_shelf_t *shelf)
     return shelf->filled == 0;
 }
 
-static inline size_t hk_run_shelf_pages(const hk_run_shelf_t *shelf)
+HK_INLINE size_t hk_run_shelf_pages(const hk_run_shelf_t *shelf)
 {
     size_t pages = 0;
     for (unsigned slot = 0; slot < HK_RUN_SHELF_SLOTS; slot++) {

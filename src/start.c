@@ -13,10 +13,12 @@
 #include "housekeeper.h"
 #include "path.h"
 #include "canary.h"
+#include "decay.h"
 #include "fault.h"
 #include "guard.h"
 #include "log.h"
 #include "options.h"
+#include "os.h"
 
 /* One block in so many at level 2, if nothing else was asked for. */
 enum { HARDENED_SAMPLE = 1024 };
@@ -31,6 +33,7 @@ static void fork_child(void)
 __attribute__((constructor(101))) static void start(void)
 {
     hk_options_read(environ);
+    hk_decay_start(hk_os_clock_ms());
     if (hk_options.harden != 0) {
         hk_canary_start(hk_options.harden);
         hk_thread_harden();

@@ -25,7 +25,7 @@ static void check_magazines(void)
         /* What one magazine keeps from everyone else. */
         CHECKF(blocks == 2 || blocks * bytes <= 96 * 1024, " (%u bytes: %u)", bytes, blocks);
         before = blocks;
-        unsigned kind = hk_policy_magazine_kind_max(bytes);
+        unsigned kind = hk_policy_magazine_kind(bytes);
         CHECKF(kind < HK_MAGAZINE_KINDS, " (%u bytes: kind %u)", bytes, kind);
         CHECKF(hk_magazine_capacity(kind) >= blocks, " (%u bytes: kind %u)", bytes, kind);
         CHECKF(kind == 0 || hk_magazine_capacity(kind - 1) < blocks, " (%u bytes: kind %u)", bytes,
@@ -37,40 +37,9 @@ static void check_magazines(void)
         uint32_t bytes = hk_class_info[class_index].block_bytes;
         const hk_policy_class_t *policy = &hk_policy_class[class_index];
         CHECKF(policy->magazine_blocks == hk_policy_magazine_blocks(bytes), " (%u)", bytes);
-        CHECKF(policy->magazine_kind == hk_policy_magazine_kind_max(bytes), " (%u)", bytes);
+        CHECKF(policy->magazine_kind == hk_policy_magazine_kind(bytes), " (%u)", bytes);
         CHECKF(policy->cold_uses == hk_policy_cold_uses(bytes), " (%u)", bytes);
     }
-}
-
-static void check_cache_bytes(void)
-{
-    size_t before = SIZE_MAX;
-    for (uint32_t threads = 0; threads < 10000; threads++) {
-        size_t bytes = hk_policy_cache_bytes(0, threads);
-        CHECKF(bytes <= before, " (%u threads: %zu)", threads, bytes);
-        CHECKF(bytes * threads <= 4 * MIB, " (%u threads: %zu)", threads, bytes);
-        before = bytes;
-        size_t share = hk_policy_cache_bytes(800 * MIB, threads); /* in proportion */
-        CHECKF(share == 100 * MIB, " (%u threads: %zu)", threads, share);
-    }
-    for (unsigned class_index = 0; class_index < HK_CLASS_COUNT; class_index++) {
-        unsigned most = hk_policy_class[class_index].magazine_kind;
-        CHECK(hk_policy_magazine_kind(class_index, SIZE_MAX) == most);
-        CHECK(hk_policy_magazine_kind(class_index, 0) == 0);
-        unsigned last = 0;
-        for (size_t cache_bytes = 0; cache_bytes <= 2 * MIB; cache_bytes += 4096) {
-            unsigned kind = hk_policy_magazine_kind(class_index, cache_bytes);
-            CHECKF(kind >= last && kind <= most, " (class %u: %u)", class_index, kind);
-            last = kind;
-        }
-    }
-    unsigned small = hk_class_of(64);
-    unsigned kib = hk_class_of(1024);
-    CHECK(hk_policy_magazine_kind(small, hk_policy_cache_bytes(0, 16)) == HK_MAGAZINE_KINDS - 1);
-    CHECK(hk_policy_magazine_kind(kib, hk_policy_cache_bytes(0, 16)) == 2);
-    CHECK(hk_policy_magazine_kind(kib, hk_policy_cache_bytes(0, 64)) == 0);
-    CHECK(hk_policy_magazine_kind(kib, hk_policy_cache_bytes(16 * MIB, 16)) ==
-          HK_MAGAZINE_KINDS - 1);
 }
 
 static void check_end(void)
@@ -155,8 +124,13 @@ static void check_kept(void)
         before = kept;
     }
     CHECK(hk_policy_shelf_waste_pages(15) == 0 && hk_policy_shelf_waste_pages(17) == 1);
-    CHECK(hk_policy_shelves_bytes(0) == 4 * MIB);
-    CHECK(hk_policy_shelves_bytes(1024 * MIB) == 64 * MIB);
+    CHECK(hk_policy_shelves_bytes(0, 0) == 4 * MIB);
+    CHECK(hk_policy_shelves_bytes(1024 * MIB, 0) == 64 * MIB);
+    CHECK(hk_policy_shelves_bytes(10 * MIB, 16 * MIB) == MIB);
+    CHECK(hk_policy_shelves_bytes(1024 * MIB, 2048 * MIB) == 64 * MIB);
+    CHECK(hk_policy_rest_bytes(0, false) == 8 * MIB && hk_policy_rest_bytes(0, true) == 0);
+    CHECK(hk_policy_rest_bytes(1024 * MIB, false) == 32 * MIB);
+    CHECK(hk_policy_rest_bytes(1024 * MIB, true) == 32 * MIB);
     check_depots(MIB / 2);
     CHECK(hk_policy_empty_superslabs(0) == 1);
     CHECK(hk_policy_empty_superslabs(1) == 1);
@@ -282,7 +256,6 @@ int main(void)
     check_pages();
     check_dense();
     check_magazines();
-    check_cache_bytes();
     check_end();
     check_heaps();
     check_purges();
