@@ -22,7 +22,7 @@ static void free_more(void)
     fake_os.on_purge = NULL;
     hk_run_t *run = hk_run_allocate(RUN_BYTES, 1, &fresh);
     CHECK(run != NULL && hk_run_free(run));
-    hk_slab_t *slab = hk_pool_acquire(&pool, NULL, 1, HK_CLASS_COUNT);
+    hk_slab_t *slab = hk_pool_acquire(&pool, NULL, 1, 0);
     CHECK(slab != NULL);
     hk_pool_release(&pool, slab);
     fake_os.on_purge = free_more;
@@ -50,7 +50,7 @@ static void test_slabs(void)
 {
     hk_slab_t *slabs[SLABS];
     for (int i = 0; i < SLABS; i++)
-        CHECK((slabs[i] = hk_pool_acquire(&pool, NULL, 1, HK_CLASS_COUNT)) != NULL);
+        CHECK((slabs[i] = hk_pool_acquire(&pool, NULL, 1, 0)) != NULL);
     for (int i = 1; i < SLABS; i++)
         hk_pool_release(&pool, slabs[i]);
     purges = 0;
