@@ -220,17 +220,17 @@ static size_t least(size_t a, size_t b)
     return a < b ? a : b;
 }
 
-/* Gives about so many bytes back of what is free and resident; returns how many it gave. */
-static size_t give_back(size_t bytes)
+/* Gives about so many bytes back of what is free and resident. */
+static void give_back(size_t bytes)
 {
     size_t given = bytes >= hk_large_kept_bytes() ? hk_large_decay(UINT64_MAX) : 0;
     size_t runs = hk_run_warm_bytes();
     given += given < bytes ? hk_run_purge(runs - least(runs, bytes - given)) : 0;
     size_t slabs = hk_pool_warm_bytes(&hk_shared_pool);
     size_t keep = given < bytes ? slabs - least(slabs, bytes - given) : slabs;
-    given +=
-        keep < slabs ? hk_pool_purge(&hk_shared_pool, (uint32_t)(keep >> HK_UNIT_SHIFT), 1) : 0;
-    return given;
+    if (keep < slabs) {
+        (void)hk_pool_purge(&hk_shared_pool, (uint32_t)(keep >> HK_UNIT_SHIFT), 1);
+    }
 }
 
 /* What a parked heap's inbox holds keeps slabs in use, and nobody else might look into it for a long time. */
@@ -245,7 +245,9 @@ static void give_back_parked(uint64_t now_ms)
     hk_heaps_each_shared(reclaim_parked, NULL);
     size_t free_bytes = free_in_places();
     size_t keep = hk_policy_end_keep_bytes(hk_limit_committed_bytes(), free_bytes);
-    spend(&at_end, give_back(least(free_bytes - keep, most)));
+    give_back(least(free_bytes - keep, most));
+    /* relaxed: see the fields; what was not needed now is no claim for later */
+    hk_store_relaxed(&at_end.bytes, 0);
 }
 
 /* If at most one thread is left, which perhaps waited for this one. */
@@ -280,10 +282,12 @@ static void make_way_beside(size_t size, size_t more, size_t reused)
     size_t kept = hk_policy_warm_beside_bytes(committed);
     size_t warm = size >= hk_policy_beside_bytes(committed) ? hk_run_warm_bytes() : 0;
     size_t surplus = least(warm > kept + reused ? warm - kept - reused : 0, more);
-    if (surplus > 0 && !is_sparse_peak(committed)) {
+    if (surplus > 0) {
         surplus = least(surplus, allowance_now(&beside, hk_os_clock_ms(), HK_BESIDE_BYTES_PER_MS,
                                                HK_BESIDE_BYTES_MAX));
-        spend(&beside, surplus > 0 ? hk_run_purge(peak_keep_bytes(warm, surplus)) : 0);
+    }
+    if (surplus > 0 && !is_sparse_peak(committed)) { /* which asks the system */
+        spend(&beside, hk_run_purge(peak_keep_bytes(warm, surplus)));
     }
 }
 

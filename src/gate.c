@@ -58,6 +58,7 @@ HK_INLINE bool enter_from_outside(hk_busy_t *busy, uintptr_t frame)
 static HK_COLD bool enter_again(hk_busy_t *busy, uintptr_t frame)
 {
     if (was_left(busy, frame)) {
+        hk_store_release(&busy->depth, 0); /* at once: a fork may be waiting for it */
         return enter_from_outside(busy, frame);
     }
     uint32_t depth = hk_load_relaxed(&busy->depth); /* relaxed: only this thread writes it */

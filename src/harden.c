@@ -126,6 +126,7 @@ void hk_harden_drain(hk_quarantine_t *quarantine, uint16_t owner)
         }
         hk_heap_put_any(freed.block);
     }
+    quarantine->bytes = 0; /* what a jump out of a free left over */
 }
 
 /* It is its thread's, who may be at work: the figure may be off by a block. */

@@ -149,7 +149,9 @@ HK_INLINE unsigned put(hk_heap_t *heap, hk_slab_t *slab, void *const *blocks, un
 void hk_heap_slab_put_locked(hk_heap_t *heap, hk_slab_t *slab, void *block, bool unsettled)
 {
     hk_assert(2, hk_lock_is_held(&heap->lock));
-    (void)put(heap, slab, &block, 1, unsettled);
+    if (HK_UNLIKELY(put(heap, slab, &block, 1, unsettled) == 0)) { /* the slab ends before it */
+        hk_heap_reject(HK_PUT_INTERIOR, block);
+    }
 }
 
 void hk_heap_slab_put_all_locked(hk_heap_t *heap, void *const *blocks, unsigned count,

@@ -2,7 +2,8 @@
  * quarantine: freed blocks that wait, so that none is handed out again soon, nor after a time that anybody can know.
  *
  * It belongs to a thread, or to a first-class heap, under its lock.  It holds so many blocks and bytes; for each one
- * more, one of the oldest sixteenth has to go, a random one.  So a block waits until most of those that were there have gone; and
+ * more, one of the oldest sixteenth, or of the oldest two, has to go, a random one.  So a block waits until most of those that were
+ * there have gone; and
  * what is handed out again comes about in the order in which it was freed, which is kinder to the processor's caches than chance.
  */
 #ifndef HK_QUARANTINE_H
@@ -76,7 +77,8 @@ static inline uint64_t *hk_quarantine_place(hk_quarantine_t *quarantine, uint32_
 static inline hk_quarantined_t hk_quarantine_take(hk_quarantine_t *quarantine)
 {
     uint32_t count = hk_quarantine_count(quarantine);
-    uint32_t oldest = quarantine->most / HK_QUARANTINE_AGES;
+    uint32_t oldest = count / HK_QUARANTINE_AGES;
+    oldest = oldest < 2 ? 2 : oldest;
     uint32_t choice = hk_random_below(&quarantine->random, count < oldest ? count : oldest);
     uint64_t first = *hk_quarantine_place(quarantine, quarantine->head);
     uint64_t *chosen = hk_quarantine_place(quarantine, quarantine->head + choice);

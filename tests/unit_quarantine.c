@@ -65,8 +65,10 @@ static void test_bytes(void)
     size_t fit = quarantine->most_bytes / hk_class_info[LARGE].block_bytes;
     CHECK(fit < BLOCKS);
     for (size_t i = 0; i < 10 * fit; i++) {
-        CHECK(hk_quarantine_exchange(quarantine, numbered(i, LARGE), &evicted) == (i >= fit));
-        CHECK(!hk_quarantine_is_over(quarantine));
+        bool full = hk_quarantine_exchange(quarantine, numbered(i, LARGE), &evicted);
+        CHECK(full == (i >= fit) && !hk_quarantine_is_over(quarantine));
+        size_t oldest = fit / HK_QUARANTINE_AGES < 2 ? 2 : fit / HK_QUARANTINE_AGES;
+        CHECK(!full || i - number_of(evicted) > fit - oldest);
     }
     for (size_t i = 0; i < BLOCKS - fit; i++) {
         if (hk_quarantine_exchange(quarantine, numbered(i, SMALL), &evicted) &&

@@ -161,7 +161,8 @@ typedef struct hak_stats {
     uint64_t pool_warm_bytes; /* empty slabs in the shared pool that are still committed */
     uint64_t metadata_bytes;  /* the allocator's own data */
     uint64_t large_bytes;     /* direct mappings in use */
-    uint64_t run_bytes; /* runs of pages in use: blocks between the slabs' and direct mappings */
+    uint64_t
+        run_bytes; /* runs of pages in use, and on threads' shelves: blocks between the slabs' and direct mappings */
     uint64_t run_warm_bytes;     /* free runs of pages that are still committed */
     uint64_t large_cached_bytes; /* direct mappings kept for reuse */
     uint64_t superslabs;         /* number of superslabs mapped now */
@@ -177,7 +178,7 @@ typedef struct hak_stats {
      * out if stats_bytes ends before it: it asks the kernel once for each 2 MiB, and for each slab with free blocks. */
     uint64_t
         live_bytes; /* in the program's hands, by the size of the blocks: what they waste inside is not known */
-    uint64_t cache_bytes;    /* free blocks in the threads' caches */
+    uint64_t cache_bytes;    /* free blocks in the threads' caches, and runs on their shelves */
     uint64_t outgoing_bytes; /* blocks freed by threads of other heaps, and still with these */
     uint64_t inbox_bytes;    /* such blocks in the heaps' inboxes */
     uint64_t

@@ -1,0 +1,50 @@
+/*
+ * The gate and a signal handler that jumps out of a slow path: a fork that waits for the thread goes on as soon as it comes back,
+ * though it is not let in.
+ */
+#include "test.h"
+
+#include "gate.h"
+
+static hk_busy_t busy;
+static pthread_barrier_t barrier;
+
+/* From deeper in the stack.  Who returns from here and has not left the gate is as a slow path that was left by a jump: inside, and
+ * its frame is gone. */
+static __attribute__((noinline)) void enter_deeper(void)
+{
+    volatile char frame[4096];
+    frame[0] = 0;
+    CHECK(hk_gate_enter(&busy));
+    frame[4095] = frame[0];
+}
+
+static void *forker(void *argument)
+{
+    hk_gate_close();
+    (void)pthread_barrier_wait(&barrier); /* closed */
+    (void)pthread_barrier_wait(&barrier); /* looked at */
+    hk_gate_open();
+    return argument;
+}
+
+int main(void)
+{
+    CHECK(pthread_barrier_init(&barrier, NULL, 2) == 0);
+    enter_deeper();
+    CHECK(busy.depth == 1);
+    pthread_t thread = test_thread(forker, NULL);
+    (void)pthread_barrier_wait(&barrier);
+    CHECK(!hk_gate_enter(&busy));
+    CHECK(busy.depth == 0);
+    CHECK(!hk_gate_enter(&busy) && busy.depth == 0);
+    (void)pthread_barrier_wait(&barrier);
+    test_join(thread);
+    CHECK(hk_gate_enter(&busy) && busy.depth == 1);
+    enter_deeper();
+    CHECK(busy.depth == 2);
+    hk_gate_leave(&busy);
+    hk_gate_leave(&busy);
+    CHECK(busy.depth == 0);
+    return 0;
+}
