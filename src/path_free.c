@@ -155,13 +155,18 @@ static void free_by_map(hk_cache_t *cache, void *block)
     }
 }
 
+/* Enters the gate; or false, with the block noted: a fork is under way.  One that cannot be noted is lost, unless the fork is over. */
+HK_INLINE bool enter_or_note(hk_cache_t *cache, void *block)
+{
+    return hk_thread_enter(cache) || (!hk_refuge_defer(block) && hk_thread_enter(cache));
+}
+
 static HK_NOINLINE void free_through_gate(void *block)
 {
     unsigned class_index;
     uint16_t owner;
     hk_cache_t *cache = hk_thread_attach();
-    /* A block that cannot be noted is lost, unless the fork is over. */
-    if (!hk_thread_enter(cache) && (hk_refuge_defer(block) || !hk_thread_enter(cache))) {
+    if (!enter_or_note(cache, block)) {
         return;
     }
     if (cache == NULL || !hk_path_find_near(block, &owner, &class_index)) {
@@ -288,15 +293,10 @@ static HK_NOINLINE void free_plain(hk_cache_t *cache, void *block)
         free_through_gate(block);
         return;
     }
-    if (free_own_within(cache, class_index, block)) {
-        return;
+    if (!free_own_within(cache, class_index, block) && enter_or_note(cache, block)) {
+        free_own(cache, class_index, block);
+        hk_thread_leave(cache);
     }
-    /* As in free_through_gate. */
-    if (!hk_thread_enter(cache) && (hk_refuge_defer(block) || !hk_thread_enter(cache))) {
-        return;
-    }
-    free_own(cache, class_index, block);
-    hk_thread_leave(cache);
 }
 
 static HK_NOINLINE void free_by_level(hk_cache_t *cache, void *block)
