@@ -181,10 +181,10 @@ static size_t free_in_places(void)
     return hk_pool_warm_bytes(&hk_shared_pool) + hk_run_warm_bytes() + hk_large_kept_bytes();
 }
 
-/* How much may be given back in a place where the program may soon want it again: more with time. */
+/* How much may be given back in a place where the program may soon want it again: more with time.  atomic: hints; two threads at once
+ * may count some ms twice, or lose them. */
 typedef struct allowance {
-    _Atomic uint64_t
-        at_ms; /* atomic: as the next; hints, and two threads at once may count some ms twice, or lose them */
+    _Atomic uint64_t at_ms;
     _Atomic size_t bytes;
 } allowance_t;
 
@@ -200,7 +200,7 @@ void hk_decay_start(uint64_t now_ms)
 static size_t allowance_now(allowance_t *allowance, uint64_t now_ms, size_t bytes_per_ms,
                             size_t most)
 {
-    uint64_t before = hk_load_relaxed(&allowance->at_ms); /* relaxed: see the fields */
+    uint64_t before = hk_load_relaxed(&allowance->at_ms); /* relaxed: hints */
     uint64_t ms = now_ms > before ? now_ms - before : 0;
     size_t bytes = hk_load_relaxed(&allowance->bytes) + (size_t)ms * bytes_per_ms;
     bytes = bytes < most ? bytes : most;
@@ -211,7 +211,7 @@ static size_t allowance_now(allowance_t *allowance, uint64_t now_ms, size_t byte
 
 static void spend(allowance_t *allowance, size_t bytes)
 {
-    size_t left = hk_load_relaxed(&allowance->bytes); /* relaxed: see the fields */
+    size_t left = hk_load_relaxed(&allowance->bytes); /* relaxed: hints */
     hk_store_relaxed(&allowance->bytes, left > bytes ? left - bytes : 0);
 }
 
@@ -246,14 +246,13 @@ static void give_back_parked(uint64_t now_ms)
     size_t free_bytes = free_in_places();
     size_t keep = hk_policy_end_keep_bytes(hk_limit_committed_bytes(), free_bytes);
     give_back(least(free_bytes - keep, most));
-    /* relaxed: see the fields; what was not needed now is no claim for later */
+    /* relaxed: a hint; what was not needed now is no claim for later */
     hk_store_relaxed(&at_end.bytes, 0);
 }
 
-/* If at most one thread is left, which perhaps waited for this one. */
-void hk_decay_at_end(uint64_t now_ms)
+void hk_decay_at_end(uint64_t now_ms, bool is_last)
 {
-    if (hk_load_relaxed(&hk_heap_threads) <= 1) { /* relaxed: a hint */
+    if (is_last) {
         give_back_parked(now_ms);
     }
     (void)hk_pool_maintain(&hk_shared_pool, now_ms);

@@ -37,10 +37,10 @@ void hk_decay_at_peak(void);
 /* When the library is loaded. */
 void hk_decay_start(uint64_t now_ms);
 
-/* When a thread has ended and left its heap: if at most one thread is left, what nobody may want any more goes, if it is much, and the
- * more the longer none went.  Of heaps that no thread uses all that is free, and of what is empty but a part.  As hk_decay_step, but
+/* When a thread has ended and left its heap.  If it is the last one, but perhaps for one that waited for it, what nobody may want any
+ * more goes, if it is much, and the more the longer none went.  Of heaps that no thread uses all that is free, and of what is empty but a part.  As hk_decay_step, but
  * that it takes as long as it takes: the thread's end is no malloc or free. */
-void hk_decay_at_end(uint64_t now_ms);
+void hk_decay_at_end(uint64_t now_ms, bool is_last);
 
 /* Before a block of the size is allocated: if it will be a direct mapping that makes the process larger than it ever was, what is
  * free and resident goes, if it is much; if it is large beside the process, free runs that it will not lie in go, as much as

@@ -18,7 +18,6 @@
 #include "run.h"
 
 _Atomic(hk_heap_t *) hk_heap_table[HK_HEAPS_MAX];
-_Atomic uint32_t hk_heap_threads;
 
 hk_heap_t *hk_heap_new(uint16_t owner, hk_pool_t *pool)
 {

@@ -77,9 +77,6 @@ typedef struct hk_heap {
 /* Threads' heaps by owner. */
 extern _Atomic(hk_heap_t *) hk_heap_table[HK_HEAPS_MAX];
 
-/* Caches of all heaps together. */
-extern _Atomic uint32_t hk_heap_threads; /* atomic: written under lock(caches) */
-
 /* A heap with nothing in it.  A NULL pool gives it one of its own. */
 hk_heap_t *hk_heap_new(uint16_t owner, hk_pool_t *pool);
 

@@ -69,7 +69,6 @@ hk_heap_t *hk_heaps_attach_locked(void)
     if (best != NULL) {
         best->shared |= threads_of(best) > 0;
         hk_add_relaxed(&best->threads, 1); /* relaxed: under the lock */
-        hk_add_relaxed(&hk_heap_threads, 1);
     }
     return best;
 }
@@ -77,7 +76,6 @@ hk_heap_t *hk_heaps_attach_locked(void)
 void hk_heaps_detach_locked(hk_heap_t *heap)
 {
     hk_sub_relaxed(&heap->threads, 1); /* relaxed: under the lock */
-    hk_sub_relaxed(&hk_heap_threads, 1);
 }
 
 hk_heap_t *hk_heaps_orphan(void)
@@ -176,7 +174,6 @@ void hk_heaps_reset(hk_heap_t *mine)
         bool used = heap == mine || heap == hk_load_relaxed(&heaps.orphan);
         hk_store_relaxed(&heap->threads, used ? 1u : 0u);
     }
-    hk_store_relaxed(&hk_heap_threads, mine != NULL ? 1u : 0u);
     for (hk_heap_t *heap = heaps.owned; heap != NULL; heap = heap->next) {
         hk_heap_reset(heap);
         hk_lock_reset(&heap->pool->lock);

@@ -17,22 +17,18 @@ enum {
         256 * 1024,          /* an outgoing magazine is handed over once it holds this much */
     HK_INBOX_MAGAZINES = 64, /* longer inboxes are drained by whoever lengthens them */
     HK_DECAY_MS = 250,       /* the epoch of the working-set estimate */
-    HK_PEAK_STEP_BYTES = 256 << 10, /* growth between two looks at a new peak */
-    HK_DECAY_STEP_BYTES = 8 << 20,  /* given back by one step: about 100 us */
-    HK_LINGER_BYTES = 16 << 20,     /* so much to give back keeps a thread on its slow paths, */
-    HK_LINGER_BYTES_MIN = 1 << 20,  /* until there is no more than this */
-    HK_END_BYTES = 4 << 20,         /* so much that is free may stay at a thread's end */
-    HK_END_BYTES_PER_MS =
-        128
-        << 10, /* of the time since the last such end may go at one: a program that starts a thread for each job */
+    HK_PEAK_STEP_BYTES = 256 << 10,    /* growth between two looks at a new peak */
+    HK_DECAY_STEP_BYTES = 8 << 20,     /* given back by one step: about 100 us */
+    HK_LINGER_BYTES = 16 << 20,        /* so much to give back keeps a thread on its slow paths, */
+    HK_LINGER_BYTES_MIN = 1 << 20,     /* until there is no more than this */
+    HK_END_BYTES = 4 << 20,            /* so much that is free may stay at a thread's end */
+    HK_END_BYTES_PER_MS = 128 << 10,   /* since the last time may go at a thread's end */
     HK_BESIDE_BYTES_FIRST = 2 << 20,   /* so much may go before large blocks at first, */
     HK_BESIDE_BYTES_PER_MS = 32 << 10, /* so much more with time, */
-    HK_BESIDE_BYTES_MAX =
-        8
-        << 20, /* and never more at once: a program that takes such blocks all the time takes it again */
-    HK_SHELF_BYTES = 1 << 20,       /* of free runs of pages that a thread has for itself */
-    HK_LARGE_KEEP_MS = 1000,        /* how long a freed direct mapping is kept */
-    HK_APART_SPANS = 8,             /* a process's first spans, between pages without access */
+    HK_BESIDE_BYTES_MAX = 8 << 20,     /* and never more at once */
+    HK_SHELF_BYTES = 1 << 20,          /* of free runs of pages that a thread has for itself */
+    HK_LARGE_KEEP_MS = 1000,           /* how long a freed direct mapping is kept */
+    HK_APART_SPANS = 8,                /* a process's first spans, between pages without access */
     HK_SPARSE_BYTES_MIN = 64 << 20, /* committed, before it is asked how much of that is resident */
     HK_CAP_UNITS_MIN = 16,          /* the least soft cap of a class: 1 MiB */
     HK_DENSE_MS = 2000,             /* how long a superslab has been full before it is looked at, */

@@ -2,9 +2,8 @@
  * quarantine: freed blocks that wait, so that none is handed out again soon, nor after a time that anybody can know.
  *
  * It belongs to a thread, or to a first-class heap, under its lock.  It holds so many blocks and bytes; for each one
- * more, one of the oldest sixteenth, or of the oldest two, has to go, a random one.  So a block waits until most of those that were
- * there have gone; and
- * what is handed out again comes about in the order in which it was freed, which is kinder to the processor's caches than chance.
+ * more, one of the oldest sixteenth, or of the oldest two, has to go, a random one.  So a block waits until most of those
+ * that were there have gone, and blocks are handed out again about in the order in which they were freed.
  */
 #ifndef HK_QUARANTINE_H
 #define HK_QUARANTINE_H

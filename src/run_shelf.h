@@ -5,8 +5,8 @@
  * blocks still: they are charged, start where they did, and are merged with nothing.  Each says which shelf it lies on;
  * whoever finds that it lies on one, or on another than it ought to, has found a double free.
  *
- * A thread has one only while it uses it: it is granted after some frees of runs, and ends with the epoch, with what lies on
- * it.  All that are granted are together a small part of what is committed.
+ * A thread gets one after some frees of runs, and loses it with the epoch, or the first time that it comes by then, with what lies
+ * on it.  All that are granted are together a small part of what is committed.
  */
 #ifndef HK_RUN_SHELF_H
 #define HK_RUN_SHELF_H

@@ -53,6 +53,7 @@ static void end_thread(void *argument)
     hk_lock_acquire(&hk_heaps_lock, HK_RANK_CACHES);
     hk_heaps_detach_locked(cache->heap);
     unlink_cache_locked(cache);
+    bool is_last = caches == NULL || caches->next == NULL;
     hk_lock_release(&hk_heaps_lock, HK_RANK_CACHES);
     hk_thread_cache = hk_thread_own = &hk_cache_empty;
     hk_gate_leave(&cache->busy);
@@ -60,7 +61,7 @@ static void end_thread(void *argument)
         hk_quarantine_delete(cache->quarantine);
     }
     hk_meta_free(HK_META_CACHE, cache);
-    hk_decay_at_end(hk_os_clock_ms());
+    hk_decay_at_end(hk_os_clock_ms(), is_last);
     hk_gate_leave_stranger();
 }
 

@@ -156,13 +156,12 @@ typedef struct hak_stats {
         committed_bytes; /* of these, what may be resident: slabs and runs that were handed out and not purged */
     uint64_t
         in_use_bytes; /* blocks held by the program or by thread caches (size classes), runs, direct mappings */
-    uint64_t depot_bytes;     /* free blocks in the heaps' depots */
-    uint64_t slab_free_bytes; /* free blocks in slabs that a heap owns */
-    uint64_t pool_warm_bytes; /* empty slabs in the shared pool that are still committed */
-    uint64_t metadata_bytes;  /* the allocator's own data */
-    uint64_t large_bytes;     /* direct mappings in use */
-    uint64_t
-        run_bytes; /* runs of pages in use, and on threads' shelves: blocks between the slabs' and direct mappings */
+    uint64_t depot_bytes;        /* free blocks in the heaps' depots */
+    uint64_t slab_free_bytes;    /* free blocks in slabs that a heap owns */
+    uint64_t pool_warm_bytes;    /* empty slabs in the shared pool that are still committed */
+    uint64_t metadata_bytes;     /* the allocator's own data */
+    uint64_t large_bytes;        /* direct mappings in use */
+    uint64_t run_bytes;          /* runs of pages in use, and on threads' shelves */
     uint64_t run_warm_bytes;     /* free runs of pages that are still committed */
     uint64_t large_cached_bytes; /* direct mappings kept for reuse */
     uint64_t superslabs;         /* number of superslabs mapped now */
