@@ -234,11 +234,26 @@ void *hk_front_resize(hk_heap_t *heap, void *block, size_t size)
     return moved;
 }
 
+/* The same for a live block that the near table knows, which no first-class heap and no hardening has. */
+static HK_NOINLINE void *move_small(void *block, size_t bytes, size_t size)
+{
+    void *moved = hak_malloc(size);
+    if (moved == NULL) {
+        return size > bytes ? NULL : block;
+    }
+    memcpy(moved, block, size < bytes ? size : bytes);
+    hk_front_take_back(block);
+    return moved;
+}
+
 HAK_API void *hak_realloc(void *block, size_t size)
 {
     size_t bytes = hk_path_near_bytes(block);
-    if (size <= bytes && size >= bytes / 2 && bytes != 0) {
-        return block; /* a string that grows by a few bytes */
+    if (bytes != 0 && size != 0) {
+        if (size <= bytes && size >= bytes / 2) {
+            return block; /* a string that grows by a few bytes */
+        }
+        return move_small(block, bytes, size);
     }
     if (block == NULL) {
         return hak_malloc(size);
