@@ -13,6 +13,7 @@
 #ifndef HK_CACHE_H
 #define HK_CACHE_H
 
+#include "fit.h"
 #include "gate.h"
 #include "harden.h"
 #include "heaps.h"
@@ -38,6 +39,7 @@ typedef struct hk_cache {
     hk_magazine_t *loaded[HK_CLASS_COUNT];   /* NULL: none yet */
     hk_magazine_t *previous[HK_CLASS_COUNT]; /* NULL: none yet; its count is valid */
     uint8_t uses[HK_CLASS_COUNT];            /* slow paths so far, up to what makes a difference */
+    hk_fit_vote_t votes[HK_FIT_CLASSES];     /* on sizes that a class of their own would fit */
     hk_quarantine_t *quarantine;             /* hardening's; NULL: there is none */
     bool hardened;                           /* the heap is */
     int64_t sample_left;  /* blocks until the next sampled one; 0: not drawn yet */

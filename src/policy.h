@@ -60,13 +60,17 @@ static inline unsigned hk_policy_magazine_kind(uint32_t block_bytes)
 /* How many slow paths a thread takes for blocks of this size before it gets a magazine for them: at most 128. */
 unsigned hk_policy_cold_uses(uint32_t block_bytes);
 
-/* These three of each class, worked out once. */
+/* These three of each class, worked out once; of a fitted class its parent's: see fit.c. */
 typedef struct hk_policy_class {
     uint8_t magazine_blocks;
     uint8_t magazine_kind;
     uint8_t cold_uses;
 } hk_policy_class_t;
-extern const hk_policy_class_t hk_policy_class[HK_CLASS_COUNT];
+extern hk_policy_class_t hk_policy_class[HK_CLASS_COUNT];
+
+/* Whether a class of its own pays for the size that a class is mostly asked for: it would take fitted_bytes of a slab for each
+ * block in the place of block_bytes, of which the class has used_bytes now. */
+bool hk_policy_wants_fit(size_t used_bytes, size_t block_bytes, size_t fitted_bytes);
 
 /* How many heaps threads get for themselves before they share. */
 unsigned hk_policy_heaps_max(unsigned cpu_count);

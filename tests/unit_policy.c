@@ -33,7 +33,7 @@ static void check_magazines(void)
     }
     CHECK(hk_policy_magazine_blocks(8) == most);
     CHECK(hk_policy_magazine_blocks(HK_SMALL_MAX) == 2);
-    for (unsigned class_index = 0; class_index < HK_CLASS_COUNT; class_index++) {
+    for (unsigned class_index = 0; class_index < HK_BASE_CLASSES; class_index++) {
         uint32_t bytes = hk_class_info[class_index].block_bytes;
         const hk_policy_class_t *policy = &hk_policy_class[class_index];
         CHECKF(policy->magazine_blocks == hk_policy_magazine_blocks(bytes), " (%u)", bytes);
@@ -218,7 +218,7 @@ static void check_dense(void)
     CHECK(!hk_policy_is_dense(2 * MIB / 8 * 7 - 1) && !hk_policy_is_dense(0));
     /* 31 units of the least well-filled small blocks can be dense. */
     size_t least = SIZE_MAX;
-    for (unsigned i = 0; i < HK_CLASS_COUNT; i++) {
+    for (unsigned i = 0; i < HK_BASE_CLASSES; i++) {
         const hk_class_info_t *info = &hk_class_info[i];
         size_t bytes = (size_t)info->block_bytes * info->block_count;
         size_t units = (bytes + 65535) / 65536;
