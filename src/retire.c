@@ -17,12 +17,15 @@ enum {
     WAITING_MAX = 256,
     WAITING_LEVEL_1 = 64,
     ROOM_SHARE = 2, /* a block that grows has room for half as much again */
+    SPARES = 16,
+    SPARE_SHARE = 2, /* a spare serves down to half of its room */
 };
 
 /* Address space only: what waits holds no memory.  Without hardening no more than an area has, since the program may have
  * other uses for it, under ulimit -v say. */
 static const size_t waiting_bytes_hardened = (size_t)4 << 30;
 static const size_t waiting_bytes_default = (size_t)64 << 20;
+static const size_t spare_bytes_max = (size_t)64 << 20; /* of one */
 
 static struct {
     hk_lock_t lock;
@@ -30,6 +33,8 @@ static struct {
     size_t bytes;                     /* lock(large) */
     uint64_t random;                  /* lock(large): 0 until first used */
     hk_large_t *waiting[WAITING_MAX]; /* lock(large) */
+    unsigned spare_count;             /* lock(large) */
+    hk_large_t *spares[SPARES];       /* lock(large): sealed, waited long enough, in no registry */
 } retired;
 
 /* What waits was uncharged when it was sealed. */
@@ -44,27 +49,104 @@ static char *slack_of(const hk_large_t *large)
     return large->address + large->size;
 }
 
-hk_large_t *hk_retire_allocate(size_t size, size_t alignment)
+static hk_large_t *map_anew(size_t bytes, size_t alignment)
 {
     hk_large_t *large = hk_meta_allocate(HK_META_LARGE, sizeof *large);
     if (large == NULL) {
         return NULL;
     }
+    large->address = hk_limit_map_walled(bytes, alignment);
+    large->room = bytes;
+    if (large->address == NULL) {
+        hk_meta_free(HK_META_LARGE, large);
+        return NULL;
+    }
+    return large;
+}
+
+/* ---- Spares: places that have waited, and serve again: one system call where a new place takes four ---- */
+
+/* One for a block of so many bytes: that with least room; NULL if there is none. */
+static hk_large_t *take_spare(size_t bytes)
+{
+    unsigned best = SPARES;
+    hk_large_t *large = NULL;
+    hk_lock_acquire(&retired.lock, HK_RANK_LARGE);
+    for (unsigned i = 0; i < retired.spare_count; i++) {
+        size_t room = retired.spares[i]->room;
+        bool fits = room >= bytes && room / SPARE_SHARE <= bytes;
+        if (fits && (best == SPARES || room < retired.spares[best]->room)) {
+            best = i;
+        }
+    }
+    if (best != SPARES) {
+        large = retired.spares[best];
+        retired.spares[best] = retired.spares[--retired.spare_count];
+    }
+    hk_lock_release(&retired.lock, HK_RANK_LARGE);
+    return large;
+}
+
+/* Keeps the place of one that has waited; returns another that has to go for it, or the same, or NULL. */
+static hk_large_t *keep_spare(hk_large_t *large)
+{
+    hk_large_t *other = NULL;
+    if (hk_options.harden == 0 || large->room > spare_bytes_max) {
+        return large;
+    }
+    hk_lock_acquire(&retired.lock, HK_RANK_LARGE);
+    if (retired.spare_count < SPARES) {
+        retired.spares[retired.spare_count++] = large;
+    } else {
+        unsigned at = hk_random_below(&retired.random, SPARES);
+        other = retired.spares[at];
+        retired.spares[at] = large;
+    }
+    hk_lock_release(&retired.lock, HK_RANK_LARGE);
+    return other;
+}
+
+static hk_large_t *take_any_spare(void)
+{
+    hk_lock_acquire(&retired.lock, HK_RANK_LARGE);
+    hk_large_t *large = retired.spare_count > 0 ? retired.spares[--retired.spare_count] : NULL;
+    hk_lock_release(&retired.lock, HK_RANK_LARGE);
+    return large;
+}
+
+/* Opens a spare for the block; NULL if none fits, or memory is short. */
+static hk_large_t *reuse_spare(size_t bytes, size_t alignment)
+{
+    hk_large_t *large = alignment <= HK_SUPERSLAB_BYTES ? take_spare(bytes) : NULL;
+    if (large == NULL) {
+        return NULL;
+    }
+    bool charged = hk_limit_charge(bytes);
+    if (charged && hk_wall_open(large->address, bytes)) {
+        return large;
+    }
+    hk_limit_uncharge(charged ? bytes : 0);
+    unmap(large);
+    return NULL;
+}
+
+hk_large_t *hk_retire_allocate(size_t size, size_t alignment)
+{
     size_t bytes = hk_align_up(size + (size == 0), hk_os_page_bytes());
     alignment = alignment < HK_SUPERSLAB_BYTES ? (size_t)HK_SUPERSLAB_BYTES : alignment;
-    char *address = hk_limit_map_walled(bytes, alignment);
-    if (address == NULL) {
-        hk_meta_free(HK_META_LARGE, large);
+    hk_large_t *large = reuse_spare(bytes, alignment);
+    large = large != NULL ? large : map_anew(bytes, alignment);
+    if (large == NULL) {
         return NULL;
     }
     *large = (hk_large_t){.region = {HK_REGION_LARGE},
                           .fresh = true,
                           .walled = true,
-                          .address = address,
+                          .address = large->address,
                           .bytes = bytes,
                           .size = size,
-                          .room = bytes};
-    if (!hk_registry_insert(address, &large->region)) {
+                          .room = large->room};
+    if (!hk_registry_insert(large->address, &large->region)) {
         hk_limit_uncharge(bytes);
         unmap(large);
         return NULL;
@@ -125,6 +207,16 @@ static void unmap_retired(hk_large_t *large)
     unmap(large);
 }
 
+/* One that has waited leaves the registry. */
+static void release(hk_large_t *large)
+{
+    hk_registry_remove(large->address);
+    hk_large_t *other = keep_spare(large);
+    if (other != NULL) {
+        unmap(other);
+    }
+}
+
 static unsigned waiting_most(void)
 {
     return hk_options.harden >= 2 ? WAITING_MAX : WAITING_LEVEL_1;
@@ -134,7 +226,7 @@ static void evict(size_t bytes, unsigned most)
 {
     hk_large_t *evicted;
     while ((evicted = make_room(bytes, most)) != NULL) {
-        unmap_retired(evicted);
+        release(evicted);
     }
 }
 
@@ -278,6 +370,10 @@ size_t hk_retire_drain(void)
     while ((large = make_room(0, 0)) != NULL) {
         bytes += large->bytes;
         unmap_retired(large);
+    }
+    while ((large = take_any_spare()) != NULL) {
+        bytes += large->room;
+        unmap(large);
     }
     return bytes;
 }
