@@ -216,6 +216,27 @@ HK_INLINE bool hk_canary_is_clear(const void *block, size_t block_bytes, hk_cana
     return (any[0] | any[1]) == 0;
 }
 
+/* Writes to memory that keeps its content: a page that nobody touched yet comes by one fault, where a read and then a write take
+ * two. */
+HK_INLINE void hk_canary_touch(void *word)
+{
+#if defined(__x86_64__)
+    __asm__ volatile("orq $0, %0" : "+m"(*(uint64_t *)word)::"cc");
+#else
+    (void)word; /* what reads first takes the two */
+#endif
+}
+
+/* The same for a block that is about to be handed out, before anything of it is read. */
+HK_INLINE void hk_canary_touch_block(void *block, size_t block_bytes, uint64_t seal)
+{
+    _Atomic uint64_t *tail = hk_canary_tail(block, block_bytes);
+    hk_canary_touch(tail);
+    if (HK_UNLIKELY(hk_load_relaxed(tail) != hk_canary_free(seal))) { /* relaxed: nobody's */
+        hk_canary_touch(block);
+    }
+}
+
 /* Whether a block that nobody holds is free or unused, and as it was cleared. */
 HK_INLINE bool hk_canary_is_idle(const void *block, size_t block_bytes, uint64_t seal,
                                  hk_canary_extent_t extent)

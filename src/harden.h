@@ -99,6 +99,7 @@ HK_INLINE void *hk_harden_arm_to(void *block, unsigned class_index, size_t size,
 {
     size_t block_bytes = hk_class_info[class_index].block_bytes;
     uint64_t seal = hk_canary_seal(block);
+    hk_canary_touch_block(block, block_bytes, seal);
     if (HK_UNLIKELY(!hk_canary_is_idle(block, block_bytes, seal, extent))) {
         hk_harden_reject_write(block);
     }
