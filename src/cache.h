@@ -42,6 +42,7 @@ typedef struct hk_cache {
     hk_fit_vote_t votes[HK_FIT_CLASSES];     /* on sizes that a class of their own would fit */
     hk_quarantine_t *quarantine;             /* hardening's; NULL: there is none */
     bool hardened;                           /* the heap is */
+    bool quick;                              /* and at level 1: its fast paths serve */
     int64_t sample_left;  /* blocks until the next sampled one; 0: not drawn yet */
     uint32_t operations;  /* slow paths taken */
     uint32_t linger_uses; /* slow paths still to be taken by all calls */

@@ -12,6 +12,11 @@ enum {
 
 hk_canary_t hk_canary;
 
+const uint64_t hk_canary_masks[HK_CANARY_WORD_BYTES + 1] = {
+    0,          0xff, 0xffff, 0xffffff, 0xffffffff, 0xffffffffff, 0xffffffffffff, 0xffffffffffffff,
+    UINT64_MAX,
+};
+
 void hk_canary_start(uint64_t level)
 {
     hk_canary.secret = hk_random_seed();
@@ -73,6 +78,13 @@ void hk_canary_rearm(void *block, size_t block_bytes, size_t size)
     hk_canary_fill((char *)block + size, bytes);
     /* relaxed: the holder's */
     hk_store_relaxed(hk_canary_tail(block, block_bytes), hk_canary_live(seal, size));
+}
+
+bool hk_canary_try_end(void *block, size_t block_bytes, size_t size)
+{
+    uint64_t seal = hk_canary_seal(block);
+    uint64_t live = hk_canary_live(seal, size);
+    return hk_cas_acq_rel(hk_canary_tail(block, block_bytes), &live, hk_canary_free(seal));
 }
 
 bool hk_canary_is_zero(const void *from, size_t count)

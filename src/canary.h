@@ -51,6 +51,9 @@ typedef struct hk_canary {
 
 extern hk_canary_t hk_canary;
 
+/* The lowest so many bytes of a word. */
+extern const uint64_t hk_canary_masks[HK_CANARY_WORD_BYTES + 1];
+
 /* Chooses the secret, and notes the level.  Before any block is armed. */
 void hk_canary_start(uint64_t level);
 
@@ -64,7 +67,7 @@ bool hk_canary_is_zero(const void *from, size_t count);
 static inline uint64_t hk_canary_seal(const void *block)
 {
     uint64_t mixed = ((uintptr_t)block ^ hk_canary.secret) * 0x9e3779b97f4a7c15u;
-    return ((mixed ^ mixed >> 29) & ~(uint64_t)0xffff) | (HK_CANARY_PATTERN_START & 0xffff);
+    return (mixed & ~(uint64_t)0xffff) | (HK_CANARY_PATTERN_START & 0xffff);
 }
 
 /* Aligned: blocks start at multiples of 16, and their sizes are. */
@@ -140,10 +143,9 @@ HK_INLINE bool hk_canary_holds(const void *block, size_t block_bytes, size_t siz
         return hk_canary_is_filled(end, bytes);
     }
     uint64_t wrong = hk_canary_load(end) ^ HK_CANARY_PATTERN_START;
-    if (bytes < HK_CANARY_WORD_BYTES) { /* above them is the tail */
-        wrong &= ((uint64_t)1 << 8 * bytes) - 1;
-    }
-    return wrong == 0;
+    /* Above them is the tail.  Not by a branch, which would be foreseen for one size alone. */
+    return (wrong & hk_canary_masks[bytes < HK_CANARY_WORD_BYTES ? bytes : HK_CANARY_WORD_BYTES]) ==
+           0;
 }
 
 /* ---- Free blocks ---- */
@@ -155,11 +157,7 @@ HK_INLINE void hk_canary_end(void *block, size_t block_bytes, uint64_t seal)
 }
 
 /* The same where one can; false if the block is not live any more: another thread was first. */
-HK_INLINE bool hk_canary_try_end(void *block, size_t block_bytes, size_t size, uint64_t seal)
-{
-    uint64_t live = hk_canary_live(seal, size);
-    return hk_cas_acq_rel(hk_canary_tail(block, block_bytes), &live, hk_canary_free(seal));
-}
+HK_COLD bool hk_canary_try_end(void *block, size_t block_bytes, size_t size);
 
 typedef uint64_t hk_canary_pair_t __attribute__((vector_size(16), aligned(8), may_alias));
 
@@ -227,16 +225,6 @@ HK_INLINE void hk_canary_touch(void *word)
 #endif
 }
 
-/* The same for a block that is about to be handed out, before anything of it is read. */
-HK_INLINE void hk_canary_touch_block(void *block, size_t block_bytes, uint64_t seal)
-{
-    _Atomic uint64_t *tail = hk_canary_tail(block, block_bytes);
-    hk_canary_touch(tail);
-    if (HK_UNLIKELY(hk_load_relaxed(tail) != hk_canary_free(seal))) { /* relaxed: nobody's */
-        hk_canary_touch(block);
-    }
-}
-
 /* Whether a block that nobody holds is free or unused, and as it was cleared. */
 HK_INLINE bool hk_canary_is_idle(const void *block, size_t block_bytes, uint64_t seal,
                                  hk_canary_extent_t extent)
@@ -245,6 +233,21 @@ HK_INLINE bool hk_canary_is_idle(const void *block, size_t block_bytes, uint64_t
     uint64_t tail = hk_load_relaxed(hk_canary_tail(block, block_bytes));
     return (tail == hk_canary_free(seal) || tail == 0) &&
            hk_canary_is_clear(block, block_bytes, extent);
+}
+
+/* The same for a block that is about to be handed out, which is written to before anything of it is read. */
+HK_INLINE bool hk_canary_is_fit(void *block, size_t block_bytes, uint64_t seal,
+                                hk_canary_extent_t extent)
+{
+    hk_canary_touch((char *)block + block_bytes - HK_CANARY_TAIL_BYTES);
+    uint64_t tail = hk_load_relaxed(hk_canary_tail(block, block_bytes)); /* relaxed: as above */
+    if (HK_UNLIKELY(tail != hk_canary_free(seal))) {
+        if (tail != 0) {
+            return false;
+        }
+        hk_canary_touch(block);
+    }
+    return hk_canary_is_clear(block, block_bytes, extent);
 }
 
 #endif

@@ -43,10 +43,10 @@ static HK_NOINLINE void *malloc_past_magazines(size_t size)
 /* Hardening's own fast path: nothing here is cold then. */
 static HK_HOT void *malloc_hardened(size_t size)
 {
+    hk_cache_t *cache = hk_thread_own;
     void *block =
-        hk_canary.extent == HK_CANARY_PART && size <= HK_TABLE_MAX - HK_CANARY_TAIL_BYTES
-            ? hk_path_pop_hardened(hk_thread_own, hk_class_table[size + HK_CANARY_TAIL_BYTES], size,
-                                   HK_CANARY_PART)
+        HK_LIKELY(cache->quick && size - 1 < HK_TABLE_MAX - HK_CANARY_TAIL_BYTES)
+            ? hk_path_pop_hardened(cache, hk_class_table[size + HK_CANARY_TAIL_BYTES], size)
             : NULL;
     return HK_LIKELY(block != NULL) ? block : malloc_past_magazines(size);
 }

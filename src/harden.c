@@ -58,7 +58,7 @@ void hk_harden_end(const hk_slab_t *slab, void *block)
 {
     size_t block_bytes = block_bytes_of(slab->class_index);
     size_t size = check_live(slab, block, "invalid free", "double free");
-    if (!hk_canary_try_end(block, block_bytes, size, hk_canary_seal(block))) {
+    if (!hk_canary_try_end(block, block_bytes, size)) {
         hk_log_fatal("double free", block, "another thread freed the block at the same time");
     }
     hk_canary_clear(block, block_bytes, hk_canary.extent);

@@ -36,13 +36,14 @@ HK_INLINE unsigned hk_harden_class_of(size_t size, size_t alignment)
 
 /* ---- Without the map: blocks that the near table knows ---- */
 
-/* Whose block of a thread's hardened heap lies there, if one does; that it starts there is not said.  False proves
- * nothing. */
-HK_INLINE bool hk_harden_find(const void *block, hk_quarantined_t *found)
+/* Whose block of a thread's hardened heap lies there, if one does; that it starts there is not said, but it is aligned as blocks are.
+ * folded: the address with the
+ * near table's entry.  False proves nothing. */
+HK_INLINE bool hk_harden_find_folded(const void *block, uint64_t folded, hk_quarantined_t *found)
 {
-    uint64_t folded = hk_registry_near((uintptr_t)block) ^ (uintptr_t)block;
     uint32_t class_index = (uint32_t)(folded >> HK_UNIT_SHIFT) - HK_NEAR_HARDENED;
-    if (class_index >= HK_CLASS_COUNT || (uintptr_t)block >> HK_OWNER_SHIFT != 0) {
+    const uintptr_t never = ~(uintptr_t)0 << HK_OWNER_SHIFT | (HK_GRANULE_BYTES - 1);
+    if (class_index >= HK_CLASS_COUNT || ((uintptr_t)block & never) != 0) {
         return false;
     }
     *found = (hk_quarantined_t){(void *)(uintptr_t)block, hk_class_info[class_index].block_bytes,
@@ -50,13 +51,18 @@ HK_INLINE bool hk_harden_find(const void *block, hk_quarantined_t *found)
     return true;
 }
 
+HK_INLINE bool hk_harden_find(const void *block, hk_quarantined_t *found)
+{
+    return hk_harden_find_folded(block, hk_registry_near((uintptr_t)block) ^ (uintptr_t)block,
+                                 found);
+}
+
 /* Whether a whole live block of the class starts there, and its size.  A pointer into a block may lie so near to the
  * superslab's end that there is no tail to read. */
 HK_INLINE bool hk_harden_is_live(hk_quarantined_t found, size_t *size, hk_canary_extent_t extent)
 {
     uintptr_t address = (uintptr_t)found.block;
-    return address % HK_GRANULE_BYTES == 0 &&
-           (address ^ (address + found.bytes - 1)) >> HK_SUPERSLAB_SHIFT == 0 &&
+    return (address ^ (address + found.bytes - 1)) >> HK_SUPERSLAB_SHIFT == 0 &&
            hk_canary_is_live(found.block, found.bytes, hk_canary_seal(found.block), size) &&
            hk_canary_holds(found.block, found.bytes, *size, extent);
 }
@@ -65,16 +71,27 @@ HK_INLINE bool hk_harden_is_live(hk_quarantined_t found, size_t *size, hk_canary
 HK_INLINE bool hk_harden_try_end(hk_quarantined_t found, hk_canary_extent_t extent)
 {
     size_t size;
-    uint64_t seal = hk_canary_seal(found.block);
     if (HK_UNLIKELY(!hk_harden_is_live(found, &size, extent))) {
         return false;
     }
     if (!hk_load_relaxed(&hk_harden_threads)) { /* relaxed: see above */
-        hk_canary_end(found.block, found.bytes, seal);
-    } else if (HK_UNLIKELY(!hk_canary_try_end(found.block, found.bytes, size, seal))) {
+        hk_canary_end(found.block, found.bytes, hk_canary_seal(found.block));
+    } else if (HK_UNLIKELY(!hk_canary_try_end(found.block, found.bytes, size))) {
         return false;
     }
     hk_canary_clear(found.block, found.bytes, extent);
+    return true;
+}
+
+/* The same at level 1 where there is one thread. */
+HK_INLINE bool hk_harden_try_end_alone(hk_quarantined_t found)
+{
+    size_t size;
+    if (HK_UNLIKELY(!hk_harden_is_live(found, &size, HK_CANARY_PART))) {
+        return false;
+    }
+    hk_canary_end(found.block, found.bytes, hk_canary_seal(found.block));
+    hk_canary_clear(found.block, found.bytes, HK_CANARY_PART);
     return true;
 }
 
@@ -99,8 +116,7 @@ HK_INLINE void *hk_harden_arm_to(void *block, unsigned class_index, size_t size,
 {
     size_t block_bytes = hk_class_info[class_index].block_bytes;
     uint64_t seal = hk_canary_seal(block);
-    hk_canary_touch_block(block, block_bytes, seal);
-    if (HK_UNLIKELY(!hk_canary_is_idle(block, block_bytes, seal, extent))) {
+    if (HK_UNLIKELY(!hk_canary_is_fit(block, block_bytes, seal, extent))) {
         hk_harden_reject_write(block);
     }
     hk_canary_arm(block, block_bytes, size, seal, extent);

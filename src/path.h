@@ -67,12 +67,18 @@ HK_INLINE bool hk_path_is_of_class(const void *block, unsigned class_index)
 
 /* A block of a thread's heap says in the near table whose it is; the map need not be asked.  False if the table does
  * not know it. */
-HK_INLINE bool hk_path_find_near(const void *block, uint16_t *owner, unsigned *class_index)
+HK_INLINE bool hk_path_find_folded(const void *block, uint64_t folded, uint16_t *owner,
+                                   unsigned *class_index)
 {
-    uint64_t folded = hk_registry_near((uintptr_t)block) ^ (uintptr_t)block;
     *class_index = (uint32_t)(folded >> HK_UNIT_SHIFT); /* with the address bits, which must be 0 */
     *owner = (uint16_t)(folded >> HK_OWNER_SHIFT);
     return *class_index < HK_CLASS_COUNT && *owner != 0 && (uintptr_t)block >> HK_OWNER_SHIFT == 0;
+}
+
+HK_INLINE bool hk_path_find_near(const void *block, uint16_t *owner, unsigned *class_index)
+{
+    return hk_path_find_folded(block, hk_registry_near((uintptr_t)block) ^ (uintptr_t)block, owner,
+                               class_index);
 }
 
 /* The usable bytes of a live block that the near table knows; 0 proves nothing. */
@@ -98,13 +104,9 @@ HK_INLINE void *hk_path_malloc(unsigned class_index, size_t size, size_t alignme
     return block;
 }
 
-/* A block of this thread's hardened heap, out of its magazines alone; NULL if they have none, or the heap is not hardened. */
-HK_INLINE void *hk_path_pop_hardened(hk_cache_t *cache, unsigned class_index, size_t size,
-                                     hk_canary_extent_t extent)
+/* A block out of the loaded magazine of a quick cache alone; NULL if it has none. */
+HK_INLINE void *hk_path_pop_hardened(hk_cache_t *cache, unsigned class_index, size_t size)
 {
-    if (HK_UNLIKELY(!cache->hardened || size == 0)) {
-        return NULL;
-    }
     void *block = *cache->top[class_index];
     if (HK_UNLIKELY(block == NULL)) {
         return NULL;
@@ -115,7 +117,7 @@ HK_INLINE void *hk_path_pop_hardened(hk_cache_t *cache, unsigned class_index, si
     __builtin_prefetch((void *)next, 1);
     __builtin_prefetch((void *)(next + hk_class_info[class_index].block_bytes - 1), 1);
     hk_live_set(block);
-    return hk_harden_arm_to(block, class_index, size, extent);
+    return hk_harden_arm_to(block, class_index, size, HK_CANARY_PART);
 }
 
 /* The fast path of free. */

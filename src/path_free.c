@@ -231,39 +231,66 @@ static HK_NOINLINE void free_all_evicted(hk_cache_t *cache, hk_quarantined_t evi
     }
 }
 
-/* Frees a live block of a hardened heap that the near table knows, into the quarantine: the fast path of free with
- * hardening. */
-HK_INLINE void free_hardened_to(hk_cache_t *cache, void *block, hk_canary_extent_t extent)
+/* Frees any block of a thread with a hardened heap: one that the near table knows into the quarantine. */
+HK_INLINE void free_hardened_to(hk_cache_t *cache, void *block, uint64_t folded,
+                                hk_canary_extent_t extent)
 {
     hk_quarantined_t freed;
     hk_quarantined_t evicted;
-    if (HK_UNLIKELY(cache->quarantine == NULL || !hk_harden_find(block, &freed) ||
+    if (HK_UNLIKELY(!hk_harden_find_folded(block, folded, &freed) || cache->quarantine == NULL ||
                     !hk_harden_try_end(freed, extent))) {
-        free_through_gate(block);
+        if (block != NULL) {
+            free_through_gate(block);
+        }
         return;
     }
-    if (!hk_quarantine_exchange(cache->quarantine, freed, &evicted)) {
-        return;
+    if (hk_quarantine_exchange(cache->quarantine, freed, &evicted)) {
+        free_all_evicted(cache, evicted);
     }
-    unsigned class_index = evicted.class_index;
-    if (HK_LIKELY(extent == HK_CANARY_PART &&
-                  cache->tag == (uint64_t)evicted.owner << HK_OWNER_SHIFT &&
-                  cache->top[class_index] != cache->limit[class_index] &&
-                  !hk_quarantine_is_over(cache->quarantine) && hk_live_clear(evicted.block))) {
-        hk_cache_push(cache, class_index, evicted.block);
-        return;
-    }
-    free_all_evicted(cache, evicted);
 }
 
-static HK_NOINLINE void free_hardened_whole(hk_cache_t *cache, void *block)
+static HK_NOINLINE void free_hardened_whole(hk_cache_t *cache, void *block, uint64_t folded)
 {
-    free_hardened_to(cache, block, HK_CANARY_WHOLE);
+    free_hardened_to(cache, block, folded, HK_CANARY_WHOLE);
 }
 
-static HK_NOINLINE void free_hardened_part(hk_cache_t *cache, void *block)
+static HK_NOINLINE void free_hardened_part(hk_cache_t *cache, void *block, uint64_t folded)
 {
-    free_hardened_to(cache, block, HK_CANARY_PART);
+    free_hardened_to(cache, block, folded, HK_CANARY_PART);
+}
+
+/* The block that has left the quarantine goes to the loaded magazine, if that has room and no others have to go. */
+HK_INLINE bool free_evicted_quickly(hk_cache_t *cache, uint64_t evicted)
+{
+    unsigned class_index = hk_quarantine_class(evicted);
+    void *block = hk_quarantine_block(evicted);
+    if (HK_UNLIKELY(cache->tag != (uint64_t)hk_quarantine_owner(evicted) << HK_OWNER_SHIFT ||
+                    cache->top[class_index] == cache->limit[class_index] ||
+                    cache->quarantine->bytes > cache->quarantine->most_bytes ||
+                    !hk_live_clear(block))) {
+        return false;
+    }
+    hk_cache_push(cache, class_index, block);
+    return true;
+}
+
+/* The fast path of free at level 1: of one thread, when the quarantine has as many blocks as it may.  All else is left to the ones
+ * above, whole: nothing is kept over a call here. */
+static HK_NOINLINE void free_hardened_quickly(hk_cache_t *cache, void *block, uint64_t folded)
+{
+    hk_quarantine_t *quarantine = cache->quarantine;
+    hk_quarantined_t freed;
+    if (HK_UNLIKELY(!hk_harden_find_folded(block, folded, &freed) || quarantine == NULL ||
+                    !hk_quarantine_is_ready(quarantine) ||
+                    hk_load_relaxed(&hk_harden_threads) || /* relaxed: see harden.h */
+                    !hk_harden_try_end_alone(freed))) {
+        free_hardened_part(cache, block, folded);
+        return;
+    }
+    uint64_t evicted = hk_quarantine_exchange_ready(quarantine, freed);
+    if (HK_UNLIKELY(!free_evicted_quickly(cache, evicted))) {
+        free_all_evicted(cache, hk_quarantine_unpack(evicted));
+    }
 }
 
 /* Puts a run on the thread's shelf, without the gate; false, and nothing done, if it is none, or no live block, or there is no
@@ -299,30 +326,25 @@ static HK_NOINLINE void free_plain(hk_cache_t *cache, void *block)
     }
 }
 
-static HK_NOINLINE void free_by_level(hk_cache_t *cache, void *block)
-{
-    if (block == NULL) {
-        return;
-    }
-    if (HK_LIKELY(!cache->hardened)) {
-        free_plain(cache, block);
-    } else if (hk_canary.extent == HK_CANARY_PART) {
-        free_hardened_part(cache, block);
-    } else {
-        free_hardened_whole(cache, block);
-    }
-}
-
 /* A block of another heap that may leave with others comes first: a program whose threads hand blocks on lives here.  The near
  * table does not know NULL, nor hardened blocks by their class; and the heap's own never go out. */
 void hk_path_free_slow(void *block)
 {
     hk_cache_t *cache = hk_thread_own;
+    uint64_t folded = hk_registry_near((uintptr_t)block) ^ (uintptr_t)block;
     uint16_t owner;
     unsigned class_index;
-    if (hk_path_find_near(block, &owner, &class_index) &&
+    if (hk_path_find_folded(block, folded, &owner, &class_index) &&
         hk_cache_try_outgoing(cache, owner, class_index, block)) {
         return;
     }
-    free_by_level(cache, block);
+    if (cache->quick) {
+        free_hardened_quickly(cache, block, folded);
+    } else if (block == NULL) {
+        return;
+    } else if (HK_LIKELY(!cache->hardened)) {
+        free_plain(cache, block);
+    } else {
+        free_hardened_whole(cache, block, folded);
+    }
 }

@@ -29,8 +29,9 @@ typedef struct hk_quarantined {
 } hk_quarantined_t;
 
 typedef struct hk_quarantine {
-    uint64_t random; /* never 0 */
-    size_t bytes;    /* in all its blocks */
+    uint64_t random;  /* never 0 */
+    uint64_t chances; /* random bytes, and a bit above them */
+    size_t bytes;     /* in all its blocks */
     size_t most_bytes;
     uint32_t head; /* the number of the oldest block; they are counted as they come */
     uint32_t tail; /* that of the next to come */
@@ -53,13 +54,27 @@ static inline uint64_t hk_quarantine_pack(hk_quarantined_t block)
            (uint64_t)block.owner << HK_QUARANTINE_OWNER_SHIFT;
 }
 
-static inline hk_quarantined_t hk_quarantine_unpack(uint64_t word)
+static inline void *hk_quarantine_block(uint64_t word)
 {
     uint64_t address = word & (((uint64_t)1 << HK_QUARANTINE_CLASS_SHIFT) - 1);
-    unsigned class_index = word >> HK_QUARANTINE_CLASS_SHIFT & 0x7f;
-    return (hk_quarantined_t){(void *)(uintptr_t)(address * HK_GRANULE_BYTES),
-                              hk_class_info[class_index].block_bytes,
-                              (uint16_t)(word >> HK_QUARANTINE_OWNER_SHIFT), (uint8_t)class_index};
+    return (void *)(uintptr_t)(address * HK_GRANULE_BYTES);
+}
+
+static inline unsigned hk_quarantine_class(uint64_t word)
+{
+    return word >> HK_QUARANTINE_CLASS_SHIFT & 0x7f;
+}
+
+static inline uint16_t hk_quarantine_owner(uint64_t word)
+{
+    return (uint16_t)(word >> HK_QUARANTINE_OWNER_SHIFT);
+}
+
+static inline hk_quarantined_t hk_quarantine_unpack(uint64_t word)
+{
+    unsigned class_index = hk_quarantine_class(word);
+    return (hk_quarantined_t){hk_quarantine_block(word), hk_class_info[class_index].block_bytes,
+                              hk_quarantine_owner(word), (uint8_t)class_index};
 }
 
 static inline uint32_t hk_quarantine_count(const hk_quarantine_t *quarantine)
@@ -72,13 +87,29 @@ static inline uint64_t *hk_quarantine_place(hk_quarantine_t *quarantine, uint32_
     return &quarantine->blocks[number & (quarantine->most - 1)];
 }
 
+/* A random number below limit, which is at most 256; a byte of chances must be left. */
+static inline uint32_t hk_quarantine_choose_ready(hk_quarantine_t *quarantine, uint32_t limit)
+{
+    uint64_t chances = quarantine->chances;
+    quarantine->chances = chances >> 8;
+    return (uint32_t)(chances & 0xff) * limit >> 8;
+}
+
+static inline uint32_t hk_quarantine_choose(hk_quarantine_t *quarantine, uint32_t limit)
+{
+    if (quarantine->chances <= 1) {
+        quarantine->chances = hk_random_next(&quarantine->random) >> 8 | (uint64_t)1 << 56;
+    }
+    return hk_quarantine_choose_ready(quarantine, limit);
+}
+
 /* Takes a random one of the oldest blocks out; there must be one. */
 static inline hk_quarantined_t hk_quarantine_take(hk_quarantine_t *quarantine)
 {
     uint32_t count = hk_quarantine_count(quarantine);
     uint32_t oldest = count / HK_QUARANTINE_AGES;
     oldest = oldest < 2 ? 2 : oldest;
-    uint32_t choice = hk_random_below(&quarantine->random, count < oldest ? count : oldest);
+    uint32_t choice = hk_quarantine_choose(quarantine, count < oldest ? count : oldest);
     uint64_t first = *hk_quarantine_place(quarantine, quarantine->head);
     uint64_t *chosen = hk_quarantine_place(quarantine, quarantine->head + choice);
     hk_quarantined_t taken = hk_quarantine_unpack(*chosen);
@@ -105,6 +136,33 @@ static inline bool hk_quarantine_exchange(hk_quarantine_t *quarantine, hk_quaran
     hk_fence_signal();
     quarantine->tail++;
     return full;
+}
+
+/* Whether it is the number of blocks that is full, and the next choice is at hand. */
+static inline bool hk_quarantine_is_ready(const hk_quarantine_t *quarantine)
+{
+    return hk_quarantine_count(quarantine) == quarantine->most && quarantine->chances > 1;
+}
+
+/* The same for one that is ready, fast; returns the other one as a word.  The oldest one's place is the new one's. */
+HK_INLINE uint64_t hk_quarantine_exchange_ready(hk_quarantine_t *quarantine, hk_quarantined_t block)
+{
+    uint32_t head = quarantine->head;
+    uint32_t most = quarantine->most;
+    uint32_t choice = hk_quarantine_choose_ready(quarantine, most / HK_QUARANTINE_AGES);
+    uint64_t *oldest = &quarantine->blocks[head & (most - 1)];
+    uint64_t *chosen = &quarantine->blocks[(head + choice) & (most - 1)];
+    uint64_t first = *oldest;
+    uint64_t taken = *chosen;
+    quarantine->bytes += block.bytes; /* and in the same order as above */
+    quarantine->head = head + 1;
+    hk_fence_signal();
+    *chosen = first;
+    quarantine->bytes -= hk_class_info[hk_quarantine_class(taken)].block_bytes;
+    *oldest = hk_quarantine_pack(block);
+    hk_fence_signal();
+    quarantine->tail = head + 1 + most;
+    return taken;
 }
 
 /* Whether still more have to go: they were smaller than what came. */

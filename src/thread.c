@@ -94,6 +94,7 @@ static void attach_heap_locked(hk_cache_t *cache)
     cache->heap = heap;
     cache->tag = (uint64_t)heap->owner << HK_OWNER_SHIFT;
     cache->hardened = heap->hardened;
+    cache->quick = heap->hardened && hk_canary.extent == HK_CANARY_PART;
     cache->quarantine = heap->hardened ? hk_quarantine_new(HK_QUARANTINE_THREAD) : NULL;
 }
 
