@@ -67,17 +67,15 @@ hk_canary_state_t hk_canary_read(const void *block, size_t block_bytes, size_t *
 void hk_canary_rearm(void *block, size_t block_bytes, size_t size)
 {
     size_t before;
-    size_t bytes = block_bytes - HK_CANARY_TAIL_BYTES - size;
     uint64_t seal = hk_canary_seal(block);
     if (hk_canary_is_live(block, block_bytes, seal, &before) && before < size) {
-        memset((char *)block + before, 0, size - before); /* the pattern */
+        if (hk_canary.extent == HK_CANARY_PART) {
+            hk_canary_store((char *)block + before, 0); /* the pattern */
+        } else {
+            memset((char *)block + before, 0, size - before);
+        }
     }
-    if (hk_canary.extent == HK_CANARY_PART && bytes > HK_CANARY_WORD_BYTES) {
-        bytes = HK_CANARY_WORD_BYTES;
-    }
-    hk_canary_fill((char *)block + size, bytes);
-    /* relaxed: the holder's */
-    hk_store_relaxed(hk_canary_tail(block, block_bytes), hk_canary_live(seal, size));
+    hk_canary_arm(block, block_bytes, size, seal, hk_canary.extent);
 }
 
 bool hk_canary_try_end(void *block, size_t block_bytes, size_t size)

@@ -187,6 +187,9 @@ HAK_API size_t hak_good_size(size_t size)
 /* The first-class heap that a block lives in; NULL for a thread's. */
 static hk_heap_t *owned_heap_of(const void *block)
 {
+    if (hk_path_is_threads(block)) {
+        return NULL;
+    }
     hk_region_t *region = hk_registry_find(block);
     hk_heap_t *heap = NULL;
     if (region->kind == HK_REGION_SUPERSLAB) {
@@ -206,8 +209,7 @@ void *hk_front_resize(hk_heap_t *heap, void *block, size_t size)
     if (size > PTRDIFF_MAX) {
         return hk_front_fail(ENOMEM);
     }
-    if (size <= hk_path_room(block, usable) && size >= usable / 2) {
-        hk_path_refit(block, size);
+    if (size >= usable / 2 && hk_path_try_refit(block, usable, size)) {
         return block;
     }
     if (usable > HK_SMALL_MAX) {
@@ -223,11 +225,8 @@ void *hk_front_resize(hk_heap_t *heap, void *block, size_t size)
                       : hak_malloc(size);
     if (moved == NULL) {
         /* A smaller block can always stay where it is. */
-        if (size > usable) {
-            return hk_front_fail(ENOMEM);
-        }
-        hk_path_refit(block, size);
-        return block;
+        bool stays = size <= usable && hk_path_try_refit(block, usable, size);
+        return stays ? block : hk_front_fail(ENOMEM);
     }
     memcpy(moved, block, size < usable ? size : usable);
     hk_front_take_back(block);

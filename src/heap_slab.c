@@ -194,18 +194,37 @@ static hk_slab_t *pick_slab(hk_heap_t *heap, unsigned class_index)
     return slab;
 }
 
-/* Random ones.  At level 1 one of the lowest two in a slab, so that few pages are touched, and blocks that were allocated one
- * after another lie so near to one another, and mostly so much in order, that the processor fetches them ahead. */
+/* Up to count of a slab, each one of the lowest two that are left, so that few pages are touched, and blocks that were allocated
+ * one after another lie so near to one another, and mostly so much in order, that the processor fetches them ahead.  The lowest but
+ * one are taken in order, and each keeps its place or goes behind the next one: the same, for less. */
+static unsigned take_lowest(hk_slab_t *slab, void **blocks, unsigned count, uint64_t *random)
+{
+    unsigned taken = count > 1 ? hk_slab_take(slab, blocks, count - 1) : 0;
+    uint64_t chances = hk_random_next(random); /* magazines have less than 64 */
+    for (unsigned i = 0; i + 1 < taken; i++) {
+        uintptr_t kept = (uintptr_t)blocks[i];
+        uintptr_t change = (kept ^ (uintptr_t)blocks[i + 1]) & -(uintptr_t)(chances >> i & 1);
+        blocks[i] = (void *)(kept ^ change); /* not by a branch, which nobody could foresee */
+        blocks[i + 1] = (void *)((uintptr_t)blocks[i + 1] ^ change);
+    }
+    if (slab->free_blocks > 0) {
+        blocks[taken++] = hk_slab_take_either(slab, chances >> 63 != 0);
+    }
+    return taken;
+}
+
+/* Random ones. */
 static unsigned take_at_random(hk_heap_t *heap, unsigned class_index, void **blocks, unsigned count,
                                bool *unsettled)
 {
     unsigned taken = 0;
     hk_slab_t *slab;
     while (taken < count && (slab = pick_slab(heap, class_index)) != NULL) {
-        while (taken < count && slab->free_blocks > 0) {
-            uint64_t random = hk_random_next(&heap->random);
-            blocks[taken++] = hk_options.harden < 2 ? hk_slab_take_either(slab, random >> 63 != 0)
-                                                    : hk_slab_take_random(slab, random);
+        if (hk_options.harden < 2) {
+            taken += take_lowest(slab, blocks + taken, count - taken, &heap->random);
+        }
+        while (hk_options.harden >= 2 && taken < count && slab->free_blocks > 0) {
+            blocks[taken++] = hk_slab_take_random(slab, hk_random_next(&heap->random));
         }
         *unsettled |= slab->unsettled != 0;
         relink_slab(heap, slab);

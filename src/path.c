@@ -107,25 +107,42 @@ bool hk_path_is_exact(const void *block)
            (hardened_bytes_of(block) != 0 || is_sampled(block) || walled_large_of(block) != NULL);
 }
 
-size_t hk_path_room(const void *block, size_t usable)
+/* A small block of a thread's hardened heap, whose size was found to be usable. */
+static bool try_refit_small(void *block, size_t block_bytes, size_t size)
 {
-    size_t block_bytes = hardened_bytes_of(block);
-    return block_bytes != 0 ? block_bytes - HK_CANARY_TAIL_BYTES : usable;
+    if (size > block_bytes - HK_CANARY_TAIL_BYTES) {
+        return false;
+    }
+    hk_canary_rearm(block, block_bytes, size);
+    return true;
 }
 
-void hk_path_refit(void *block, size_t size)
+/* Any other block, with hardening. */
+static bool try_refit_any(void *block, size_t usable, size_t size)
 {
     size_t block_bytes = hardened_bytes_of(block);
     if (block_bytes != 0) {
-        hk_canary_rearm(block, block_bytes, size);
-    } else if (hk_options.harden != 0 && is_sampled(block)) {
+        return try_refit_small(block, block_bytes, size);
+    }
+    if (size <= usable && is_sampled(block)) {
         hk_guard_shrink(block, size);
-    } else if (hk_options.harden != 0) {
+    } else if (size <= usable) {
         hk_large_t *large = walled_large_of(block);
         if (large != NULL) {
             (void)hk_retire_resize(large, size);
         }
     }
+    return size <= usable;
+}
+
+bool hk_path_try_refit(void *block, size_t usable, size_t size)
+{
+    hk_quarantined_t found;
+    if (HK_LIKELY(hk_options.harden == 0)) {
+        return size <= usable;
+    }
+    return hk_harden_find(block, &found) ? try_refit_small(block, found.bytes, size)
+                                         : try_refit_any(block, usable, size);
 }
 
 void *hk_path_resize(void *block, size_t size)

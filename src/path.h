@@ -28,12 +28,9 @@ void *hk_path_allocate_growing(size_t size);
 /* Resizes a span or direct mapping in place or by moving its pages; NULL: it stays as it was, and the caller copies. */
 void *hk_path_resize(void *block, size_t size);
 
-/* How many bytes a live block may have where it is, of which its holder has the usable ones; more than these only with
- * hardening, which has to be told of each change. */
-size_t hk_path_room(const void *block, size_t usable);
-
-/* Tells hardening that a live block's holder needs size of it from now on; there is room. */
-void hk_path_refit(void *block, size_t size);
+/* Makes a live block, of which its holder has the usable bytes, one of size where it is, if it has room; false if not.  There may be
+ * more room than what is usable with hardening, which has to be told of each change. */
+bool hk_path_try_refit(void *block, size_t usable, size_t size);
 
 /* Whether hardening knows the size that a live block was asked for: it is the usable size then. */
 bool hk_path_is_exact(const void *block);
@@ -79,6 +76,14 @@ HK_INLINE bool hk_path_find_near(const void *block, uint16_t *owner, unsigned *c
 {
     return hk_path_find_folded(block, hk_registry_near((uintptr_t)block) ^ (uintptr_t)block, owner,
                                class_index);
+}
+
+/* Whether the near table knows an address as one in a thread's heap, hardened or not.  False proves nothing. */
+HK_INLINE bool hk_path_is_threads(const void *block)
+{
+    uint64_t folded = hk_registry_near((uintptr_t)block) ^ (uintptr_t)block;
+    return (uint32_t)(folded >> HK_UNIT_SHIFT) < 2 * HK_NEAR_HARDENED &&
+           folded >> HK_OWNER_SHIFT != 0 && (uintptr_t)block >> HK_OWNER_SHIFT == 0;
 }
 
 /* The usable bytes of a live block that the near table knows; 0 proves nothing. */
