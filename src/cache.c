@@ -32,6 +32,7 @@ hk_cache_t hk_cache_empty = {
 
 static void set_loaded(hk_cache_t *cache, unsigned class_index, hk_magazine_t *magazine)
 {
+    hk_fence_signal(); /* it is nowhere else by now */
     unsigned capacity = hk_policy_class[class_index].magazine_blocks;
     capacity = capacity < magazine->capacity ? capacity : magazine->capacity;
     /* A remote thread's may hold more. */
@@ -117,9 +118,11 @@ static void flush_magazines(hk_cache_t *cache)
     }
     hk_run_shelf_end(&cache->shelf);
     hand_over_all(cache);
-    hk_heap_return_inbox(cache->heap, cache->spare);
+    hk_magazine_t *spare = cache->spare;
     cache->spare = NULL;
     cache->spare_count = 0;
+    hk_fence_signal(); /* the heap has them from here on */
+    hk_heap_return_inbox(cache->heap, spare);
 }
 
 /* A thread that allocates seldom, and then out of its magazines, might not come this way for a long time.  As long as
@@ -365,18 +368,26 @@ bool hk_cache_reload(hk_cache_t *cache, unsigned class_index)
     return true;
 }
 
+/* Never NULL. */
+static hk_magazine_t *exchange(hk_cache_t *cache, unsigned class_index, hk_magazine_t *previous)
+{
+    /* An empty one grows as well, or a class that wavers about small magazines would come this way for ever. */
+    unsigned kind = next_kind(cache, class_index);
+    return previous->count == 0 ? hk_heap_exchange_empty(cache->heap, previous, kind)
+                                : hk_heap_unload(cache->heap, class_index, previous, kind);
+}
+
 bool hk_cache_make_room(hk_cache_t *cache, unsigned class_index)
 {
     hk_magazine_t *full = take_loaded(cache, class_index);
     hk_magazine_t *previous = cache->previous[class_index];
-    hk_magazine_t *empty = previous;
+    hk_magazine_t *empty;
     if (full == NULL || previous == NULL) {
         empty = hk_heap_take_magazine(cache->heap, next_kind(cache, class_index));
-    } else if (previous->count == 0) {
-        /* Grows as well, or a class that wavers about small magazines would come this way for ever. */
-        empty = hk_heap_exchange_empty(cache->heap, previous, next_kind(cache, class_index));
     } else {
-        empty = hk_heap_unload(cache->heap, class_index, previous, next_kind(cache, class_index));
+        cache->previous[class_index] = NULL;
+        hk_fence_signal(); /* the heap has it from here on */
+        empty = exchange(cache, class_index, previous);
     }
     if (empty == NULL) {
         if (full != NULL) {
