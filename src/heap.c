@@ -304,6 +304,7 @@ void hk_heap_delete(hk_heap_t *heap)
     while (heap->large != NULL) {
         hk_large_t *large = heap->large;
         heap->large = large->next;
+        hk_registry_remove(large->address);
         if (large->walled) {
             hk_retire_free(large);
         } else {

@@ -232,7 +232,6 @@ hk_large_t *hk_large_allocate_growing(size_t bytes)
 
 void hk_large_free(hk_large_t *large)
 {
-    hk_registry_remove(large->address);
     hk_sub_relaxed(&cache.rest_bytes, large->bytes - large->size);
     hk_sub_relaxed(&cache.used_bytes, large->bytes); /* relaxed: a statistic */
     large->fresh = false;

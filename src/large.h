@@ -36,6 +36,7 @@ hk_large_t *hk_large_allocate(size_t bytes, size_t alignment);
  * into the rest without a call to the system. */
 hk_large_t *hk_large_allocate_growing(size_t bytes);
 
+/* It is out of the map. */
 void hk_large_free(hk_large_t *large);
 
 /* What the block's holder may use. */

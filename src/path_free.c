@@ -144,7 +144,9 @@ static void free_by_map(hk_cache_t *cache, void *block)
         if (large->address != block) {
             hk_log_fatal("invalid free", block, "an interior pointer: no block starts there");
         }
-        hk_span_free_large(large);
+        if (!hk_span_free_large(large, block)) {
+            hk_log_fatal("double free", block, "the block is free already");
+        }
         return;
     }
     case HK_REGION_REFUGE: hk_refuge_free((hk_refuge_t *)region, block); return;

@@ -82,6 +82,12 @@ void hk_registry_remove(void *address)
     hk_store_release(find_entry((uintptr_t)address), NULL);
 }
 
+bool hk_registry_take(void *address, hk_region_t *region)
+{
+    leaf_entry_t *entry = find_entry((uintptr_t)address);
+    return entry != NULL && hk_cas_acq_rel(entry, &region, NULL);
+}
+
 hk_region_t *hk_registry_find(const void *address)
 {
     leaf_entry_t *entry = find_entry((uintptr_t)address);

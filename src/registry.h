@@ -67,6 +67,9 @@ void hk_registry_clear_near(uintptr_t unit, unsigned class_index, uint16_t owner
 bool hk_registry_insert(void *address, hk_region_t *region);
 void hk_registry_remove(void *address);
 
+/* Takes out the region that starts at address if it is this one; of two threads that try one gets true. */
+bool hk_registry_take(void *address, hk_region_t *region);
+
 /* The region whose first 2 MiB hold address, or NULL. */
 hk_region_t *hk_registry_find(const void *address);
 

@@ -354,6 +354,7 @@ void hk_retire_free(hk_large_t *large)
     unsigned most = waiting_most();
     check_slack(large);
     large->region.kind = HK_REGION_RETIRED;
+    (void)hk_registry_insert(large->address, &large->region); /* the leaf is there */
     hk_large_leave_used(large);
     evict(large->room, most);
     bool sealed = hk_wall_seal(large->address, large->bytes);

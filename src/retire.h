@@ -12,7 +12,7 @@
 /* A block of size bytes at a multiple of alignment; NULL if there is no memory. */
 hk_large_t *hk_retire_allocate(size_t size, size_t alignment);
 
-/* Frees it.  The process ends if somebody wrote behind its end. */
+/* Frees it, which is out of the map.  The process ends if somebody wrote behind its end. */
 void hk_retire_free(hk_large_t *large);
 
 /* Resizes the block, moving its pages if it must; false leaves it as it was. */

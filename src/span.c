@@ -122,8 +122,13 @@ bool hk_span_free_run(hk_run_t *run)
     return hk_run_free(run);
 }
 
-void hk_span_free_large(hk_large_t *large)
+/* Of two threads that have found the mapping in the map one takes it out of there; before that neither writes to it, since the other
+ * may have freed the descriptor.  What waits sealed is in the map again. */
+bool hk_span_free_large(hk_large_t *large, void *block)
 {
+    if (!hk_registry_take(block, &large->region) || large->region.kind != HK_REGION_LARGE) {
+        return false;
+    }
     if (large->heap != NULL) {
         HK_SPAN_UNLINK(large->heap, large, large);
     }
@@ -132,6 +137,7 @@ void hk_span_free_large(hk_large_t *large)
     } else {
         hk_large_free(large);
     }
+    return true;
 }
 
 bool hk_span_resize_run(hk_run_t *run, size_t size)

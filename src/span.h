@@ -31,7 +31,7 @@ size_t hk_span_good_size(size_t size);
 
 /* False, and nothing done, if the block is free already. */
 bool hk_span_free_run(hk_run_t *run);
-void hk_span_free_large(hk_large_t *large);
+bool hk_span_free_large(hk_large_t *large, void *block);
 
 /* In place; false leaves the block as it was. */
 bool hk_span_resize_run(hk_run_t *run, size_t size);
