@@ -137,20 +137,13 @@ HAK_API size_t hak_usable_size(const void *block)
     return block == NULL ? 0 : hk_path_usable_bytes(block, "invalid pointer: usable size");
 }
 
-static size_t aligned_good_size(size_t alignment, size_t size)
-{
-    unsigned class_index = hk_class_of_aligned(size, alignment);
-    return class_index < HK_CLASS_COUNT ? hk_class_info[class_index].block_bytes
-                                        : hk_span_good_size(size);
-}
-
 /* A block may be larger than its last realloc needs, by less than twice; with hardening its size is known. */
 static void check_size(const void *block, size_t alignment, size_t size)
 {
     size_t usable = hk_path_usable_bytes(block, "invalid free");
     bool wrong = hk_path_is_exact(block)
                      ? size != usable
-                     : size > usable || aligned_good_size(alignment, size) < usable / 2;
+                     : size > usable || hk_path_good_size(size, alignment) < usable / 2;
     if (wrong) {
         hk_log_fatal("invalid free", block, "the size given is not the block's");
     }
@@ -177,9 +170,8 @@ HAK_API void hak_free_aligned_sized(void *block, size_t alignment, size_t size)
 
 HAK_API size_t hak_good_size(size_t size)
 {
-    return size > PTRDIFF_MAX || hk_options.harden != 0 ? size
-           : size <= HK_SMALL_MAX ? hk_class_info[hk_class_of(size)].block_bytes
-                                  : hk_span_good_size(size);
+    bool exact = hk_options.harden != 0 || hk_options.guard_sample != 0; /* or the block may be */
+    return size > PTRDIFF_MAX || exact ? size : hk_path_good_size(size, 1);
 }
 
 /* ---- Resizing ---- */

@@ -45,7 +45,7 @@ void *hk_front_allocate_in(hk_heap_t *heap, size_t alignment, size_t size, bool 
 {
     hk_cache_t *cache;
     if (!hk_path_enter(&cache)) { /* a fork is under way: the refuge serves all heaps */
-        void *refuge = hk_front_hand_out(hk_refuge_allocate(size, alignment));
+        void *refuge = hk_front_hand_out(hk_path_allocate_refuge(size, alignment));
         if (refuge != NULL || !hk_path_enter(&cache)) {
             return refuge != NULL ? refuge : hk_front_fail(ENOMEM);
         }

@@ -15,6 +15,12 @@ HK_COLD void *hk_path_malloc_slow(unsigned class_index, size_t size, size_t alig
 /* A block of the heap itself, inside the gate. */
 void *hk_path_allocate_past_caches(hk_heap_t *heap, size_t size, size_t alignment, bool *fresh);
 
+/* The bytes that a block of size has, without hardening or sampling. */
+size_t hk_path_good_size(size_t size, size_t alignment);
+
+/* A block out of the refuge, as large as it would be elsewhere; NULL without memory.  While a fork is under way. */
+HK_COLD void *hk_path_allocate_refuge(size_t size, size_t alignment);
+
 /* Frees any block: called for one that the fast path could not free, which is no block, not mine, without room, or has a clear live
  * bit. */
 HK_NOINLINE void hk_path_free_slow(void *block);

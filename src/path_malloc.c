@@ -159,6 +159,18 @@ static void *allocate_sampled(unsigned class_index, size_t size, size_t alignmen
     return block;
 }
 
+size_t hk_path_good_size(size_t size, size_t alignment)
+{
+    unsigned class_index = hk_class_of_aligned(size, alignment);
+    return class_index < HK_CLASS_COUNT ? hk_class_info[class_index].block_bytes
+                                        : hk_span_good_size(size);
+}
+
+void *hk_path_allocate_refuge(size_t size, size_t alignment)
+{
+    return hk_refuge_allocate(hk_path_good_size(size, alignment), alignment);
+}
+
 /* Enters the gate; or false, with a block out of the refuge, or NULL: a fork is under way. */
 static bool enter_or_take(hk_cache_t *cache, size_t size, size_t alignment, void **block)
 {
@@ -166,7 +178,7 @@ static bool enter_or_take(hk_cache_t *cache, size_t size, size_t alignment, void
     if (hk_thread_enter(cache)) {
         return true;
     }
-    *block = hk_refuge_allocate(size, alignment);
+    *block = hk_path_allocate_refuge(size, alignment);
     return *block == NULL && hk_thread_enter(cache); /* what the refuge lacks the heap may have */
 }
 

@@ -67,7 +67,8 @@ HAK_API void hak_free_aligned_sized(void *block, size_t alignment, size_t size);
  * Ends the process as hak_free does if block is none. */
 HAK_API size_t hak_usable_size(const void *block);
 
-/* The bytes that hak_malloc(size) would really provide; size itself if that is above PTRDIFF_MAX, and with hardening. */
+/* The bytes that hak_malloc(size) would really provide; size itself if that is above PTRDIFF_MAX, and with hardening or
+ * sampling. */
 HAK_API size_t hak_good_size(size_t size);
 
 /* Gives back to the system what can be given back now, of all threads' heaps; returns 1 if anything was, else 0.  Of
