@@ -285,8 +285,8 @@ HAK_API size_t hak_check(void)
     walk_t walk = {0};
     hk_cache_t *cache;
     if (hk_path_enter(&cache)) {
-        hk_heaps_each_shared(check_heap, &walk);
-        hk_heaps_each_owned(check_owned_heap, &walk);
+        hk_heaps_each_thread_heap(check_heap, &walk);
+        hk_heaps_each_first_class(check_owned_heap, &walk);
         check_pool(&walk, &hk_shared_pool);
         check_runs(&walk);
         hk_path_leave(cache);

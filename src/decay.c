@@ -78,7 +78,7 @@ size_t hk_decay_step(hk_heap_t *mine, uint64_t now_ms)
     if (mine != NULL) {
         decay_heap(mine, now_ms);
     }
-    hk_heaps_each_shared(add_depots, &depots);
+    hk_heaps_each_thread_heap(add_depots, &depots);
     if (depots.fullest != NULL) {
         decay_heap(depots.fullest, now_ms);
     }
@@ -124,16 +124,16 @@ void hk_decay_at_peak(void)
     size_t allowed = hk_policy_warm_bytes(committed);
     depots_t depots = {0};
     hk_store_relaxed(&hk_decay_peak_bytes, committed); /* relaxed: a hint */
-    hk_heaps_each_shared(add_depots, &depots);
+    hk_heaps_each_thread_heap(add_depots, &depots);
     if (depots.bytes > allowed / 4) { /* they may keep a block of every slab */
         hk_heap_reclaim(depots.fullest, PEAK_BLOCKS);
     }
-    hk_heaps_each_shared(release_empties, NULL);
+    hk_heaps_each_thread_heap(release_empties, NULL);
     size_t slabs = hk_pool_warm_bytes(&hk_shared_pool);
     size_t runs = hk_run_warm_bytes();
     size_t kept = hk_large_kept_bytes();
     candidates_t candidates = {0};
-    hk_heaps_each_shared(add_candidates, &candidates);
+    hk_heaps_each_thread_heap(add_candidates, &candidates);
     bool too_sparse = hk_policy_wants_holes(committed, candidates.bytes, 0);
     bool too_much = slabs + runs + kept > allowed;
     bool too_empty = slabs > hk_policy_warm_slab_bytes(committed);
@@ -237,12 +237,12 @@ static void give_back(size_t bytes)
 static void give_back_parked(uint64_t now_ms)
 {
     size_t parked = 0;
-    hk_heaps_each_shared(add_parked, &parked);
+    hk_heaps_each_thread_heap(add_parked, &parked);
     size_t most = allowance_now(&at_end, now_ms, HK_END_BYTES_PER_MS, SIZE_MAX / 2);
     if (most < HK_END_BYTES || parked + free_in_places() < HK_END_BYTES) {
         return;
     }
-    hk_heaps_each_shared(reclaim_parked, NULL);
+    hk_heaps_each_thread_heap(reclaim_parked, NULL);
     size_t free_bytes = free_in_places();
     size_t keep = hk_policy_end_keep_bytes(hk_limit_committed_bytes(), free_bytes);
     give_back(least(free_bytes - keep, most));
@@ -265,7 +265,7 @@ static void make_way_for_mapping(size_t more)
     if (more <= HK_RUN_BYTES_MAX || committed + more <= hk_decay_peak()) {
         return;
     }
-    hk_heaps_each_shared(release_empties, NULL);
+    hk_heaps_each_thread_heap(release_empties, NULL);
     size_t warm = hk_pool_warm_bytes(&hk_shared_pool) + hk_run_warm_bytes();
     if (warm > hk_policy_warm_bytes(committed) && !is_sparse_peak(committed)) {
         (void)hk_pool_purge(&hk_shared_pool, 0, 0);

@@ -136,7 +136,7 @@ bool hk_heaps_remove(hk_heap_t *heap)
     return found != NULL;
 }
 
-void hk_heaps_each_shared(void (*visit)(hk_heap_t *heap, void *context), void *context)
+void hk_heaps_each_thread_heap(void (*visit)(hk_heap_t *heap, void *context), void *context)
 {
     uint32_t count = hk_load_acquire(&heaps.count);
     for (uint32_t owner = 1; owner <= count; owner++) {
@@ -144,7 +144,7 @@ void hk_heaps_each_shared(void (*visit)(hk_heap_t *heap, void *context), void *c
     }
 }
 
-void hk_heaps_each_owned(void (*visit)(hk_heap_t *heap, void *context), void *context)
+void hk_heaps_each_first_class(void (*visit)(hk_heap_t *heap, void *context), void *context)
 {
     hk_lock_acquire(&hk_heaps_lock, HK_RANK_CACHES);
     for (hk_heap_t *heap = heaps.owned; heap != NULL; heap = heap->next) {

@@ -29,10 +29,10 @@ hk_heap_t *hk_heaps_create(void);
 bool hk_heaps_remove(hk_heap_t *heap); /* false: there is no such heap */
 
 /* Calls visit for each thread's heap, without the lock; heaps never go. */
-void hk_heaps_each_shared(void (*visit)(hk_heap_t *heap, void *context), void *context);
+void hk_heaps_each_thread_heap(void (*visit)(hk_heap_t *heap, void *context), void *context);
 
 /* Calls visit for each first-class heap, under the lock. */
-void hk_heaps_each_owned(void (*visit)(hk_heap_t *heap, void *context), void *context);
+void hk_heaps_each_first_class(void (*visit)(hk_heap_t *heap, void *context), void *context);
 
 /* A thread's heap other than the given one, another each time; NULL if there is none. */
 hk_heap_t *hk_heaps_next_other(const hk_heap_t *heap);

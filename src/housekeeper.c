@@ -44,7 +44,7 @@ static void keep_heap(hk_heap_t *heap, void *context)
 static void keep_house(void)
 {
     uint64_t now = hk_os_clock_ms();
-    hk_heaps_each_shared(keep_heap, &now);
+    hk_heaps_each_thread_heap(keep_heap, &now);
     size_t committed;
     do {
         committed = hk_limit_committed_bytes();

@@ -299,8 +299,8 @@ static uint64_t less(uint64_t from, uint64_t what)
 void hk_ledger_collect(hak_stats_t *stats)
 {
     walk_t walk = {.stats = stats};
-    hk_heaps_each_shared(add_heap, &walk);
-    hk_heaps_each_owned(add_owned_heap, &walk);
+    hk_heaps_each_thread_heap(add_heap, &walk);
+    hk_heaps_each_first_class(add_owned_heap, &walk);
     add_pool(&walk, &hk_shared_pool);
     hk_run_area_each(add_area, &walk);
     hk_large_each_used(add_large, &walk);

@@ -27,7 +27,7 @@ static void visit_heap(hk_heap_t *heap, void *context)
 
 void hk_reclaim_heaps(size_t limit)
 {
-    hk_heaps_each_shared(visit_heap, &limit);
+    hk_heaps_each_thread_heap(visit_heap, &limit);
 }
 
 size_t hk_reclaim_all(hk_cache_t *cache, size_t keep_bytes)
@@ -51,7 +51,7 @@ static void purge_holes(hk_heap_t *heap, void *context)
 size_t hk_reclaim_holes(void)
 {
     size_t bytes = 0;
-    hk_heaps_each_shared(purge_holes, &bytes);
+    hk_heaps_each_thread_heap(purge_holes, &bytes);
     return bytes;
 }
 

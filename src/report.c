@@ -96,8 +96,8 @@ static void collect(hak_stats_t *stats, unsigned want_ledger)
     if (!hk_path_enter(&cache)) {
         return; /* a fork is under way: a report is no malloc and may be empty */
     }
-    hk_heaps_each_shared(add_heap, stats);
-    hk_heaps_each_owned(add_owned_heap, stats);
+    hk_heaps_each_thread_heap(add_heap, stats);
+    hk_heaps_each_first_class(add_owned_heap, stats);
     add_pool(stats, &hk_shared_pool);
     stats->large_bytes = hk_large_used_bytes();
     stats->large_cached_bytes = hk_large_kept_bytes();
