@@ -23,7 +23,7 @@ static struct {
     hk_large_t *used;           /* lock(large): all in use */
     _Atomic size_t used_bytes;  /* atomic: a statistic */
     _Atomic size_t rest_bytes;  /* atomic: mapped behind what holders may use; relaxed: a sum */
-} cache;
+} mappings;
 
 static void unmap_large(hk_large_t *large)
 {
@@ -34,49 +34,49 @@ static void unmap_large(hk_large_t *large)
 
 static hk_large_t *remove_kept_locked(unsigned at)
 {
-    hk_large_t *large = cache.kept[at];
-    cache.kept[at] = cache.kept[--cache.count];
-    cache.kept_bytes -= large->bytes;
+    hk_large_t *large = mappings.kept[at];
+    mappings.kept[at] = mappings.kept[--mappings.count];
+    mappings.kept_bytes -= large->bytes;
     return large;
 }
 
-/* The kept mapping to make a block of bytes from: the smallest that is large enough, else the largest.  Out of the cache; NULL if
+/* The kept mapping to make a block of bytes from: the smallest that is large enough, else the largest.  No longer kept; NULL if
  * there is none. */
 static hk_large_t *take_kept(size_t bytes)
 {
     hk_large_t *found = NULL;
-    hk_lock_acquire(&cache.lock, HK_RANK_LARGE);
+    hk_lock_acquire(&mappings.lock, HK_RANK_LARGE);
     unsigned best = 0;
-    for (unsigned i = 1; i < cache.count; i++) {
-        size_t candidate = cache.kept[i]->bytes;
-        size_t incumbent = cache.kept[best]->bytes;
+    for (unsigned i = 1; i < mappings.count; i++) {
+        size_t candidate = mappings.kept[i]->bytes;
+        size_t incumbent = mappings.kept[best]->bytes;
         bool better = candidate >= bytes ? incumbent < bytes || candidate < incumbent
                                          : incumbent < bytes && candidate > incumbent;
         best = better ? i : best;
     }
-    if (cache.count > 0) {
+    if (mappings.count > 0) {
         found = remove_kept_locked(best);
     }
-    hk_lock_release(&cache.lock, HK_RANK_LARGE);
+    hk_lock_release(&mappings.lock, HK_RANK_LARGE);
     return found;
 }
 
-/* The oldest kept mapping freed at or before the time, out of the cache; NULL if there is none. */
+/* The oldest kept mapping freed at or before the time, no longer kept; NULL if there is none. */
 static hk_large_t *take_oldest(uint64_t until_ms)
 {
     hk_large_t *found = NULL;
-    hk_lock_acquire(&cache.lock, HK_RANK_LARGE);
+    hk_lock_acquire(&mappings.lock, HK_RANK_LARGE);
     unsigned oldest = KEPT_MAX;
-    for (unsigned i = 0; i < cache.count; i++) {
-        if (cache.kept[i]->freed_ms <= until_ms &&
-            (oldest == KEPT_MAX || cache.kept[i]->freed_ms < cache.kept[oldest]->freed_ms)) {
+    for (unsigned i = 0; i < mappings.count; i++) {
+        if (mappings.kept[i]->freed_ms <= until_ms &&
+            (oldest == KEPT_MAX || mappings.kept[i]->freed_ms < mappings.kept[oldest]->freed_ms)) {
             oldest = i;
         }
     }
     if (oldest != KEPT_MAX) {
         found = remove_kept_locked(oldest);
     }
-    hk_lock_release(&cache.lock, HK_RANK_LARGE);
+    hk_lock_release(&mappings.lock, HK_RANK_LARGE);
     return found;
 }
 
@@ -158,19 +158,19 @@ static hk_large_t *reuse_kept(size_t bytes, size_t most)
 void hk_large_enter_used(hk_large_t *large)
 {
     hk_large_add_used(large->bytes);
-    hk_lock_acquire(&cache.lock, HK_RANK_LARGE);
+    hk_lock_acquire(&mappings.lock, HK_RANK_LARGE);
     large->used_prev = NULL;
-    large->used_next = cache.used;
-    if (cache.used != NULL) {
-        cache.used->used_prev = large;
+    large->used_next = mappings.used;
+    if (mappings.used != NULL) {
+        mappings.used->used_prev = large;
     }
-    cache.used = large;
-    hk_lock_release(&cache.lock, HK_RANK_LARGE);
+    mappings.used = large;
+    hk_lock_release(&mappings.lock, HK_RANK_LARGE);
 }
 
 static void unlink_used_locked(hk_large_t *large)
 {
-    *(large->used_prev != NULL ? &large->used_prev->used_next : &cache.used) = large->used_next;
+    *(large->used_prev != NULL ? &large->used_prev->used_next : &mappings.used) = large->used_next;
     if (large->used_next != NULL) {
         large->used_next->used_prev = large->used_prev;
     }
@@ -179,9 +179,9 @@ static void unlink_used_locked(hk_large_t *large)
 void hk_large_leave_used(hk_large_t *large)
 {
     hk_large_add_used(-large->bytes);
-    hk_lock_acquire(&cache.lock, HK_RANK_LARGE);
+    hk_lock_acquire(&mappings.lock, HK_RANK_LARGE);
     unlink_used_locked(large);
-    hk_lock_release(&cache.lock, HK_RANK_LARGE);
+    hk_lock_release(&mappings.lock, HK_RANK_LARGE);
 }
 
 /* A mapping in nobody's hands comes into somebody's. */
@@ -195,7 +195,7 @@ static hk_large_t *hand_out(hk_large_t *large, size_t size)
         unmap_large(large);
         return NULL;
     }
-    hk_add_relaxed(&cache.rest_bytes, large->bytes - size);
+    hk_add_relaxed(&mappings.rest_bytes, large->bytes - size);
     hk_large_enter_used(large);
     return large;
 }
@@ -217,7 +217,7 @@ static size_t most_uncut(size_t bytes)
 {
     bool limited = hk_limit_get(HK_LIMIT_HARD) != 0;
     size_t all = hk_policy_rest_bytes(hk_limit_committed_bytes(), limited);
-    size_t rest = hk_load_relaxed(&cache.rest_bytes);
+    size_t rest = hk_load_relaxed(&mappings.rest_bytes);
     size_t room = all > rest ? all - rest : 0;
     size_t most = (GROWING_SHARE - 1) * bytes;
     return bytes + (room < most ? room : most);
@@ -232,20 +232,20 @@ hk_large_t *hk_large_allocate_growing(size_t bytes)
 
 void hk_large_free(hk_large_t *large)
 {
-    hk_sub_relaxed(&cache.rest_bytes, large->bytes - large->size);
-    hk_sub_relaxed(&cache.used_bytes, large->bytes); /* relaxed: a statistic */
+    hk_sub_relaxed(&mappings.rest_bytes, large->bytes - large->size);
+    hk_sub_relaxed(&mappings.used_bytes, large->bytes); /* relaxed: a statistic */
     large->fresh = false;
     large->freed_ms = hk_os_clock_ms();
     bool kept = false;
-    hk_lock_acquire(&cache.lock, HK_RANK_LARGE);
+    hk_lock_acquire(&mappings.lock, HK_RANK_LARGE);
     unlink_used_locked(large);
     size_t most = hk_policy_large_kept_bytes(hk_large_used_bytes());
-    if (cache.count < KEPT_MAX && cache.kept_bytes + large->bytes <= most) {
-        cache.kept[cache.count++] = large;
-        cache.kept_bytes += large->bytes;
+    if (mappings.count < KEPT_MAX && mappings.kept_bytes + large->bytes <= most) {
+        mappings.kept[mappings.count++] = large;
+        mappings.kept_bytes += large->bytes;
         kept = true;
     }
-    hk_lock_release(&cache.lock, HK_RANK_LARGE);
+    hk_lock_release(&mappings.lock, HK_RANK_LARGE);
     if (!kept) {
         unmap_large(large);
     }
@@ -280,7 +280,7 @@ static bool resize_used(hk_large_t *large, size_t bytes)
         large->address = target;
     }
     large->bytes = bytes;
-    hk_add_relaxed(&cache.used_bytes,
+    hk_add_relaxed(&mappings.used_bytes,
                    bytes - old_bytes); /* relaxed: a statistic; wraps as it should */
     return true;
 }
@@ -294,48 +294,48 @@ bool hk_large_resize(hk_large_t *large, size_t bytes)
         return false;
     }
     large->size = bytes;
-    hk_sub_relaxed(&cache.rest_bytes, rest - (large->bytes - bytes)); /* wraps as it should */
+    hk_sub_relaxed(&mappings.rest_bytes, rest - (large->bytes - bytes)); /* wraps as it should */
     return true;
 }
 
 void hk_large_add_used(size_t bytes)
 {
-    hk_add_relaxed(&cache.used_bytes, bytes); /* relaxed: a statistic */
+    hk_add_relaxed(&mappings.used_bytes, bytes); /* relaxed: a statistic */
 }
 
 size_t hk_large_used_bytes(void)
 {
-    return hk_load_relaxed(&cache.used_bytes); /* relaxed: a statistic */
+    return hk_load_relaxed(&mappings.used_bytes); /* relaxed: a statistic */
 }
 
 size_t hk_large_kept_bytes(void)
 {
-    hk_lock_acquire(&cache.lock, HK_RANK_LARGE);
-    size_t bytes = cache.kept_bytes;
-    hk_lock_release(&cache.lock, HK_RANK_LARGE);
+    hk_lock_acquire(&mappings.lock, HK_RANK_LARGE);
+    size_t bytes = mappings.kept_bytes;
+    hk_lock_release(&mappings.lock, HK_RANK_LARGE);
     return bytes;
 }
 
 void hk_large_each_used(void (*visit)(const hk_large_t *large, void *context), void *context)
 {
-    hk_lock_acquire(&cache.lock, HK_RANK_LARGE);
-    for (const hk_large_t *large = cache.used; large != NULL; large = large->used_next) {
+    hk_lock_acquire(&mappings.lock, HK_RANK_LARGE);
+    for (const hk_large_t *large = mappings.used; large != NULL; large = large->used_next) {
         visit(large, context);
     }
-    hk_lock_release(&cache.lock, HK_RANK_LARGE);
+    hk_lock_release(&mappings.lock, HK_RANK_LARGE);
 }
 
 void hk_large_each_kept(void (*visit)(const void *address, size_t bytes, void *context),
                         void *context)
 {
-    hk_lock_acquire(&cache.lock, HK_RANK_LARGE);
-    for (unsigned i = 0; i < cache.count; i++) {
-        visit(cache.kept[i]->address, cache.kept[i]->bytes, context);
+    hk_lock_acquire(&mappings.lock, HK_RANK_LARGE);
+    for (unsigned i = 0; i < mappings.count; i++) {
+        visit(mappings.kept[i]->address, mappings.kept[i]->bytes, context);
     }
-    hk_lock_release(&cache.lock, HK_RANK_LARGE);
+    hk_lock_release(&mappings.lock, HK_RANK_LARGE);
 }
 
 void hk_large_reset_lock(void)
 {
-    hk_lock_reset(&cache.lock);
+    hk_lock_reset(&mappings.lock);
 }
