@@ -44,7 +44,7 @@ typedef struct hk_cache {
     bool hardened;                           /* the heap is */
     bool quick;                              /* and at level 1: its fast paths serve */
     int64_t sample_left;  /* blocks until the next sampled one; 0: not drawn yet */
-    uint32_t operations;  /* slow paths taken */
+    uint32_t past_frees;  /* frees past the magazines: each 64th looks after the pool */
     uint32_t linger_uses; /* slow paths still to be taken by all calls */
     uint64_t step_ms;     /* when this thread last helped to give back */
     uint64_t linger_ms;   /* when it last began to linger */
