@@ -33,7 +33,7 @@ static HK_NOINLINE void *allocate_span(size_t size, size_t alignment, bool zeroe
     return zeroed && !fresh ? memset(block, 0, size) : block;
 }
 
-/* With hardening, or where it was tried: the heap is to be asked. */
+/* Where the magazines have been tried, or are not to serve: the heap is to be asked. */
 static HK_NOINLINE void *malloc_past_magazines(size_t size)
 {
     void *block = hk_front_hand_out(hk_path_malloc_slow(hk_class_of(size), size, 1));
@@ -57,8 +57,7 @@ static HK_COLD void *malloc_slow(size_t size)
     if (HK_UNLIKELY(hk_options.harden != 0 && hk_options.guard_sample == 0)) {
         return malloc_hardened(size);
     }
-    void *block = hk_front_hand_out(hk_path_malloc_slow(hk_class_of(size), size, 1));
-    return block != NULL ? block : hk_front_fail(ENOMEM);
+    return malloc_past_magazines(size);
 }
 
 static HK_NOINLINE void *malloc_beyond_table(size_t size)
@@ -134,13 +133,15 @@ HAK_API void hak_free(void *block)
 
 HAK_API size_t hak_usable_size(const void *block)
 {
-    return block == NULL ? 0 : hk_path_usable_bytes(block, "invalid pointer: usable size");
+    return block == NULL ? 0
+                         : hk_path_usable_bytes(block, "invalid pointer: usable size",
+                                                "invalid pointer: usable size");
 }
 
 /* A block may be larger than its last realloc needs, by less than twice; with hardening its size is known. */
 static void check_size(const void *block, size_t alignment, size_t size)
 {
-    size_t usable = hk_path_usable_bytes(block, "invalid free");
+    size_t usable = hk_path_usable_bytes(block, "invalid free", "double free");
     bool wrong = hk_path_is_exact(block)
                      ? size != usable
                      : size > usable || hk_path_good_size(size, alignment) < usable / 2;
@@ -197,7 +198,8 @@ static hk_heap_t *owned_heap_of(const void *block)
 
 void *hk_front_resize(hk_heap_t *heap, void *block, size_t size)
 {
-    size_t usable = hk_path_usable_bytes(block, "invalid pointer: realloc");
+    size_t usable =
+        hk_path_usable_bytes(block, "invalid pointer: realloc", "invalid pointer: realloc");
     if (size > PTRDIFF_MAX) {
         return hk_front_fail(ENOMEM);
     }

@@ -22,7 +22,7 @@ HK_INLINE bool hk_front_poisons(void)
 HK_INLINE void *hk_front_hand_out(void *block)
 {
     if (hk_front_poisons() && block != NULL) {
-        hk_poison_clear(block, hk_path_usable_bytes(block, "handed out"));
+        hk_poison_clear(block, hk_path_usable_bytes(block, "handed out", "handed out"));
     }
     return block;
 }
@@ -30,7 +30,7 @@ HK_INLINE void *hk_front_hand_out(void *block)
 HK_INLINE void hk_front_take_back(void *block)
 {
     if (hk_front_poisons() && block != NULL) {
-        hk_poison_set(block, hk_path_usable_bytes(block, "invalid free"));
+        hk_poison_set(block, hk_path_usable_bytes(block, "invalid free", "double free"));
     }
     hk_path_free(block);
 }

@@ -22,7 +22,8 @@ enum {
 
 /* ---- Blocks in place ---- */
 
-static size_t slab_usable_bytes(const hk_slab_t *slab, const void *block, const char *what)
+static size_t slab_usable_bytes(const hk_slab_t *slab, const void *block, const char *what,
+                                const char *what_if_free)
 {
     if (slab->units == 0) {
         hk_suspect_reject_foreign(what, block);
@@ -32,12 +33,12 @@ static size_t slab_usable_bytes(const hk_slab_t *slab, const void *block, const 
     }
     bool owned = slab->heap->owner == HK_OWNER_NONE; /* then its blocks have no live bits */
     if (owned ? !hk_slab_starts_block(slab, block) : !hk_live_is_set(block)) {
-        hk_suspect_check(hk_thread_own, block, what);
+        hk_suspect_check(hk_thread_own, block, what, what_if_free);
     }
     return hk_class_info[slab->class_index].block_bytes;
 }
 
-size_t hk_path_usable_bytes(const void *block, const char *what)
+size_t hk_path_usable_bytes(const void *block, const char *what, const char *what_if_free)
 {
     size_t near_bytes = hk_path_near_bytes(block);
     if (HK_LIKELY(near_bytes != 0)) {
@@ -52,8 +53,8 @@ size_t hk_path_usable_bytes(const void *block, const char *what)
     hk_region_t *region = hk_registry_find(block);
     switch (region == NULL ? 0 : (int)region->kind) {
     case HK_REGION_SUPERSLAB:
-        return slab_usable_bytes(hk_superslab_slab_at((hk_superslab_t *)region, block), block,
-                                 what);
+        return slab_usable_bytes(hk_superslab_slab_at((hk_superslab_t *)region, block), block, what,
+                                 what_if_free);
     case HK_REGION_RUNS: {
         const hk_run_t *run = hk_run_find((hk_run_area_t *)region, block);
         if (run == NULL) {
@@ -67,7 +68,7 @@ size_t hk_path_usable_bytes(const void *block, const char *what)
         }
         hk_log_fatal(what, block, "an interior pointer: no block starts there");
     case HK_REGION_REFUGE: return hk_refuge_usable_bytes((hk_refuge_t *)region, block);
-    case HK_REGION_RETIRED: hk_log_fatal(what, block, "the block is free already");
+    case HK_REGION_RETIRED: hk_log_fatal(what_if_free, block, "the block is free already");
     case HK_REGION_GUARD: return hk_guard_usable_bytes(block, what);
     case HK_REGION_NOTHING: return hk_nothing_usable_bytes(block, what);
     default: hk_suspect_reject_foreign(what, block);

@@ -41,8 +41,9 @@ bool hk_path_try_refit(void *block, size_t usable, size_t size);
 /* Whether hardening knows the size that a live block was asked for: it is the usable size then. */
 bool hk_path_is_exact(const void *block);
 
-/* The usable bytes of a block; the process ends if there is no such block.  what names the caller's operation. */
-size_t hk_path_usable_bytes(const void *block, const char *what);
+/* The usable bytes of a block; the process ends if there is no such block.  what names the caller's operation, and
+ * what_if_free the same on a block that is free. */
+size_t hk_path_usable_bytes(const void *block, const char *what, const char *what_if_free);
 
 /* Frees what can be freed now, of all threads' heaps and of this thread's cache, and gives it back but for keep_bytes.
  * Returns the bytes given back. */

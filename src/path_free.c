@@ -15,7 +15,7 @@ enum { OWNED_PER_MAINTAIN = 64 }; /* frees in first-class heaps between two look
 static void free_own(hk_cache_t *cache, unsigned class_index, void *block)
 {
     if (hk_live_is_misaligned(block) || !hk_live_clear(block)) {
-        hk_suspect_check(cache, block, "invalid free");
+        hk_suspect_check(cache, block, "invalid free", "double free");
     }
     if (hk_cache_is_cold(cache, class_index)) {
         hk_heap_put_any(block);
@@ -36,7 +36,7 @@ static void free_own(hk_cache_t *cache, unsigned class_index, void *block)
 static void free_remote(hk_cache_t *cache, uint16_t owner, unsigned class_index, void *block)
 {
     if (!hk_live_is_set(block)) {
-        hk_suspect_check(cache, block, "invalid free");
+        hk_suspect_check(cache, block, "invalid free", "double free");
     }
     hk_cache_push_outgoing(cache, owner, class_index, block);
 }
@@ -100,7 +100,7 @@ static void free_past_magazines(hk_cache_t *cache, hk_slab_t *slab, void *block)
         free_by_slab(cache, slab, block);
     } else {
         if (heap->owner != HK_OWNER_NONE && !hk_live_is_set(block)) {
-            hk_suspect_check(cache, block, "invalid free");
+            hk_suspect_check(cache, block, "invalid free", "double free");
         }
         hk_heap_put_block(heap, slab, block);
     }

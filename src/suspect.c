@@ -3,8 +3,6 @@
  */
 #include "suspect.h"
 
-#include <string.h>
-
 #include "log.h"
 
 /* Magazines of a depot that are looked through: a bit that was lost is no reason to search for long. */
@@ -63,16 +61,16 @@ static bool is_known_free(const hk_cache_t *cache, hk_heap_t *heap, const hk_sla
              (fitted != HK_CLASS_COUNT && is_in_cache(cache, fitted, block))));
 }
 
-void hk_suspect_check(const hk_cache_t *cache, const void *block, const char *what)
+void hk_suspect_check(const hk_cache_t *cache, const void *block, const char *what,
+                      const char *what_if_free)
 {
-    bool is_free = strcmp(what, "invalid free") == 0; /* of a free block it is a double one */
     const hk_slab_t *slab = hk_slab_find(block);
     if (slab == NULL || slab->class_index >= HK_CLASS_COUNT || !hk_slab_starts_block(slab, block)) {
         hk_log_fatal(what, block, "an interior pointer: no block starts there");
     }
     hk_heap_t *heap = slab->heap;
     if (!hk_heaps_is_shared(heap) || is_known_free(cache, heap, slab, block)) {
-        hk_log_fatal(is_free ? "double free" : what, block, "the block is free already");
+        hk_log_fatal(what_if_free, block, "the block is free already");
     }
 }
 

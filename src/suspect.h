@@ -11,9 +11,9 @@
 #include "run.h"
 
 /* Ends the process if no block of a slab starts there or the block is free; returns if it may be live.  The message
- * starts with what; for "invalid free" of a free block it is "double free".  cache is the calling thread's, or NULL.  No
- * lock is held. */
-HK_COLD void hk_suspect_check(const hk_cache_t *cache, const void *block, const char *what);
+ * starts with what, or for a free block with what_if_free.  cache is the calling thread's, or NULL.  No lock is held. */
+HK_COLD void hk_suspect_check(const hk_cache_t *cache, const void *block, const char *what,
+                              const char *what_if_free);
 
 /* Ends the process with a line on an address where no block of HAKMEM is, or none in the area starts. */
 HK_COLD _Noreturn void hk_suspect_reject_foreign(const char *what, const void *block);
