@@ -48,11 +48,6 @@ enum {
 
 hk_policy_class_t hk_policy_class[HK_CLASS_COUNT] = {HK_CLASS_TABLE(ROW)};
 
-unsigned hk_policy_cold_uses(uint32_t block_bytes)
-{
-    return COLD_USES_MIN + block_bytes / COLD_USE_BYTES;
-}
-
 bool hk_policy_wants_fit(size_t used_bytes, size_t block_bytes, size_t fitted_bytes)
 {
     size_t saved = block_bytes > fitted_bytes ? block_bytes - fitted_bytes : 0;

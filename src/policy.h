@@ -36,35 +36,13 @@ enum {
     HK_DENSE_BLOCK_BYTES = 4096,    /* larger blocks may be held without having been written to */
 };
 
-/* The most blocks to keep in one magazine for blocks of this size: few of large ones, since a magazine of them is memory kept
- * from everyone else.  A program that allocates and frees at random is through a magazine after as many calls as its
- * blocks squared. */
-static inline unsigned hk_policy_magazine_blocks(uint32_t block_bytes)
-{
-    unsigned blocks = HK_MAGAZINE_BYTES / block_bytes;
-    unsigned most = hk_magazine_capacity(HK_MAGAZINE_KINDS - 1);
-    return blocks < HK_MAGAZINE_BLOCKS_MIN ? HK_MAGAZINE_BLOCKS_MIN : blocks > most ? most : blocks;
-}
-
-/* The smallest magazine kind for as many. */
-static inline unsigned hk_policy_magazine_kind(uint32_t block_bytes)
-{
-    unsigned blocks = hk_policy_magazine_blocks(block_bytes);
-    unsigned kind = 0;
-    for (unsigned smaller = 0; smaller < HK_MAGAZINE_KINDS - 1; smaller++) {
-        kind += hk_magazine_capacity(smaller) < blocks;
-    }
-    return kind;
-}
-
-/* How many slow paths a thread takes for blocks of this size before it gets a magazine for them: at most 128. */
-unsigned hk_policy_cold_uses(uint32_t block_bytes);
-
-/* These three of each class, worked out once; of a fitted class its parent's: see fit.c. */
+/* What each class gets, worked out once; a fitted class what its parent gets: see fit.c. */
 typedef struct hk_policy_class {
+    /* The most blocks in one magazine: few of large ones, since a magazine of them is memory kept from everyone else.
+     * Frees and allocations at random are a random walk: N^2 calls on average to empty N blocks. */
     uint8_t magazine_blocks;
-    uint8_t magazine_kind;
-    uint8_t cold_uses;
+    uint8_t magazine_kind; /* the smallest that holds so many */
+    uint8_t cold_uses;     /* slow paths a thread takes before it gets a magazine: 4 to 68 */
 } hk_policy_class_t;
 extern hk_policy_class_t hk_policy_class[HK_CLASS_COUNT];
 

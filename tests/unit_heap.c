@@ -125,7 +125,7 @@ static void test_placement(void)
 static void test_load(void)
 {
     hk_heap_t *heap = new_heap();
-    unsigned most = hk_policy_magazine_blocks(bytes_of(TINY));
+    unsigned most = hk_policy_class[TINY].magazine_blocks;
     hk_magazine_t *m = load(heap, TINY, NULL);
     CHECK(m->count == most && m->kind == KIND);
     /* The newest slot is popped first: the slab's blocks come in the order of their addresses. */
@@ -148,7 +148,7 @@ static void test_load(void)
 
     /* Few blocks of large sizes. */
     hk_magazine_t *large = load(heap, HK_BASE_CLASSES - 1, NULL);
-    CHECK(large->count >= 1 && large->count <= hk_policy_magazine_blocks(HK_SMALL_MAX));
+    CHECK(large->count >= 1 && large->count <= hk_policy_class[HK_BASE_CLASSES - 1].magazine_blocks);
     hk_heap_dissolve(heap, large);
     hk_heap_dissolve(heap, m);
     hk_heap_dissolve(heap, empty);

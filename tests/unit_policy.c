@@ -8,6 +8,29 @@
 #include "magazine.h"
 #include "sizeclass.h"
 
+/* ---- The table of classes, worked out in plain words ---- */
+
+static unsigned magazine_blocks(uint32_t block_bytes)
+{
+    unsigned blocks = HK_MAGAZINE_BYTES / block_bytes;
+    unsigned most = hk_magazine_capacity(HK_MAGAZINE_KINDS - 1);
+    return blocks < HK_MAGAZINE_BLOCKS_MIN ? HK_MAGAZINE_BLOCKS_MIN : blocks > most ? most : blocks;
+}
+
+static unsigned magazine_kind(uint32_t block_bytes)
+{
+    unsigned kind = 0;
+    while (hk_magazine_capacity(kind) < magazine_blocks(block_bytes)) {
+        kind++;
+    }
+    return kind;
+}
+
+static unsigned cold_uses(uint32_t block_bytes)
+{
+    return 4 + block_bytes / 1024;
+}
+
 static void check_magazines(void)
 {
     for (unsigned kind = 0; kind < HK_MAGAZINE_KINDS; kind++) {
@@ -18,28 +41,24 @@ static void check_magazines(void)
     }
     unsigned most = hk_magazine_capacity(HK_MAGAZINE_KINDS - 1);
     unsigned before = UINT32_MAX;
-    for (uint32_t bytes = 1; bytes <= HK_SMALL_MAX; bytes++) {
-        unsigned blocks = hk_policy_magazine_blocks(bytes);
-        CHECKF(blocks >= 2 && blocks <= most, " (%u bytes: %u)", bytes, blocks);
-        CHECKF(blocks <= before, " (%u bytes: %u after %u)", bytes, blocks, before);
-        /* What one magazine keeps from everyone else. */
-        CHECKF(blocks == 2 || blocks * bytes <= 96 * 1024, " (%u bytes: %u)", bytes, blocks);
-        before = blocks;
-        unsigned kind = hk_policy_magazine_kind(bytes);
-        CHECKF(kind < HK_MAGAZINE_KINDS, " (%u bytes: kind %u)", bytes, kind);
-        CHECKF(hk_magazine_capacity(kind) >= blocks, " (%u bytes: kind %u)", bytes, kind);
-        CHECKF(kind == 0 || hk_magazine_capacity(kind - 1) < blocks, " (%u bytes: kind %u)", bytes,
-               kind);
-    }
-    CHECK(hk_policy_magazine_blocks(8) == most);
-    CHECK(hk_policy_magazine_blocks(HK_SMALL_MAX) == 2);
     for (unsigned class_index = 0; class_index < HK_BASE_CLASSES; class_index++) {
         uint32_t bytes = hk_class_info[class_index].block_bytes;
         const hk_policy_class_t *policy = &hk_policy_class[class_index];
-        CHECKF(policy->magazine_blocks == hk_policy_magazine_blocks(bytes), " (%u)", bytes);
-        CHECKF(policy->magazine_kind == hk_policy_magazine_kind(bytes), " (%u)", bytes);
-        CHECKF(policy->cold_uses == hk_policy_cold_uses(bytes), " (%u)", bytes);
+        unsigned blocks = policy->magazine_blocks;
+        unsigned kind = policy->magazine_kind;
+        CHECKF(blocks == magazine_blocks(bytes), " (%u bytes: %u)", bytes, blocks);
+        CHECKF(kind == magazine_kind(bytes), " (%u bytes: kind %u)", bytes, kind);
+        CHECKF(policy->cold_uses == cold_uses(bytes), " (%u)", bytes);
+        CHECKF(blocks >= 2 && blocks <= most && blocks <= before, " (%u bytes: %u)", bytes, blocks);
+        /* What one magazine keeps from everyone else. */
+        CHECKF(blocks == 2 || blocks * bytes <= 96 * 1024, " (%u bytes: %u)", bytes, blocks);
+        CHECKF(kind < HK_MAGAZINE_KINDS && hk_magazine_capacity(kind) >= blocks, " (%u: kind %u)",
+               bytes, kind);
+        before = blocks;
     }
+    CHECK(hk_policy_class[0].magazine_blocks == most);
+    CHECK(hk_policy_class[HK_CLASS_COUNT - 1].magazine_blocks == 2);
+    CHECK(hk_policy_class[HK_CLASS_COUNT - 1].cold_uses == 68);
 }
 
 static void check_end(void)
