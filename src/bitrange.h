@@ -53,9 +53,9 @@ static inline size_t hk_bitrange_count(const uint64_t *words, size_t first, size
     return set;
 }
 
-/* The first bit of the range that is set (or, if flip is all ones, clear); first + count if there is none. */
-static inline size_t hk_bitrange_find(const uint64_t *words, size_t first, size_t count,
-                                      uint64_t flip)
+/* For the two below: the first bit of the range that is set once flip has been applied to each word. */
+static inline size_t hk_bitrange_find_flipped(const uint64_t *words, size_t first, size_t count,
+                                              uint64_t flip)
 {
     for (size_t word = first / 64; word * 64 < first + count; word++) {
         uint64_t bits = (words[word] ^ flip) & hk_bitrange_word(word, first, first + count);
@@ -64,6 +64,18 @@ static inline size_t hk_bitrange_find(const uint64_t *words, size_t first, size_
         }
     }
     return first + count;
+}
+
+/* The first bit of the range that is set; first + count if there is none. */
+static inline size_t hk_bitrange_find_set(const uint64_t *words, size_t first, size_t count)
+{
+    return hk_bitrange_find_flipped(words, first, count, 0);
+}
+
+/* The first one that is clear; first + count if there is none. */
+static inline size_t hk_bitrange_find_clear(const uint64_t *words, size_t first, size_t count)
+{
+    return hk_bitrange_find_flipped(words, first, count, UINT64_MAX);
 }
 
 /* The bit from which on, up to the end of the range, wanted bits are set; first if there are no more than that. */

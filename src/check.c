@@ -7,9 +7,9 @@
 #include <hakmem/hakmem.h>
 
 #include "bitrange.h"
-#include "path.h"
 #include "log.h"
 #include "os.h"
+#include "path.h"
 #include "run.h"
 
 typedef struct walk {
@@ -23,8 +23,7 @@ static void expect(walk_t *walk, bool holds, const void *where, const char *what
         hk_line_text(&line, what);
         hk_line_text(&line, " at ");
         hk_line_address(&line, where);
-        line.text[line.length < HK_LINE_BYTES ? line.length : HK_LINE_BYTES - 1] = '\0';
-        hk_log_warning("check:", line.text);
+        hk_log_warning("check:", hk_line_end(&line));
         walk->violations++;
     }
 }

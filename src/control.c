@@ -31,8 +31,7 @@ static void warn(const char *what, const char *before, size_t number, const char
     hk_line_text(&line, before);
     hk_line_number(&line, number);
     hk_line_text(&line, after);
-    line.text[line.length < HK_LINE_BYTES ? line.length : HK_LINE_BYTES - 1] = '\0';
-    hk_log_warning(what, line.text);
+    hk_log_warning(what, hk_line_end(&line));
 }
 
 /* A share is of the control group's limit; without one, of the machine's memory. */

@@ -17,8 +17,7 @@ static HK_COLD _Noreturn void reject_overflow(const void *block, size_t size)
     hk_line_text(&line, "the block of ");
     hk_line_number(&line, size);
     hk_line_text(&line, " bytes was written to behind its end");
-    line.text[line.length] = '\0';
-    hk_log_fatal("overflow", block, line.text);
+    hk_log_fatal("overflow", block, hk_line_end(&line));
 }
 
 void hk_harden_reject_write(const void *block)

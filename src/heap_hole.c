@@ -40,7 +40,7 @@ static bool is_hole(const hk_slab_t *slab, size_t page, size_t page_bytes)
     size_t end =
         1 + hk_class_block_index(slab->class_index, (uint32_t)((page + 1) * page_bytes - 1));
     end = end < info->block_count ? end : info->block_count;
-    return first < end && hk_bitrange_find(slab->bitmap, first, end - first, UINT64_MAX) == end;
+    return first < end && hk_bitrange_find_clear(slab->bitmap, first, end - first) == end;
 }
 
 /* Purges them; returns how many pages.  Under the lock, since the blocks could be handed out meanwhile: it is one heap's,

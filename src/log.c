@@ -41,6 +41,12 @@ void hk_line_address(hk_line_t *line, const void *address)
     append_digits(line, (uintptr_t)address, 16);
 }
 
+const char *hk_line_end(hk_line_t *line)
+{
+    line->text[line->length < sizeof line->text ? line->length : sizeof line->text - 1] = '\0';
+    return line->text;
+}
+
 int hk_log_write(int fd, const char *text, size_t length)
 {
     int saved = errno;

@@ -20,6 +20,9 @@ void hk_line_text(hk_line_t *line, const char *text);
 void hk_line_number(hk_line_t *line, uint64_t number);
 void hk_line_address(hk_line_t *line, const void *address);
 
+/* The line as a string; what did not fit is cut. */
+const char *hk_line_end(hk_line_t *line);
+
 /* "hakmem: <what> of <address>: <detail>", with which every line about a misuse begins. */
 void hk_line_misuse(hk_line_t *line, const char *what, const void *address, const char *detail);
 

@@ -17,9 +17,9 @@ static hk_region_t region = {HK_REGION_NOTHING};
 
 static struct {
     hk_lock_t lock;
-    char *base;           /* lock(guard): NULL until first used */
-    uint64_t random;      /* lock(guard) */
-    uint64_t live[WORDS]; /* lock(guard): a bit for each address that is handed out */
+    char *base;           /* lock(nothing): NULL until first used */
+    uint64_t random;      /* lock(nothing) */
+    uint64_t live[WORDS]; /* lock(nothing): a bit for each address that is handed out */
 } range;
 
 /* Reserves the range if nobody has. */
@@ -75,29 +75,44 @@ void *hk_nothing_allocate(void)
     return block;
 }
 
-/* Whether the address is handed out; taken back by the way if it is to be freed. */
-static bool find_live(const void *block, uint64_t keep)
+static bool is_live_locked(size_t offset)
+{
+    uint64_t word = range.live[offset / APART_BYTES / 64];
+    return offset % APART_BYTES == 0 && (word >> offset / APART_BYTES % 64 & 1) != 0;
+}
+
+/* Whether the address is handed out. */
+static bool is_live(const void *block)
+{
+    hk_lock_acquire(&range.lock, HK_RANK_GUARD);
+    bool live = is_live_locked((size_t)((const char *)block - range.base));
+    hk_lock_release(&range.lock, HK_RANK_GUARD);
+    return live;
+}
+
+/* Takes it back; false if it is not handed out. */
+static bool take_back(const void *block)
 {
     size_t offset = (size_t)((const char *)block - range.base);
-    uint64_t *word = &range.live[offset / APART_BYTES / 64];
-    uint64_t bit = 1ull << offset / APART_BYTES % 64;
     hk_lock_acquire(&range.lock, HK_RANK_GUARD);
-    bool live = offset % APART_BYTES == 0 && (*word & bit) != 0;
-    *word &= ~bit | keep;
+    bool live = is_live_locked(offset);
+    if (live) {
+        range.live[offset / APART_BYTES / 64] &= ~(1ull << offset / APART_BYTES % 64);
+    }
     hk_lock_release(&range.lock, HK_RANK_GUARD);
     return live;
 }
 
 void hk_nothing_free(const void *block)
 {
-    if (!find_live(block, 0)) {
+    if (!take_back(block)) {
         hk_log_fatal("double free", block, "no block of no bytes is live there");
     }
 }
 
 size_t hk_nothing_usable_bytes(const void *block, const char *what)
 {
-    if (!find_live(block, UINT64_MAX)) {
+    if (!is_live(block)) {
         hk_log_fatal(what, block, "no block of no bytes is live there");
     }
     return 0;

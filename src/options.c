@@ -79,8 +79,7 @@ static void report_unknown(const char *name, size_t length)
         hk_line_text(&line, nearest->name);
         hk_line_text(&line, "?");
     }
-    line.text[line.length < HK_LINE_BYTES ? line.length : HK_LINE_BYTES - 1] = '\0';
-    hk_log_warning("unknown option", line.text);
+    hk_log_warning("unknown option", hk_line_end(&line));
 }
 
 /* A whole decimal number with an optional K, M or G behind it; what follows is left in *rest. */
@@ -164,8 +163,7 @@ static void set_option(const option_t *option, const char *text)
         hk_line_number(&line, option->most);
     }
     hk_line_text(&line, "; the default is kept");
-    line.text[line.length < HK_LINE_BYTES ? line.length : HK_LINE_BYTES - 1] = '\0';
-    hk_log_warning("bad value for", line.text);
+    hk_log_warning("bad value for", hk_line_end(&line));
 }
 
 static void read_entry(const char *name, const char *equals)

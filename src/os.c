@@ -38,13 +38,6 @@ static void *map_anywhere(size_t bytes, int protection)
     return address == MAP_FAILED ? NULL : address;
 }
 
-static void unmap_range(uintptr_t start, uintptr_t end)
-{
-    if (start < end) {
-        hk_os_unmap((void *)start, end - start);
-    }
-}
-
 /* Maps alignment bytes too many and cuts the ends off. */
 static void *map_aligned(size_t bytes, size_t alignment, int protection)
 {
@@ -58,8 +51,8 @@ static void *map_aligned(size_t bytes, size_t alignment, int protection)
     }
     uintptr_t start = (uintptr_t)whole;
     uintptr_t aligned = hk_align_up(start, alignment);
-    unmap_range(start, aligned);
-    unmap_range(aligned + bytes, start + surplus);
+    hk_os_unmap_between(start, aligned);
+    hk_os_unmap_between(aligned + bytes, start + surplus);
     return (void *)aligned;
 }
 

@@ -18,6 +18,14 @@ void *hk_os_map(size_t bytes, size_t alignment);
 /* Unmaps the range.  Can fail only when the kernel is out of mappings; then the range is purged and stays. */
 void hk_os_unmap(void *address, size_t bytes);
 
+/* The same for what lies from start up to end, if anything does. */
+static inline void hk_os_unmap_between(uintptr_t start, uintptr_t end)
+{
+    if (start < end) {
+        hk_os_unmap((void *)start, end - start);
+    }
+}
+
 /* Gives the range's pages back; it reads as zero afterwards.  False if the kernel refuses: the content stays. */
 bool hk_os_purge(void *address, size_t bytes);
 

@@ -199,8 +199,8 @@ static size_t purge_pages_relocking(hk_run_area_t *area, size_t first, size_t pa
 {
     size_t end = first + pages;
     size_t purged = 0;
-    while ((first = hk_bitrange_find(area->dirty, first, end - first, 0)) < end) {
-        size_t stop = hk_bitrange_find(area->dirty, first, end - first, UINT64_MAX);
+    while ((first = hk_bitrange_find_set(area->dirty, first, end - first)) < end) {
+        size_t stop = hk_bitrange_find_clear(area->dirty, first, end - first);
         hk_lock_release(&hk_runs.lock, HK_RANK_RUNS);
         bool done = hk_os_purge(area->base + (first << area->page_shift), (stop - first)
                                                                               << area->page_shift);

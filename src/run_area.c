@@ -184,7 +184,7 @@ static hk_run_t *search(unsigned dirty, size_t pages)
     hk_run_t *found = NULL;
     size_t bin = hk_run_area_bin(pages);
     while (found == NULL && bin < HK_RUN_BINS) {
-        bin = hk_bitrange_find(hk_runs.filled[dirty], bin, HK_RUN_BINS - bin, 0);
+        bin = hk_bitrange_find_set(hk_runs.filled[dirty], bin, HK_RUN_BINS - bin);
         if (bin < HK_RUN_BINS) {
             found = search_bin(dirty, (unsigned)bin, pages, SEARCH_DEPTH);
             bin++;

@@ -9,16 +9,16 @@
 #include <pthread.h>
 #include <unistd.h>
 
-#include "control.h"
-#include "housekeeper.h"
-#include "path.h"
 #include "canary.h"
+#include "control.h"
 #include "decay.h"
 #include "fault.h"
 #include "guard.h"
+#include "housekeeper.h"
 #include "log.h"
 #include "options.h"
 #include "os.h"
+#include "path.h"
 
 /* One block in so many at level 2, if nothing else was asked for. */
 enum { HARDENED_SAMPLE = 1024 };

@@ -9,13 +9,6 @@
 
 #include "os.h"
 
-static void unmap_range(uintptr_t start, uintptr_t end)
-{
-    if (start < end) {
-        hk_os_unmap((void *)start, end - start);
-    }
-}
-
 void *hk_wall_reserve(size_t bytes, size_t alignment)
 {
     size_t page = hk_os_page_bytes();
@@ -28,8 +21,8 @@ void *hk_wall_reserve(size_t bytes, size_t alignment)
         return NULL;
     }
     uintptr_t address = hk_align_up(start + page, alignment);
-    unmap_range(start, address - page);
-    unmap_range(address + bytes + page, start + whole);
+    hk_os_unmap_between(start, address - page);
+    hk_os_unmap_between(address + bytes + page, start + whole);
     return (void *)address;
 }
 
