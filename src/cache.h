@@ -1,7 +1,8 @@
 /*
  * cache: L0, one thread's free blocks.
  *
- * A cache belongs to its thread; nobody else reads or writes it but for `busy` and the list links.  For each class it
+ * A cache belongs to its thread.  Nobody else reads or writes it, but for `busy` and the list links, and but for the ledger,
+ * which reads what may be stale and tolerates it.  For each class it
  * has a loaded magazine, seen by the fast paths through `top` (the newest slot) and `limit` (the last slot), and
  * perhaps a previous one, full or empty, which keeps a program that wavers about a magazine's end from exchanging all
  * the time.

@@ -37,9 +37,10 @@ void hk_decay_at_peak(void);
 /* When the library is loaded. */
 void hk_decay_start(uint64_t now_ms);
 
-/* When a thread has ended and left its heap.  If it is the last one, but perhaps for one that waited for it, what nobody may want any
- * more goes, if it is much, and the more the longer none went.  Of heaps that no thread uses all that is free, and of what is empty but a part.  As hk_decay_step, but
- * that it takes as long as it takes: the thread's end is no malloc or free. */
+/* When a thread has ended and left its heap.  If no thread is left, or only one, which may have waited for it, free
+ * memory goes back, if it is much: nobody may come by for long.  Heaps that no thread uses put all their free blocks
+ * into slabs; of what is empty then a part stays.  The longer ago it last happened, the more goes.  As hk_decay_step,
+ * but not bounded like a step: a thread's end is no malloc or free. */
 void hk_decay_at_end(uint64_t now_ms, bool is_last);
 
 /* Before a block of the size is allocated: if it will be a direct mapping that makes the process larger than it ever was, what is

@@ -1,7 +1,8 @@
 /*
  * heap: the owner of slabs.  Threads work out of their caches and come here for a whole magazine at a time.
  *
- * lock(heap) guards everything but the inbox.  A heap is used by one thread while threads are few, by several beyond
+ * lock(heap) guards everything but the inbox, and what says lock(caches): how many threads use it, and the list of
+ * first-class heaps.  A heap is used by one thread while threads are few, by several beyond
  * that; one that no thread uses is parked and waits, with what it holds, for the next thread.  The lock may be taken by
  * any thread, to drain the inbox or to give memory back in the owners' place.
  */

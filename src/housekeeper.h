@@ -2,8 +2,8 @@
  * housekeeper: one thread in the background, off by default, that does now and then what slow paths do on the way: it drains the
  * inboxes of heaps whose threads are idle, dissolves what their working sets do not need, and gives empty memory back.
  *
- * It never runs before the program's 16th slow path, holds nothing across fork, and does not exist in a forked child
- * until that has come as far.  All state is atomics.
+ * It never runs before the program's 16th slow path, and holds nothing across fork.  A forked child starts its own
+ * after its 16th slow path.  All state is atomics.
  */
 #ifndef HK_HOUSEKEEPER_H
 #define HK_HOUSEKEEPER_H

@@ -56,7 +56,8 @@ void hk_large_each_used(void (*visit)(const hk_large_t *large, void *context), v
 void hk_large_each_kept(void (*visit)(const void *address, size_t bytes, void *context),
                         void *context);
 
-/* In use, with retire's, which come and go by enter and leave, and are resized by (wrapping) bytes. */
+/* The bytes of all direct mappings in use, retire's included.  retire enters and leaves its own; add_used takes a
+ * wrapping difference. */
 size_t hk_large_used_bytes(void);
 void hk_large_enter_used(hk_large_t *large);
 void hk_large_leave_used(hk_large_t *large);

@@ -35,7 +35,7 @@ static const size_t HEADER_MAGIC = (size_t)0x4841b9a1c3d5e7f1u;
 static _Atomic(hk_refuge_t *) current;
 static _Atomic uint32_t users; /* atomic: threads that may be looking at `current` and behind it */
 _Atomic(void *) hk_refuge_deferred;
-_Atomic uint32_t hk_refuge_unclosed; /* atomic: 1 if regions may be current without a fork */
+_Atomic uint32_t hk_refuge_unclosed;
 static _Atomic size_t written_bytes; /* atomic: of all regions, a statistic */
 static _Atomic uint32_t replays; /* atomic: threads that have taken notes and not worked them off */
 

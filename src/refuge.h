@@ -12,6 +12,10 @@
 
 typedef struct hk_refuge hk_refuge_t;
 
+extern _Atomic(void *)
+    hk_refuge_deferred; /* atomic: the notes, the newest first; taken whole only */
+extern _Atomic uint32_t hk_refuge_unclosed; /* atomic: 1 if regions may be current without a fork */
+
 /* A zeroed block; NULL if there is no memory or alignment is above 64 KiB. */
 void *hk_refuge_allocate(size_t size, size_t alignment);
 
@@ -31,8 +35,6 @@ void hk_refuge_settle(void (*free_block)(void *block));
 /* Whether hk_refuge_replay has something to do. */
 static inline bool hk_refuge_has_deferred(void)
 {
-    extern _Atomic(void *) hk_refuge_deferred;
-    extern _Atomic uint32_t hk_refuge_unclosed;
     return HK_UNLIKELY(hk_load_relaxed(&hk_refuge_deferred) != NULL ||
                        hk_load_relaxed(&hk_refuge_unclosed) != 0); /* relaxed: hints */
 }

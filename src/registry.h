@@ -37,7 +37,7 @@ typedef enum hk_region_kind {
     HK_REGION_REFUGE,
     HK_REGION_GUARD,   /* sampled blocks */
     HK_REGION_NOTHING, /* blocks of no bytes, with hardening */
-    HK_REGION_RETIRED, /* a direct mapping that was freed, without access: hardening keeps it a while */
+    HK_REGION_RETIRED, /* a direct mapping that was freed, without access: it waits a while */
 } hk_region_kind_t;
 
 typedef struct hk_region {

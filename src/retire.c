@@ -29,12 +29,12 @@ static const size_t spare_bytes_max = (size_t)64 << 20; /* of one */
 
 static struct {
     hk_lock_t lock;
-    unsigned count;                   /* lock(large) */
-    size_t bytes;                     /* lock(large) */
-    uint64_t random;                  /* lock(large): 0 until first used */
-    hk_large_t *waiting[WAITING_MAX]; /* lock(large) */
-    unsigned spare_count;             /* lock(large) */
-    hk_large_t *spares[SPARES];       /* lock(large): sealed, waited long enough, in no registry */
+    unsigned count;                   /* lock(retired) */
+    size_t bytes;                     /* lock(retired) */
+    uint64_t random;                  /* lock(retired): 0 until first used */
+    hk_large_t *waiting[WAITING_MAX]; /* lock(retired) */
+    unsigned spare_count;             /* lock(retired) */
+    hk_large_t *spares[SPARES];       /* lock(retired): sealed, waited long enough, in no registry */
 } retired;
 
 /* What waits was uncharged when it was sealed. */

@@ -75,7 +75,7 @@ typedef struct hk_runs {
 
 extern hk_runs_t hk_runs;
 
-/* Maps an area in which pages fit, smaller than usual if there is no memory for more; NULL if there is none. */
+/* Maps an area for a run of bytes, smaller than usual if there is no memory for more; NULL if there is none. */
 hk_run_area_t *hk_run_area_map(size_t bytes);
 
 /* Calls visit for each area, under lock(runs). */
