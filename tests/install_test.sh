@@ -77,6 +77,19 @@ done
 [ "$(pkg-config --modversion hakmem)" = "$("$root/bin/hakmem" version | sed -n 's/^hakmem //p')" ] ||
     fail "pkg-config and the command disagree on the version"
 
+# ---- What the header tells the compiler ----
+
+step "attributes"
+attributes() { "$cc" -O2 -Wall -Wextra -Werror -I"$root/include" "$consumer/attributes.c" "$@"; }
+attributes "$root/lib/libhakmem.a" -lpthread -o "$stage/attributes" || fail "right uses of hakmem.h are a warning"
+check "$stage/attributes"
+if [ "$("$cc" -dumpfullversion 2>/dev/null | cut -d. -f1)" -ge 11 ] 2>/dev/null && ! "$cc" --version | grep -q clang; then
+    for mistake in 1 2 3 4; do
+        ! attributes -DMISTAKE=$mistake -c -o /dev/null 2>"$stage/log" || fail "mistake $mistake is no warning"
+        grep -qE 'mismatched-dealloc|nonheap|bounds|overflow' "$stage/log" || { cat "$stage/log"; fail "mistake $mistake"; }
+    done
+fi
+
 # ---- The manual ----
 
 if command -v man >/dev/null; then

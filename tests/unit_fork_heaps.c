@@ -146,7 +146,7 @@ static void *destroy_late(void *heap)
     hak_heap_destroy(heap);
     CHECK(!yield_ends_fork && hk_thread_own != &hk_cache_empty);
     CHECK(!hk_thread_is_inside() && hk_load_relaxed(&hk_thread_own->busy.depth) == 0);
-    return heap;
+    return NULL;
 }
 
 static void cache_made_inside(void)

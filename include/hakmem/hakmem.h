@@ -2,8 +2,10 @@
  * HAKMEM: the public interface.
  *
  * Linking with the library, or preloading it, already replaces the whole malloc family; nothing in this header is
- * needed for that.  The functions here are the same family under names of its own, first-class heaps, statistics and
- * the whole-heap check.
+ * needed for that.  The functions here are the same family under names of its own, first-class heaps, limits,
+ * statistics and the whole-heap check.
+ * The environment sets options, HAKMEM_LIMIT=80% say: README.md and hakmem(3) list them all.  hakmem(3), the man page,
+ * also has examples, and how to link.
  *
  * Unless a function says otherwise it is thread-safe, it is not async-signal-safe, sizes are in bytes, every block is
  * aligned to 16, and failure sets errno to ENOMEM and returns NULL.
@@ -16,6 +18,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -26,7 +29,35 @@ extern "C" {
 #define HAKMEM_VERSION_PATCH 0
 
 #define HAK_API __attribute__((visibility("default")))
-#define HAK_MALLOC __attribute__((malloc, warn_unused_result))
+
+typedef struct hk_heap hak_heap_t;
+
+/* What compilers are told of the functions below.  HAK_SIZE: the bounds of blocks, for _FORTIFY_SOURCE; as with malloc
+ * these are the size asked for, whatever hak_usable_size says.  HAK_FREED: what may free a block; gcc warns of anything
+ * else (-Wmismatched-dealloc).  It also warns where a hak_ function gets a block of malloc's: that works, and free,
+ * which works too, says it without a warning. */
+#define HAK_SIZE(...) __attribute__((alloc_size(__VA_ARGS__)))
+#define HAK_ALIGN(parameter) __attribute__((alloc_align(parameter)))
+#if defined(__GNUC__) && !defined(__clang__) && __GNUC__ >= 11
+HAK_API void hak_free(void *block);
+HAK_API void hak_free_sized(void *block, size_t size);
+HAK_API void hak_free_aligned_sized(void *block, size_t alignment, size_t size);
+HAK_API void *hak_realloc(void *block, size_t size);
+HAK_API void *hak_reallocarray(void *block, size_t count, size_t size);
+HAK_API void *hak_heap_realloc(hak_heap_t *heap, void *block, size_t size);
+HAK_API void hak_heap_destroy(hak_heap_t *heap);
+#define HAK_FREED                                                                                  \
+    __attribute__((malloc(hak_free), malloc(hak_free_sized), malloc(hak_free_aligned_sized),       \
+                   malloc(hak_realloc), malloc(hak_reallocarray), malloc(hak_heap_realloc, 2),     \
+                   malloc(free), malloc(realloc)))
+#define HAK_DESTROYED __attribute__((malloc(hak_heap_destroy)))
+#else
+#define HAK_FREED
+#define HAK_DESTROYED
+#endif
+#define HAK_RESIZES HAK_API HAK_FREED __attribute__((warn_unused_result))
+#define HAK_ALLOCATES HAK_RESIZES __attribute__((malloc))
+#define HAK_CREATES HAK_API HAK_DESTROYED __attribute__((malloc, warn_unused_result))
 
 /* The version of the library that is running, as major * 10000 + minor * 100 + patch. */
 HAK_API int hak_version(void);
@@ -34,21 +65,20 @@ HAK_API int hak_version(void);
 /* ---- The malloc family (ISO C11 7.22.3, C23, POSIX.1-2017, glibc) ---- */
 
 /* A block of at least size bytes, uninitialised.  malloc(0) returns a unique block.  Sizes above PTRDIFF_MAX fail. */
-HAK_API HAK_MALLOC void *hak_malloc(size_t size);
+HAK_ALLOCATES HAK_SIZE(1) void *hak_malloc(size_t size);
 
 /* A zeroed block for count elements of size bytes; fails if the product overflows. */
-HAK_API HAK_MALLOC void *hak_calloc(size_t count, size_t size);
+HAK_ALLOCATES HAK_SIZE(1, 2) void *hak_calloc(size_t count, size_t size);
 
 /* Resizes block, which may move; its first min(old, new) bytes are kept.  On failure block stays valid.
  * hak_realloc(NULL, n) is hak_malloc(n); hak_realloc(p, 0) frees p and returns NULL, as glibc's does. */
-HAK_API __attribute__((warn_unused_result)) void *hak_realloc(void *block, size_t size);
+HAK_RESIZES HAK_SIZE(2) void *hak_realloc(void *block, size_t size);
 
 /* hak_realloc(block, count * size), failing with ENOMEM if the product overflows. */
-HAK_API __attribute__((warn_unused_result)) void *hak_reallocarray(void *block, size_t count,
-                                                                   size_t size);
+HAK_RESIZES HAK_SIZE(2, 3) void *hak_reallocarray(void *block, size_t count, size_t size);
 
 /* A block aligned to alignment, a power of two; anything else fails with EINVAL.  size need not be a multiple. */
-HAK_API HAK_MALLOC void *hak_aligned_alloc(size_t alignment, size_t size);
+HAK_ALLOCATES HAK_ALIGN(1) HAK_SIZE(2) void *hak_aligned_alloc(size_t alignment, size_t size);
 
 /* Frees block; NULL is allowed.  Keeps errno.  A bad free ends the process with a line on stderr: at once for an
  * address that is no block or lies inside one, and for a block that is free already.  Where several threads freed a
@@ -77,22 +107,24 @@ HAK_API int hak_trim(size_t keep_bytes);
 
 /* ---- First-class heaps ---- */
 
-typedef struct hk_heap hak_heap_t;
-
-/* A new, empty heap, or NULL with ENOMEM.  Any thread may allocate in it and free blocks of it. */
-HAK_API HAK_MALLOC hak_heap_t *hak_heap_create(void);
+/* A new, empty heap, or NULL with ENOMEM, also while another thread forks.  Any thread may allocate in it and free blocks
+ * of it.  For blocks that end together: of a request, a document, a plug-in.  Not for speed, since each call takes the
+ * heap's lock; and not for a few blocks each: the first small one maps 2 MiB, and each size class that is used commits
+ * 64 KiB or more of these, resident where they are touched.  Caps of size classes and guarded sampling do not apply. */
+HAK_CREATES hak_heap_t *hak_heap_create(void);
 
 /* Frees the heap and every block in it, in time proportional to its superslabs.  No thread may be using the heap or
- * any block of it.  NULL is allowed; anything that is not a live heap from hak_heap_create ends the process. */
+ * any block of it.  Waits while another thread forks.  NULL is allowed; anything that is not a live heap from
+ * hak_heap_create ends the process. */
 HAK_API void hak_heap_destroy(hak_heap_t *heap);
 
 /* hak_malloc, hak_calloc, hak_aligned_alloc and hak_realloc in this heap.  hak_realloc and hak_free work on its blocks
  * too: a block that hak_realloc resizes stays in its heap, one that hak_heap_realloc has to move comes into this one. */
-HAK_API HAK_MALLOC void *hak_heap_malloc(hak_heap_t *heap, size_t size);
-HAK_API HAK_MALLOC void *hak_heap_calloc(hak_heap_t *heap, size_t count, size_t size);
-HAK_API HAK_MALLOC void *hak_heap_aligned_alloc(hak_heap_t *heap, size_t alignment, size_t size);
-HAK_API __attribute__((warn_unused_result)) void *hak_heap_realloc(hak_heap_t *heap, void *block,
-                                                                   size_t size);
+HAK_ALLOCATES HAK_SIZE(2) void *hak_heap_malloc(hak_heap_t *heap, size_t size);
+HAK_ALLOCATES HAK_SIZE(2, 3) void *hak_heap_calloc(hak_heap_t *heap, size_t count, size_t size);
+HAK_ALLOCATES HAK_ALIGN(2)
+    HAK_SIZE(3) void *hak_heap_aligned_alloc(hak_heap_t *heap, size_t alignment, size_t size);
+HAK_RESIZES HAK_SIZE(3) void *hak_heap_realloc(hak_heap_t *heap, void *block, size_t size);
 
 /* ---- Limits ---- */
 
@@ -118,7 +150,7 @@ HAK_API int hak_limit_set_share(hak_limit_t limit, unsigned percent);
 /* The limit in bytes; 0 for none, and if there is no such limit. */
 HAK_API size_t hak_limit_get(hak_limit_t limit);
 
-/* The bytes that count towards the limits now. */
+/* The bytes that count towards the limits now; without a limit too. */
 HAK_API size_t hak_limit_committed(void);
 
 /* What is called when reclaiming has not brought the committed bytes below the soft limit; again only after they have
@@ -148,13 +180,12 @@ HAK_API void hak_housekeeper_stop(void);
 /* ---- Statistics ---- */
 
 /* Where the bytes are.  A snapshot: each figure is exact for the moment it was read.  All figures in bytes unless the
- * name says otherwise. */
+ * name says otherwise.  While another thread forks nobody can look: all figures are zero then, and no error is returned. */
 typedef struct hak_stats {
     uint32_t struct_bytes; /* sizeof(hak_stats_t) of the library that filled it */
     uint32_t version;      /* hak_version() of it */
     uint64_t mapped_bytes; /* address space mapped: superslabs, areas, direct mappings, metadata */
-    uint64_t
-        committed_bytes; /* of these, what may be resident: slabs and runs that were handed out and not purged */
+    uint64_t committed_bytes; /* what may be resident of it: hak_limit_committed() */
     uint64_t
         in_use_bytes; /* blocks held by the program or by thread caches (size classes), runs, direct mappings */
     uint64_t depot_bytes;        /* free blocks in the heaps' depots */
@@ -211,8 +242,7 @@ HAK_API int hak_stats_print(int fd);
 HAK_API int hak_stats_json(int fd);
 
 /* Walks every heap and checks all that must hold.  Returns the number of violations found, each reported in a line on
- * stderr; 0 means the heaps are whole.  A thread that needs the heap being
- * walked waits for it.  While another thread forks it does nothing. */
+ * stderr; 0 means the heaps are whole.  A thread that needs the heap being walked waits for it.  While another thread forks it does nothing. */
 HAK_API size_t hak_check(void);
 
 #ifdef __cplusplus

@@ -185,7 +185,8 @@ static void ask_for_nonsense(size_t size)
     errno = 0;
     CHECK(hak_aligned_alloc(alignments[size % 5], size) == NULL && errno == EINVAL);
     errno = 0;
-    CHECK(hak_calloc(SIZE_MAX / 2 + 1, 2 + size % 8) == NULL && errno == ENOMEM);
+    volatile size_t too_many = SIZE_MAX / 2 + 1; /* or the compiler sees it */
+    CHECK(hak_calloc(too_many, 2 + size % 8) == NULL && errno == ENOMEM);
     CHECK(hak_usable_size(NULL) == 0);
     hak_free(NULL);
     hak_free_sized(NULL, size);
