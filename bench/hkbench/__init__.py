@@ -13,4 +13,5 @@ store       raw results: a journal, CSV and JSON
 measure     runs them, round by round, and can go on where it stopped
 analysis    results into figures: medians, ratios, means, losses
 text, results_md, plots, html   the figures for people
+readme      those that README.md shows
 """
