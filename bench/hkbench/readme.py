@@ -14,11 +14,11 @@ ROWS = [("lua", "s cpu", "lua, s"),
         ("sqlite", "s cpu", "sqlite3, s"),
         ("redis", "us/request", "redis, µs a request"),
         ("postgres", "us/request", "PostgreSQL, µs a request"),
-        ("mixed8192/1", "ns/op", "1 thread, sizes up to 8 KiB at random, ns"),
-        ("larson/4", "ns/op", "4 threads, each goes on with the blocks of one that ended, ns"),
+        ("mixed8192/1", "ns/op", "1 thread, up to 8 KiB, ns"),
+        ("larson/4", "ns/op", "4 threads, blocks outlive them, ns"),
         ("prodcons/4", "ns/op", "2 threads allocate, 2 free, ns"),
-        ("alltoall50_2k/16", "ns/op", "16 threads, half of the blocks freed by others, ns"),
-        ("threadchurn/4", "ns/op", "threads with few blocks each, 4 at a time, ns a thread")]
+        ("alltoall50_2k/16", "ns/op", "16 threads, half freed by others, ns"),
+        ("threadchurn/4", "ns/op", "short threads, 4 at a time, ns each")]
 BEGIN, END = "<!-- figures: bench/compare --readme writes them -->\n", "<!-- end of figures -->\n"
 
 
