@@ -5,14 +5,13 @@
 #include <hakmem/hakmem.h>
 #include <string.h>
 
+#include "path.h"
 #include "cap.h"
 #include "guard.h"
 #include "large.h"
 #include "ledger.h"
-#include "limit.h"
 #include "log.h"
 #include "meta.h"
-#include "path.h"
 #include "run.h"
 #include "stats.h"
 
@@ -75,6 +74,7 @@ static void add_pool(hak_stats_t *stats, hk_pool_t *pool)
     }
     stats->superslabs += pool->superslabs;
     stats->mapped_bytes += pool->superslabs << HK_SUPERSLAB_SHIFT;
+    stats->committed_bytes += (pool->used_units + pool->warm_units) << HK_UNIT_SHIFT;
     stats->pool_warm_bytes += (uint64_t)pool->warm_units << HK_UNIT_SHIFT;
     stats->purged_bytes += pool->purged_units << HK_UNIT_SHIFT;
     for (unsigned stage = HK_STAGE_WARM; stage < HK_STAGE_COUNT; stage++) {
@@ -99,7 +99,6 @@ static void collect(hak_stats_t *stats, unsigned want_ledger)
     hk_heaps_each_thread_heap(add_heap, stats);
     hk_heaps_each_first_class(add_owned_heap, stats);
     add_pool(stats, &hk_shared_pool);
-    stats->committed_bytes = hk_limit_committed_bytes();
     stats->large_bytes = hk_large_used_bytes();
     stats->large_cached_bytes = hk_large_kept_bytes();
     stats->run_bytes = hk_run_used_bytes();
@@ -119,6 +118,8 @@ static void collect(hak_stats_t *stats, unsigned want_ledger)
     uint64_t large = stats->large_bytes + stats->large_cached_bytes;
     /* Address space without access is not counted: it can hold nothing. */
     stats->mapped_bytes += large + hk_run_mapped_bytes() + guarded + own_bytes;
+    stats->committed_bytes +=
+        large + stats->run_bytes + stats->run_warm_bytes + guarded + stats->metadata_bytes;
     stats->cap_hits = hk_cap_hits();
     stats->fitted_classes = hk_fit_count();
     if (want_ledger && hk_path_enter(&cache)) {
@@ -160,10 +161,11 @@ static void number_to(hk_line_t *line, uint64_t number, size_t column)
 {
     hk_line_t digits = {0};
     hk_line_number(&digits, number);
+    digits.text[digits.length] = '\0';
     if (column > digits.length) {
         pad_to(line, column - digits.length);
     }
-    hk_line_text(line, hk_line_end(&digits));
+    hk_line_text(line, digits.text);
 }
 
 HAK_API int hak_stats_print(int fd)
