@@ -5,13 +5,13 @@
 #include <hakmem/hakmem.h>
 #include <string.h>
 
-#include "path.h"
 #include "cap.h"
 #include "guard.h"
 #include "large.h"
 #include "ledger.h"
 #include "log.h"
 #include "meta.h"
+#include "path.h"
 #include "run.h"
 #include "stats.h"
 
@@ -161,11 +161,10 @@ static void number_to(hk_line_t *line, uint64_t number, size_t column)
 {
     hk_line_t digits = {0};
     hk_line_number(&digits, number);
-    digits.text[digits.length] = '\0';
     if (column > digits.length) {
         pad_to(line, column - digits.length);
     }
-    hk_line_text(line, digits.text);
+    hk_line_text(line, hk_line_end(&digits));
 }
 
 HAK_API int hak_stats_print(int fd)

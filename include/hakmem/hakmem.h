@@ -185,7 +185,8 @@ typedef struct hak_stats {
     uint32_t struct_bytes; /* sizeof(hak_stats_t) of the library that filled it */
     uint32_t version;      /* hak_version() of it */
     uint64_t mapped_bytes; /* address space mapped: superslabs, areas, direct mappings, metadata */
-    uint64_t committed_bytes; /* what may be resident of it: hak_limit_committed() */
+    uint64_t
+        committed_bytes; /* what may be resident of it; for limits a little more counts: tables, the refuge */
     uint64_t
         in_use_bytes; /* blocks held by the program or by thread caches (size classes), runs, direct mappings */
     uint64_t depot_bytes;        /* free blocks in the heaps' depots */
