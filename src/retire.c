@@ -34,7 +34,7 @@ static struct {
     uint64_t random;                  /* lock(retired): 0 until first used */
     hk_large_t *waiting[WAITING_MAX]; /* lock(retired) */
     unsigned spare_count;             /* lock(retired) */
-    hk_large_t *spares[SPARES];       /* lock(retired): sealed, waited long enough, in no registry */
+    hk_large_t *spares[SPARES]; /* lock(retired): sealed, waited long enough, in no registry */
 } retired;
 
 /* What waits was uncharged when it was sealed. */

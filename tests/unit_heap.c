@@ -148,7 +148,8 @@ static void test_load(void)
 
     /* Few blocks of large sizes. */
     hk_magazine_t *large = load(heap, HK_BASE_CLASSES - 1, NULL);
-    CHECK(large->count >= 1 && large->count <= hk_policy_class[HK_BASE_CLASSES - 1].magazine_blocks);
+    CHECK(large->count >= 1 &&
+          large->count <= hk_policy_class[HK_BASE_CLASSES - 1].magazine_blocks);
     hk_heap_dissolve(heap, large);
     hk_heap_dissolve(heap, m);
     hk_heap_dissolve(heap, empty);

@@ -57,8 +57,8 @@ static void check_magazines(void)
         before = blocks;
     }
     CHECK(hk_policy_class[0].magazine_blocks == most);
-    CHECK(hk_policy_class[HK_CLASS_COUNT - 1].magazine_blocks == 2);
-    CHECK(hk_policy_class[HK_CLASS_COUNT - 1].cold_uses == 68);
+    CHECK(hk_policy_class[HK_BASE_CLASSES - 1].magazine_blocks == 2);
+    CHECK(hk_policy_class[HK_BASE_CLASSES - 1].cold_uses == 68);
 }
 
 static void check_end(void)
