@@ -76,16 +76,18 @@ HAK_API void *pvalloc(size_t size)
 
 /* ---- glibc's statistics and settings ---- */
 
+/* As glibc's: direct mappings are in hblkhd alone. */
 HAK_API struct mallinfo2 mallinfo2(void)
 {
     hak_stats_t stats;
     (void)hak_stats_get(&stats, offsetof(hak_stats_t, live_bytes));
+    uint64_t free_bytes = stats.depot_bytes + stats.slab_free_bytes;
     return (struct mallinfo2){
         .arena = stats.mapped_bytes - stats.large_bytes - stats.large_cached_bytes,
         .ordblks = 1,
         .hblkhd = stats.large_bytes,
-        .uordblks = stats.in_use_bytes,
-        .fordblks = stats.depot_bytes + stats.slab_free_bytes + stats.pool_warm_bytes,
+        .uordblks = stats.in_use_bytes - stats.large_bytes,
+        .fordblks = free_bytes + stats.pool_warm_bytes + stats.run_warm_bytes,
         .keepcost = stats.pool_warm_bytes,
     };
 }
