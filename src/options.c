@@ -20,14 +20,19 @@ typedef struct option {
     void *value;
     uint64_t least;
     uint64_t most;
+    char *copy; /* of a text: programs write over their environment, to set a title */
 } option_t;
+
+#define COPY_number NULL
+#define COPY_amount NULL
+#define COPY_text ((char[HK_OPTION_TEXT_BYTES]){0})
 
 #define X(type, field, name, standard, least, most, doc) .field = standard,
 hk_options_t hk_options = {HK_OPTION_TABLE(X)};
 #undef X
 
 #define X(type, field, name, standard, least, most, doc)                                           \
-    {OPTION_##type, name, &hk_options.field, least, most},
+    {OPTION_##type, name, &hk_options.field, least, most, COPY_##type},
 static const option_t options[] = {HK_OPTION_TABLE(X)};
 #undef X
 
@@ -122,6 +127,17 @@ static bool parse_amount(const char *text, hk_amount_t *amount)
     return rest[share] == '\0' && (!share || (number >= 1 && number <= 100));
 }
 
+static bool parse_text(const option_t *option, const char *text)
+{
+    size_t length = strlen(text);
+    if (length >= HK_OPTION_TEXT_BYTES) {
+        return false;
+    }
+    memcpy(option->copy, text, length + 1);
+    *(const char **)option->value = length > 0 ? option->copy : NULL;
+    return true;
+}
+
 /* Sets the option; false if the text is no value for it. */
 static bool parse_value(const option_t *option, const char *text)
 {
@@ -129,7 +145,7 @@ static bool parse_value(const option_t *option, const char *text)
     uint64_t number;
     hk_amount_t amount;
     switch (option->type) {
-    case OPTION_text: *(const char **)option->value = text; return true;
+    case OPTION_text: return parse_text(option, text);
     case OPTION_amount:
         if (!parse_amount(text, &amount)) {
             return false;
@@ -157,6 +173,10 @@ static void set_option(const option_t *option, const char *text)
     hk_line_text(&line, ": it takes ");
     if (option->type == OPTION_amount) {
         hk_line_text(&line, "bytes (with K, M or G) or 1% to 100%");
+    } else if (option->type == OPTION_text) {
+        hk_line_text(&line, "up to ");
+        hk_line_number(&line, HK_OPTION_TEXT_BYTES - 1);
+        hk_line_text(&line, " characters");
     } else {
         hk_line_number(&line, option->least);
         hk_line_text(&line, " to ");

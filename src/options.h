@@ -3,12 +3,14 @@
  *
  * Read once, by the library's constructor, before the program has threads; const afterwards.  Ignored in programs that
  * run with privileges (AT_SECURE); these are hardened at level 1.  Unknown names and bad values get one line on stderr
- * and leave the default.
+ * and leave the default.  A text without a character is none.
  */
 #ifndef HK_OPTIONS_H
 #define HK_OPTIONS_H
 
 #include "base.h"
+
+enum { HK_OPTION_TEXT_BYTES = 4096 }; /* a path's, its end with them */
 
 /* An amount of memory: bytes, or a share of what there is if percent is not 0. */
 typedef struct hk_amount {

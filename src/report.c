@@ -15,6 +15,8 @@
 #include "run.h"
 #include "stats.h"
 
+enum { PAGE_BYTES = 8192 }; /* more than twice the longest report */
+
 /* ---- Collecting ---- */
 
 static void add_slab(hak_stats_t *stats, const hk_slab_t *slab)
@@ -142,11 +144,18 @@ HAK_API int hak_stats_get(hak_stats_t *stats, size_t stats_bytes)
 
 /* ---- Writing ---- */
 
-static int write_line(int fd, hk_line_t *line)
+/* The whole report, for one write: a file that several processes append to then has each report in one piece. */
+typedef struct page {
+    size_t length;
+    char text[PAGE_BYTES];
+} page_t;
+
+static void add_line(page_t *page, hk_line_t *line)
 {
-    int error = hk_log_write(fd, line->text, line->length);
+    hk_assert(1, line->length <= sizeof page->text - page->length);
+    memcpy(page->text + page->length, line->text, line->length);
+    page->length += line->length;
     line->length = 0;
-    return error;
 }
 
 static void pad_to(hk_line_t *line, size_t column)
@@ -171,6 +180,8 @@ HAK_API int hak_stats_print(int fd)
 {
     hak_stats_t stats;
     hk_line_t line = {0};
+    page_t page;
+    page.length = 0;
     collect(&stats, 1);
     hk_line_text(&line, "HAKMEM ");
     hk_line_number(&line, HAKMEM_VERSION_MAJOR);
@@ -179,12 +190,12 @@ HAK_API int hak_stats_print(int fd)
     hk_line_text(&line, ".");
     hk_line_number(&line, HAKMEM_VERSION_PATCH);
     hk_line_text(&line, ": where the bytes are\n");
-    int error = write_line(fd, &line);
+    add_line(&page, &line);
 #define X(field, is_bytes, doc)                                                                    \
     number_to(&line, (is_bytes) ? stats.field / 1024 : stats.field, 14);                           \
     hk_line_text(&line, (is_bytes) ? " KiB  " : "      ");                                         \
     hk_line_text(&line, doc "\n");                                                                 \
-    error = error != 0 ? error : write_line(fd, &line);
+    add_line(&page, &line);
     HK_STATS_TABLE(X)
 #undef X
     static const char *const stages[HK_STAGE_COUNT] = {
@@ -193,37 +204,40 @@ HAK_API int hak_stats_print(int fd)
         "slabs acquired in stage 2: unused units\n",
         "slabs acquired in stage 3: a new superslab\n",
     };
-    for (unsigned stage = 0; stage < HK_STAGE_COUNT && error == 0; stage++) {
+    for (unsigned stage = 0; stage < HK_STAGE_COUNT; stage++) {
         number_to(&line, stats.stage_acquires[stage], 14);
         hk_line_text(&line, "      ");
         hk_line_text(&line, stages[stage]);
-        error = write_line(fd, &line);
+        add_line(&page, &line);
     }
     hk_line_text(&line, "from blocks to resident memory\n");
-    error = error != 0 ? error : write_line(fd, &line);
+    add_line(&page, &line);
 #define X(field, sign, doc)                                                                        \
     number_to(&line, stats.field / 1024, 14);                                                      \
     hk_line_text(&line, " KiB  " #sign " " doc "\n");                                              \
-    error = error != 0 ? error : write_line(fd, &line);
+    add_line(&page, &line);
     HK_LEDGER_TABLE(X)
 #undef X
     number_to(&line, stats.resident_bytes / 1024, 14);
     hk_line_text(&line, " KiB  = resident\n");
-    return error != 0 ? error : write_line(fd, &line);
+    add_line(&page, &line);
+    return hk_log_write(fd, page.text, page.length);
 }
 
 HAK_API int hak_stats_json(int fd)
 {
     hak_stats_t stats;
     hk_line_t line = {0};
+    page_t page;
+    page.length = 0;
     collect(&stats, 1);
     hk_line_text(&line, "{\"version\": ");
     hk_line_number(&line, stats.version);
-    int error = write_line(fd, &line);
+    add_line(&page, &line);
 #define X(field, is_bytes, doc)                                                                    \
     hk_line_text(&line, ", \"" #field "\": ");                                                     \
     hk_line_number(&line, stats.field);                                                            \
-    error = error != 0 ? error : write_line(fd, &line);
+    add_line(&page, &line);
     HK_STATS_TABLE(X)
 #undef X
     hk_line_text(&line, ", \"stage_acquires\": [");
@@ -236,9 +250,10 @@ HAK_API int hak_stats_json(int fd)
 #define X(field, sign, doc)                                                                        \
     hk_line_text(&line, ", \"" #field "\": ");                                                     \
     hk_line_number(&line, stats.field);                                                            \
-    error = error != 0 ? error : write_line(fd, &line);
+    add_line(&page, &line);
     HK_LEDGER_TABLE(X)
 #undef X
     hk_line_text(&line, "}}\n");
-    return error != 0 ? error : write_line(fd, &line);
+    add_line(&page, &line);
+    return hk_log_write(fd, page.text, page.length);
 }

@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <hakmem/hakmem.h>
 #include <pthread.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "canary.h"
@@ -57,39 +58,50 @@ __attribute__((constructor(101))) static void start(void)
     }
 }
 
-/* Puts the process id for %p. */
-static void expand_path(char *path, size_t path_bytes, const char *pattern)
+/* Puts the process id for %p; false if it becomes too long. */
+static bool expand_path(char *path, size_t path_bytes, const char *pattern)
 {
-    hk_line_t line = {0};
-    for (; *pattern != '\0' && line.length < path_bytes - 1; pattern++) {
-        if (pattern[0] == '%' && pattern[1] == 'p') {
-            hk_line_number(&line, (uint64_t)getpid());
-            pattern++;
-        } else {
-            line.text[line.length++] = *pattern;
+    hk_line_t id = {0};
+    hk_line_number(&id, (uint64_t)getpid());
+    size_t length = 0;
+    while (*pattern != '\0') {
+        bool is_id = pattern[0] == '%' && pattern[1] == 'p';
+        const char *part = is_id ? id.text : pattern;
+        size_t part_bytes = is_id ? id.length : 1;
+        if (part_bytes >= path_bytes - length) {
+            return false;
         }
+        memcpy(path + length, part, part_bytes);
+        length += part_bytes;
+        pattern += is_id ? 2 : 1;
     }
-    for (size_t i = 0; i < line.length; i++) {
-        path[i] = line.text[i];
-    }
-    path[line.length] = '\0';
+    path[length] = '\0';
+    return true;
 }
 
-static void print_report(void)
+/* To standard error, if there is no path. */
+static bool print_report(const char *path)
 {
-    int fd = STDERR_FILENO;
-    char path[HK_LINE_BYTES];
-    if (hk_options.stats_file != NULL) {
-        expand_path(path, sizeof path - 24, hk_options.stats_file);
-        fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
-        if (fd < 0) {
-            hk_log_warning("cannot write the report to", path);
-            return;
-        }
+    int fd =
+        path == NULL ? STDERR_FILENO : open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
+    if (fd < 0) {
+        return false;
     }
-    (void)(hk_options.stats_json != 0 ? hak_stats_json(fd) : hak_stats_print(fd));
-    if (fd != STDERR_FILENO) {
-        (void)close(fd);
+    int error = hk_options.stats_json != 0 ? hak_stats_json(fd) : hak_stats_print(fd);
+    if (path != NULL && close(fd) != 0) {
+        error = errno;
+    }
+    return error == 0;
+}
+
+static void report_at_end(void)
+{
+    char path[HK_OPTION_TEXT_BYTES];
+    const char *pattern = hk_options.stats_file;
+    if (pattern != NULL && !expand_path(path, sizeof path, pattern)) {
+        hk_log_warning("the path of the report is too long:", pattern);
+    } else if (!print_report(pattern != NULL ? path : NULL)) {
+        hk_log_warning("cannot write the report to", pattern != NULL ? path : "stderr");
     }
 }
 
@@ -106,7 +118,7 @@ __attribute__((destructor(101))) static void finish(void)
         return;
     }
     if (hk_options.stats != 0) {
-        print_report();
+        report_at_end();
     }
     hk_path_finish();
     errno = saved;

@@ -238,7 +238,7 @@ typedef struct hak_stats {
  * the other way round are zero.  Returns 0, or EINVAL if stats is NULL or stats_bytes is below 8. */
 HAK_API int hak_stats_get(hak_stats_t *stats, size_t stats_bytes);
 
-/* Writes the report as text or JSON to the file descriptor.  Allocates nothing.  Returns 0 or an errno value. */
+/* Writes the report as text or JSON to the file descriptor, in one piece.  Allocates nothing.  Returns 0 or an errno value. */
 HAK_API int hak_stats_print(int fd);
 HAK_API int hak_stats_json(int fd);
 

@@ -52,12 +52,19 @@ static void expect_amount(hk_amount_t *field, const char *text)
     }
 }
 
+/* None if it is empty, and no change if it is too long. */
+static void expect_text(const char **field, const char *text)
+{
+    if (strlen(text) < HK_OPTION_TEXT_BYTES)
+        *field = *text != '\0' ? text : NULL;
+}
+
 #define EXPECT_number(field, least, most, text) expect_number(&(field), least, most, text)
 #define EXPECT_amount(field, least, most, text) expect_amount(&(field), text)
-#define EXPECT_text(field, least, most, text) (field) = (text)
+#define EXPECT_text(field, least, most, text) expect_text(&(field), text)
 #define SAME_number(a, b) ((a) == (b))
 #define SAME_amount(a, b) ((a).bytes == (b).bytes && (a).percent == (b).percent)
-#define SAME_text(a, b) ((a) == (b)) /* the very place in the environment */
+#define SAME_text(a, b) ((a) == (b) || ((a) != NULL && (b) != NULL && strcmp(a, b) == 0))
 
 static void expect_entry(hk_options_t *expected, const char *entry)
 {

@@ -1,0 +1,44 @@
+#!/usr/bin/env bash
+# The report at the end of a process: where it goes by HAKMEM_STATS_FILE, and what is said if it cannot.
+set -u
+failures=0
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+fail()
+{
+    echo "FAILED: $*" >&2
+    failures=$((failures + 1))
+}
+
+# with FILE COMMAND...
+with()
+{
+    local file=$1
+    shift
+    env LD_PRELOAD="$HAKMEM_LIB" HAKMEM_STATS=1 HAKMEM_STATS_JSON=1 HAKMEM_STATS_FILE="$file" "$@" 2>"$work/said"
+}
+
+# A path of 600 characters is a path.
+deep=$work/$(printf 'd%.0s' {1..200})/$(printf 'e%.0s' {1..200})
+mkdir -p "$deep"
+long=$deep/$(printf 'f%.0s' {1..200})
+with "$long" true
+[ -s "$long" ] && [ ! -s "$work/said" ] || fail "long path: $(cat "$work/said")"
+
+# One that is none is refused, at the start or when %p has become a number.
+with "/$(printf 'a%.0s' {1..5000})" true
+grep -q 'bad value for HAKMEM_STATS_FILE: it takes up to 4095 characters' "$work/said" || fail "too long: $(cat "$work/said")"
+with "/$(printf '%%p%.0s' {1..2047})" true
+grep -q 'the path of the report is too long' "$work/said" || fail "too long with numbers: $(cut -c 1-200 "$work/said")"
+
+with "$work/none/report" true
+grep -q "cannot write the report to $work/none/report" "$work/said" || fail "no directory: $(cat "$work/said")"
+with /dev/full true
+grep -q 'cannot write the report to /dev/full' "$work/said" || fail "full: $(cat "$work/said")"
+
+# An empty one is none.
+with "" true
+grep -q '^{"version"' "$work/said" || fail "empty: $(cat "$work/said")"
+
+exit $((failures > 0))
