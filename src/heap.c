@@ -325,6 +325,7 @@ void hk_heap_delete(hk_heap_t *heap)
     if (heap->quarantine != NULL) {
         hk_quarantine_delete(heap->quarantine);
     }
+    heap->pool->acquires[HK_STAGE_OWN] += heap->own_acquires;
     hk_pool_destroy(heap->pool);
     hk_meta_free(HK_META_HEAP, heap);
 }

@@ -17,18 +17,20 @@ enum {
 
 static struct {
     hk_lock_t lock;
-    unsigned count;             /* lock(large) */
-    size_t kept_bytes;          /* lock(large) */
-    hk_large_t *kept[KEPT_MAX]; /* lock(large) */
-    hk_large_t *used;           /* lock(large): all in use */
-    _Atomic size_t used_bytes;  /* atomic: a statistic */
-    _Atomic size_t rest_bytes;  /* atomic: mapped behind what holders may use; relaxed: a sum */
+    unsigned count;              /* lock(large) */
+    size_t kept_bytes;           /* lock(large) */
+    hk_large_t *kept[KEPT_MAX];  /* lock(large) */
+    hk_large_t *used;            /* lock(large): all in use */
+    _Atomic size_t used_bytes;   /* atomic: a statistic */
+    _Atomic size_t purged_bytes; /* atomic: a statistic */
+    _Atomic size_t rest_bytes;   /* atomic: mapped behind what holders may use; relaxed: a sum */
 } mappings;
 
 static void unmap_large(hk_large_t *large)
 {
     hk_os_unmap(large->address, large->bytes);
     hk_limit_uncharge(large->bytes);
+    hk_large_add_purged(large->bytes);
     hk_meta_free(HK_META_LARGE, large);
 }
 
@@ -137,6 +139,7 @@ static bool resize_counted(hk_large_t *large, size_t bytes, bool (*resize)(hk_la
     }
     bool done = resize(large, bytes);
     hk_limit_uncharge(old_bytes + growth - large->bytes);
+    hk_large_add_purged(large->bytes < old_bytes ? old_bytes - large->bytes : 0);
     return done;
 }
 
@@ -301,6 +304,16 @@ bool hk_large_resize(hk_large_t *large, size_t bytes)
 void hk_large_add_used(size_t bytes)
 {
     hk_add_relaxed(&mappings.used_bytes, bytes); /* relaxed: a statistic */
+}
+
+void hk_large_add_purged(size_t bytes)
+{
+    hk_add_relaxed(&mappings.purged_bytes, bytes); /* relaxed: a statistic */
+}
+
+size_t hk_large_purged_bytes(void)
+{
+    return hk_load_relaxed(&mappings.purged_bytes); /* relaxed: a statistic */
 }
 
 size_t hk_large_used_bytes(void)

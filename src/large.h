@@ -64,6 +64,10 @@ void hk_large_leave_used(hk_large_t *large);
 void hk_large_add_used(size_t bytes);
 size_t hk_large_kept_bytes(void);
 
+/* Given back to the system so far; retire adds its own. */
+size_t hk_large_purged_bytes(void);
+void hk_large_add_purged(size_t bytes);
+
 /* In a forked child. */
 void hk_large_reset_lock(void);
 

@@ -31,7 +31,7 @@ typedef struct hk_pool {
     uint64_t superslabs;     /* lock(pool) */
     uint64_t purged_units;   /* lock(pool): so far */
     uint64_t
-        acquires[HK_STAGE_COUNT]; /* lock(pool): by stage; HK_STAGE_OWN is counted by the heaps */
+        acquires[HK_STAGE_COUNT]; /* lock(pool): by stage; HK_STAGE_OWN only of deleted heaps */
     hk_superslab_t
         *by_free[HK_SLAB_UNITS_MAX + 1]; /* lock(pool): lists by free units; 0 are the full ones */
 } hk_pool_t;

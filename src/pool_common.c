@@ -43,13 +43,26 @@ void hk_pool_set_free_locked(hk_pool_t *pool, hk_superslab_t *superslab, uint32_
     hk_pool_link_locked(pool, superslab);
 }
 
+/* What a pool counted stays counted when it goes. */
+static void bequeath(const hk_pool_t *pool)
+{
+    hk_lock_acquire(&hk_shared_pool.lock, HK_RANK_POOL);
+    hk_shared_pool.purged_units += pool->purged_units;
+    for (unsigned stage = 0; stage < HK_STAGE_COUNT; stage++) {
+        hk_shared_pool.acquires[stage] += pool->acquires[stage];
+    }
+    hk_lock_release(&hk_shared_pool.lock, HK_RANK_POOL);
+}
+
 void hk_pool_destroy(hk_pool_t *pool)
 {
     for (unsigned list = 0; list <= HK_SLAB_UNITS_MAX; list++) {
         while (pool->by_free[list] != NULL) {
             hk_superslab_t *superslab = pool->by_free[list];
             pool->by_free[list] = superslab->next;
+            pool->purged_units += hk_bitrange_sum(superslab->dirty_units);
             hk_superslab_free(superslab);
         }
     }
+    bequeath(pool);
 }

@@ -79,7 +79,7 @@ static void add_pool(hak_stats_t *stats, hk_pool_t *pool)
     stats->committed_bytes += (pool->used_units + pool->warm_units) << HK_UNIT_SHIFT;
     stats->pool_warm_bytes += (uint64_t)pool->warm_units << HK_UNIT_SHIFT;
     stats->purged_bytes += pool->purged_units << HK_UNIT_SHIFT;
-    for (unsigned stage = HK_STAGE_WARM; stage < HK_STAGE_COUNT; stage++) {
+    for (unsigned stage = 0; stage < HK_STAGE_COUNT; stage++) {
         stats->stage_acquires[stage] += pool->acquires[stage];
     }
     hk_lock_release(&pool->lock, HK_RANK_POOL);
@@ -105,7 +105,7 @@ static void collect(hak_stats_t *stats, unsigned want_ledger)
     stats->large_cached_bytes = hk_large_kept_bytes();
     stats->run_bytes = hk_run_used_bytes();
     stats->run_warm_bytes = hk_run_warm_bytes();
-    stats->purged_bytes += hk_run_purged_bytes();
+    stats->purged_bytes += hk_run_purged_bytes() + hk_large_purged_bytes();
     uint64_t own_bytes = hk_meta_bytes() + hk_run_descriptor_bytes();
     uint64_t live_bits = stats->superslabs * HK_LIVE_BYTES; /* in what is mapped for superslabs */
     stats->metadata_bytes += own_bytes + live_bits;

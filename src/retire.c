@@ -340,6 +340,7 @@ bool hk_retire_resize(hk_large_t *large, size_t size)
         return false;
     }
     hk_limit_uncharge(large->bytes + growth - bytes);
+    hk_large_add_purged(large->bytes + growth - bytes);
     hk_large_add_used(bytes - large->bytes);
     large->bytes = bytes;
     large->size = size;
@@ -359,6 +360,7 @@ void hk_retire_free(hk_large_t *large)
     evict(large->room, most);
     bool sealed = hk_wall_seal(large->address, large->bytes);
     hk_limit_uncharge(large->bytes); /* sealed or about to go */
+    hk_large_add_purged(large->bytes);
     if (!sealed || !add_waiting(large, most)) {
         unmap_retired(large);
     }

@@ -159,7 +159,10 @@ static void stats_figures(void)
            (unsigned long long)start.in_use_bytes, (unsigned long long)freed.in_use_bytes);
     (void)hak_trim(0);
     hak_stats_t trimmed = stats_now();
+    uint64_t gone = 40 * MIB + (uint64_t)COUNT * EACH / 2;
     CHECK(trimmed.purged_bytes >= freed.purged_bytes);
+    CHECKF(trimmed.purged_bytes >= start.purged_bytes + gone, " (%llu then %llu)",
+           (unsigned long long)start.purged_bytes, (unsigned long long)trimmed.purged_bytes);
     CHECK(trimmed.committed_bytes <= freed.committed_bytes);
     CHECK(trimmed.large_cached_bytes <= 1 * MIB);
 }

@@ -428,9 +428,28 @@ static void freed_blocks_wait(void)
     CHECK(!hardened || late_write_is_found());
 }
 
+/* What was counted of a heap stays counted, and what goes with it has been given back. */
+static void figures_only_rise(void)
+{
+    hak_heap_t *heap = hak_heap_create();
+    CHECK(heap != NULL);
+    for (int i = 0; i < 4000; i++) {
+        void *block = t_heap_malloc(heap, 1000);
+        CHECK(block != NULL);
+        memset(block, 1, 1000);
+    }
+    hak_stats_t before = stats_now();
+    hak_heap_destroy(heap);
+    hak_stats_t after = stats_now();
+    for (size_t stage = 0; stage < TEST_COUNT(after.stage_acquires); stage++)
+        CHECK(after.stage_acquires[stage] >= before.stage_acquires[stage]);
+    CHECK(after.purged_bytes >= before.purged_bytes + 3 * MIB);
+}
+
 int main(void)
 {
     basics();
+    figures_only_rise();
     freed_blocks_wait();
     failures();
     resized_blocks_stay();
