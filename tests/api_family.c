@@ -58,7 +58,7 @@ static void trim(void)
 {
     enum { COUNT = 20000 };
     static void *blocks[COUNT];
-    CHECK(hak_trim(0) >= 0);
+    (void)hak_trim(0);
     size_t before = test_rss_bytes();
     size_t held = 0;
     for (size_t i = 0; i < COUNT; i++) {
@@ -71,10 +71,8 @@ static void trim(void)
     size_t full = test_rss_bytes();
     for (size_t i = 0; i < COUNT; i++)
         t_free(blocks[i]);
-    int keeping = hak_trim(SIZE_MAX);
-    CHECK(keeping == 0 || keeping == 1);
-    int gave = hak_trim(0);
-    CHECK(gave == 0 || gave == 1);
+    (void)hak_trim(SIZE_MAX);
+    CHECK(hak_trim(0) == 1);
     size_t after = test_rss_bytes();
     printf("trim: %zu KiB held; RSS %zu before, %zu full, %zu KiB trimmed\n", held / KIB,
            before / KIB, full / KIB, after / KIB);
@@ -83,8 +81,6 @@ static void trim(void)
         CHECKF(after < before + 6 * MIB, " (before %zu, after %zu)", before, after);
     }
     CHECK(t_check() == 0);
-    int again = hak_trim(0);
-    CHECK(again == 0 || again == 1);
 }
 
 static void stats_versioning(void)
