@@ -3,6 +3,7 @@
  */
 #include "gate.h"
 
+#include <errno.h>
 #include <signal.h>
 
 #include "lock.h"
@@ -32,9 +33,11 @@ HK_INLINE bool is_open(void)
  * handler that interrupted the inside, lies deeper on the stack, or on another one. */
 static HK_COLD bool was_left(const hk_busy_t *busy, uintptr_t frame)
 {
+    int saved = errno;
     stack_t stack = {0};
-    if (frame < busy->frame || sigaltstack(NULL, &stack) != 0 ||
-        (stack.ss_flags & SS_ONSTACK) != 0) {
+    bool known = frame >= busy->frame && sigaltstack(NULL, &stack) == 0;
+    errno = saved;
+    if (!known || (stack.ss_flags & SS_ONSTACK) != 0) {
         return false;
     }
     hk_lock_check_none();

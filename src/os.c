@@ -167,8 +167,10 @@ bool hk_os_move_to(void *address, size_t old_bytes, void *target, size_t new_byt
 
 uint64_t hk_os_clock_ms(void)
 {
+    int saved = errno;
     struct timespec now = {0};
     (void)clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+    errno = saved;
     return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
@@ -229,12 +231,17 @@ uint64_t hk_os_physical_bytes(void)
 
 bool hk_os_is_main_thread(void)
 {
-    return getpid() == (pid_t)syscall(SYS_gettid);
+    int saved = errno;
+    bool is_main = getpid() == (pid_t)syscall(SYS_gettid);
+    errno = saved;
+    return is_main;
 }
 
 void hk_os_yield(void)
 {
+    int saved = errno;
     (void)sched_yield();
+    errno = saved;
 }
 
 void hk_os_wait(_Atomic uint32_t *word, uint32_t value)

@@ -3,6 +3,7 @@
  */
 #include "thread.h"
 
+#include <errno.h>
 #include <pthread.h>
 
 #include "decay.h"
@@ -80,7 +81,9 @@ static void register_end(hk_cache_t *cache)
         hk_lock_release(&hk_heaps_lock, HK_RANK_CACHES);
     }
     if (hk_load_relaxed(&end_key_made) != 0) {
+        int saved = errno;
         (void)pthread_setspecific(end_key, cache); /* may allocate: the cache is in force already */
+        errno = saved;
     }
 }
 

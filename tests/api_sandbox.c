@@ -110,9 +110,11 @@ static void step(slot_t *slot, test_rng_t *rng)
         CHECK(other == NULL || test_is_filled_with(other, 0x5a, 16));
         t_free(other);
         slot->block = NULL;
+        CHECK(errno == 0);
     } else {
         t_free(slot->block);
         slot->block = NULL;
+        CHECK(errno == 0);
     }
 }
 
