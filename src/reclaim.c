@@ -30,6 +30,12 @@ void hk_reclaim_heaps(size_t limit)
     hk_heaps_each_thread_heap(visit_heap, &limit);
 }
 
+/* Of bytes, in pieces of 1 << shift. */
+static uint32_t count_of(size_t bytes, unsigned shift)
+{
+    return bytes >> shift < UINT32_MAX ? (uint32_t)(bytes >> shift) : UINT32_MAX;
+}
+
 size_t hk_reclaim_all(hk_cache_t *cache, size_t keep_bytes)
 {
     if (cache != NULL) {
@@ -38,8 +44,8 @@ size_t hk_reclaim_all(hk_cache_t *cache, size_t keep_bytes)
     hk_reclaim_heaps(SIZE_MAX);
     size_t bytes = hk_large_decay(UINT64_MAX) + hk_run_purge(keep_bytes);
     (void)hk_retire_drain(); /* address space alone */
-    return bytes + hk_pool_purge(&hk_shared_pool, (uint32_t)(keep_bytes >> HK_UNIT_SHIFT),
-                                 (uint32_t)(keep_bytes >> HK_SUPERSLAB_SHIFT));
+    return bytes + hk_pool_purge(&hk_shared_pool, count_of(keep_bytes, HK_UNIT_SHIFT),
+                                 count_of(keep_bytes, HK_SUPERSLAB_SHIFT));
 }
 
 static void purge_holes(hk_heap_t *heap, void *context)

@@ -71,7 +71,12 @@ static void trim(void)
     size_t full = test_rss_bytes();
     for (size_t i = 0; i < COUNT; i++)
         t_free(blocks[i]);
+    /* What is to be kept is not counted modulo anything. */
+    hak_stats_t kept;
     (void)hak_trim(SIZE_MAX);
+    (void)hak_trim((size_t)1 << 48);
+    CHECK(hak_stats_get(&kept, sizeof kept) == 0);
+    CHECKF(kept.pool_warm_bytes > 8 * MIB, " (%llu)", (unsigned long long)kept.pool_warm_bytes);
     CHECK(hak_trim(0) == 1);
     size_t after = test_rss_bytes();
     printf("trim: %zu KiB held; RSS %zu before, %zu full, %zu KiB trimmed\n", held / KIB,
