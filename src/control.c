@@ -34,12 +34,17 @@ static void warn(const char *what, const char *before, size_t number, const char
     hk_log_warning(what, hk_line_end(&line));
 }
 
-/* A share is of the control group's limit; without one, of the machine's memory. */
+/* A share is of the control group's limit; without one, of the machine's memory; 0 if a sandbox shows neither. */
 static size_t share_bytes(unsigned percent)
 {
     uint64_t whole = hk_cgroup_limit_bytes();
     if (whole == 0) {
         whole = hk_os_physical_bytes();
+        if (whole == 0) {
+            hk_log_warning("no cgroup memory limit, and the physical memory is not known:",
+                           "a share of it is no limit");
+            return 0;
+        }
         warn("no cgroup memory limit:", "a share is of the physical memory, ", whole, " bytes");
     }
     return (size_t)(whole / 100 * percent);
@@ -57,9 +62,14 @@ static void set_limit(hk_limit_kind_t kind, size_t bytes)
     hk_limit_set(kind, bytes);
 }
 
+static bool is_limit(hak_limit_t limit)
+{
+    return limit == HAK_LIMIT_HARD || limit == HAK_LIMIT_SOFT;
+}
+
 HAK_API int hak_limit_set(hak_limit_t limit, size_t bytes)
 {
-    if (limit != HAK_LIMIT_HARD && limit != HAK_LIMIT_SOFT) {
+    if (!is_limit(limit)) {
         return EINVAL;
     }
     set_limit((hk_limit_kind_t)limit, bytes);
@@ -68,13 +78,16 @@ HAK_API int hak_limit_set(hak_limit_t limit, size_t bytes)
 
 HAK_API int hak_limit_set_share(hak_limit_t limit, unsigned percent)
 {
-    return percent < 1 || percent > 100 ? EINVAL : hak_limit_set(limit, share_bytes(percent));
+    if (!is_limit(limit) || percent < 1 || percent > 100) {
+        return EINVAL;
+    }
+    size_t bytes = share_bytes(percent);
+    return bytes == 0 ? ENOSYS : hak_limit_set(limit, bytes);
 }
 
 HAK_API size_t hak_limit_get(hak_limit_t limit)
 {
-    return limit == HAK_LIMIT_HARD || limit == HAK_LIMIT_SOFT ? hk_limit_get((hk_limit_kind_t)limit)
-                                                              : 0;
+    return is_limit(limit) ? hk_limit_get((hk_limit_kind_t)limit) : 0;
 }
 
 HAK_API size_t hak_limit_committed(void)

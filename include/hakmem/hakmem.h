@@ -144,7 +144,7 @@ HAK_API int hak_limit_set(hak_limit_t limit, size_t bytes);
 
 /* The same in percent, 1 to 100, of the memory limit of the process's control group (the lowest of its own and those
  * above, version 2 or 1), as it is now; without one, of the physical memory, and a line on stderr says so.  Returns 0,
- * or EINVAL. */
+ * EINVAL, or ENOSYS if the process is shown neither: the limit stays as it was. */
 HAK_API int hak_limit_set_share(hak_limit_t limit, unsigned percent);
 
 /* The limit in bytes; 0 for none, and if there is no such limit. */
