@@ -270,8 +270,26 @@ static void check_holes(void)
     CHECK(!hk_policy_wants_holes(100 * MIB, 10 * MIB, 90 * MIB)); /* read at different times */
 }
 
+/* More blocks, and more saved on each, never speak against a class; nothing saved never speaks for one. */
+static void check_fits(void)
+{
+    CHECK(!hk_policy_wants_fit(SIZE_MAX / 2, 4608, 4608) &&
+          !hk_policy_wants_fit(SIZE_MAX / 2, 4608, 4700));
+    CHECK(!hk_policy_wants_fit(0, 4608, 16) && !hk_policy_wants_fit(SIZE_MAX / 2, 4608, 4600));
+    CHECK(hk_policy_wants_fit(16 * MIB, 4681, 4160) && !hk_policy_wants_fit(1 * MIB, 4681, 4160));
+    for (size_t fitted = 4681; fitted > 1; fitted--)
+        CHECKF(hk_policy_wants_fit(4 * MIB, 4681, fitted - 1) ||
+                   !hk_policy_wants_fit(4 * MIB, 4681, fitted),
+               " (%zu bytes)", fitted);
+    for (size_t used = 0; used < 32 * MIB; used += 64 * KIB)
+        CHECKF(hk_policy_wants_fit(used + 64 * KIB, 4681, 4160) ||
+                   !hk_policy_wants_fit(used, 4681, 4160),
+               " (%zu KiB)", used / KIB);
+}
+
 int main(void)
 {
+    check_fits();
     check_pages();
     check_dense();
     check_magazines();
