@@ -55,6 +55,9 @@ void *hk_front_allocate_in(hk_heap_t *heap, size_t alignment, size_t size, bool 
     if (block == NULL && hk_path_trim(0) > 0) {
         block = hk_path_allocate_past_caches(heap, size, alignment, &fresh);
     }
+    if (hk_refuge_has_deferred()) {
+        hk_path_replay();
+    }
     hk_path_leave(cache);
     hk_reclaim_if_pressed();
     if (hk_front_hand_out(block) == NULL) {

@@ -23,6 +23,9 @@ enum {
 
 _Atomic uint32_t hk_housekeeper_countdown;
 
+/* const once there is a thread */
+static void (*chore)(void);
+
 static _Atomic uint32_t running; /* atomic: 1 while there is a thread */
 
 /* atomic: another number tells the thread that had the one before to end; it sleeps on this word. */
@@ -44,6 +47,9 @@ static void keep_heap(hk_heap_t *heap, void *context)
 static void keep_house(void)
 {
     uint64_t now = hk_os_clock_ms();
+    if (chore != NULL) {
+        chore();
+    }
     hk_heaps_each_thread_heap(keep_heap, &now);
     size_t committed;
     do {
@@ -74,6 +80,11 @@ static void *run(void *argument)
 }
 
 /* ---- Its life ---- */
+
+void hk_housekeeper_set_chore(void (*function)(void))
+{
+    chore = function;
+}
 
 /* All signals are blocked while it is made, so that it never has one open. */
 static int create_thread(void)

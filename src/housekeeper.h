@@ -14,6 +14,9 @@
 /* atomic: the slow paths still to come before the thread is started; 0 if it is not wanted, or has been. */
 extern _Atomic uint32_t hk_housekeeper_countdown;
 
+/* What else it does each time, from outside the gate: for what lies above it. */
+void hk_housekeeper_set_chore(void (*chore)(void));
+
 /* Starts the thread a few slow paths from now. */
 void hk_housekeeper_want(void);
 

@@ -67,7 +67,7 @@ size_t hk_path_usable_bytes(const void *block, const char *what, const char *wha
             return hk_large_usable_bytes((hk_large_t *)region);
         }
         hk_log_fatal(what, block, "an interior pointer: no block starts there");
-    case HK_REGION_REFUGE: return hk_refuge_usable_bytes((hk_refuge_t *)region, block);
+    case HK_REGION_REFUGE: return hk_refuge_usable_bytes((hk_refuge_t *)region, block, what);
     case HK_REGION_RETIRED: hk_log_fatal(what_if_free, block, "the block is free already");
     case HK_REGION_GUARD: return hk_guard_usable_bytes(block, what);
     case HK_REGION_NOTHING: return hk_nothing_usable_bytes(block, what);

@@ -52,6 +52,9 @@ size_t hk_path_trim(size_t keep_bytes);
 /* Frees the blocks that were noted while a fork was under way; inside the gate, so that none is noted again. */
 void hk_path_replay(void);
 
+/* The same for the housekeeper, which has no cache, and is outside: for hk_housekeeper_set_chore. */
+void hk_path_replay_uncached(void);
+
 /* The end of the process: puts this thread's cached blocks and what lies in depots, as far as that is quick, back into
  * slabs, which finds the bad frees among them. */
 void hk_path_finish(void);

@@ -157,6 +157,19 @@ static void free_by_map(hk_cache_t *cache, void *block)
     }
 }
 
+static void free_uncached(void *block)
+{
+    free_by_map(NULL, block);
+}
+
+void hk_path_replay_uncached(void)
+{
+    if (hk_refuge_has_deferred() && hk_gate_enter_stranger()) {
+        hk_refuge_replay(free_uncached);
+        hk_gate_leave_stranger();
+    }
+}
+
 /* Enters the gate; or false, with the block noted: a fork is under way.  One that cannot be noted is lost, unless the fork is over. */
 HK_INLINE bool enter_or_note(hk_cache_t *cache, void *block)
 {

@@ -285,6 +285,9 @@ static void *allocate_span_by(hk_span_allocate_t *allocate, size_t size, size_t 
     if (cache != NULL) {
         hk_cache_help(cache);
     }
+    if (hk_refuge_has_deferred()) {
+        hk_path_replay();
+    }
     hk_thread_leave(cache);
     hk_reclaim_if_pressed();
     hk_housekeeper_look();

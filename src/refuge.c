@@ -103,7 +103,7 @@ void *hk_refuge_allocate(size_t size, size_t alignment)
 {
     size_t bytes = hk_align_up(size + (size == 0), 16);
     alignment = alignment < 16 ? 16 : alignment;
-    if (alignment > HK_UNIT_BYTES || bytes < size) {
+    if (alignment > HK_REFUGE_ALIGNMENT || bytes < size) {
         return NULL;
     }
     void *block = NULL;
@@ -124,28 +124,34 @@ void *hk_refuge_allocate(size_t size, size_t alignment)
     return block;
 }
 
-static header_t *header_of(const hk_refuge_t *refuge, const void *block)
+/* The registry answers for 2 MiB, of which the region may be the first half only. */
+static header_t *header_of(const hk_refuge_t *refuge, const void *block, const char *what)
 {
     header_t *header = (header_t *)((uintptr_t)block - sizeof(header_t));
-    if ((uintptr_t)block < (uintptr_t)(refuge + 1) + sizeof(header_t) ||
+    uintptr_t offset = (uintptr_t)block - (uintptr_t)refuge;
+    if (offset < sizeof(hk_refuge_t) + sizeof(header_t) || offset >= refuge->bytes ||
         ((uintptr_t)block & 15) != 0 || header->magic != (HEADER_MAGIC ^ (uintptr_t)block)) {
-        hk_log_fatal("invalid free", block, "an interior pointer: no block starts there");
+        hk_log_fatal(what, block, "an interior pointer: no block starts there");
     }
     return header;
 }
 
 void hk_refuge_free(hk_refuge_t *refuge, void *block)
 {
-    if (hk_exchange_acq_rel(&header_of(refuge, block)->bytes, 0) == 0) {
+    if (hk_exchange_acq_rel(&header_of(refuge, block, "invalid free")->bytes, 0) == 0) {
         hk_log_fatal("double free", block, "the block is free already");
     }
     drop(refuge);
 }
 
-size_t hk_refuge_usable_bytes(const hk_refuge_t *refuge, const void *block)
+size_t hk_refuge_usable_bytes(const hk_refuge_t *refuge, const void *block, const char *what)
 {
-    return hk_load_relaxed(
-        &header_of(refuge, block)->bytes); /* relaxed: the caller holds the block */
+    /* relaxed: the caller holds the block */
+    size_t bytes = hk_load_relaxed(&header_of(refuge, block, what)->bytes);
+    if (bytes == 0) {
+        hk_log_fatal(what, block, "the block is free already");
+    }
+    return bytes;
 }
 
 bool hk_refuge_defer(void *block)

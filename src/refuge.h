@@ -16,11 +16,16 @@ extern _Atomic(void *)
     hk_refuge_deferred; /* atomic: the notes, the newest first; taken whole only */
 extern _Atomic uint32_t hk_refuge_unclosed; /* atomic: 1 if regions may be current without a fork */
 
-/* A zeroed block; NULL if there is no memory or alignment is above 64 KiB. */
+/* A block has to start in its region's first 2 MiB, behind the head. */
+enum { HK_REFUGE_ALIGNMENT = HK_SUPERSLAB_BYTES / 2 };
+
+/* A zeroed block; NULL if there is no memory or alignment is above HK_REFUGE_ALIGNMENT. */
 void *hk_refuge_allocate(size_t size, size_t alignment);
 
 void hk_refuge_free(hk_refuge_t *refuge, void *block);
-size_t hk_refuge_usable_bytes(const hk_refuge_t *refuge, const void *block);
+
+/* what names the caller's operation; the process ends if there is no such block. */
+size_t hk_refuge_usable_bytes(const hk_refuge_t *refuge, const void *block, const char *what);
 
 /* Notes a block to be freed later; false if there is no memory for the note. */
 bool hk_refuge_defer(void *block);

@@ -39,6 +39,7 @@ __attribute__((constructor(101))) static void start(void)
         hk_canary_start(hk_options.harden);
         hk_thread_harden();
     }
+    hk_housekeeper_set_chore(hk_path_replay_uncached);
     hk_control_start();
     bool strict = hk_options.harden >= 2;
     bool asked = hk_options.guard_sample != 0;

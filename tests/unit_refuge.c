@@ -1,10 +1,14 @@
 /*
- * What other threads allocate while one forks: it is as large and as aligned as at any other time.
+ * What other threads allocate while one forks: it is as large and as aligned as at any other time, and known from what is none.  And what
+ * they free then, which is noted: who works the notes off.
  */
 #include "test.h"
 
 #include <hakmem/hakmem.h>
+#include <signal.h>
 
+#include "path.h"
+#include "refuge.h"
 #include "thread.h"
 
 static _Atomic int step; /* of the fork: 1 the gate is closed, 2 it shall be opened */
@@ -54,12 +58,134 @@ static void allocate_sizes(void)
     }
 }
 
+static void allocate_aligned(void)
+{
+    for (size_t alignment = 1; alignment < 2 * MIB; alignment *= 2) {
+        for (size_t size = 1; size <= 3 * MIB; size *= 3) {
+            char *block = hak_aligned_alloc(alignment, size);
+            CHECKF(block != NULL, " (size %zu, alignment %zu)", size, alignment);
+            CHECK(test_is_aligned(block, alignment));
+            check_block(block, size);
+        }
+    }
+}
+
+/* ---- What is no block ---- */
+
+static char *outlived, *beside; /* the region goes with its last block */
+
+static void allocate_outlived(void)
+{
+    outlived = hak_malloc(100000);
+    beside = hak_malloc(100000);
+    CHECK(outlived != NULL && beside != NULL);
+    CHECK(hk_registry_find(outlived)->kind == HK_REGION_REFUGE);
+}
+
+static void free_end(void)
+{
+    hak_free((char *)((uintptr_t)outlived & ~(uintptr_t)(2 * MIB - 1)) + MIB + 4096);
+}
+
+static void free_interior(void)
+{
+    hak_free(outlived + 16);
+}
+
+static void free_twice(void)
+{
+    hak_free(outlived);
+    hak_free(outlived);
+}
+
+static void size_interior(void)
+{
+    (void)hak_usable_size(outlived + 16);
+}
+
+static void size_freed(void)
+{
+    hak_free(outlived);
+    (void)hak_usable_size(outlived);
+}
+
+/* Ends a child with the line. */
+static void check_said(void (*misuse)(void), const char *start, const char *end)
+{
+    char said[512] = "";
+    int ends[2];
+    CHECK(pipe(ends) == 0);
+    pid_t child = fork();
+    CHECK(child >= 0);
+    if (child == 0) {
+        CHECK(dup2(ends[1], STDERR_FILENO) >= 0);
+        misuse();
+        _exit(0);
+    }
+    int status;
+    CHECK(close(ends[1]) == 0 && waitpid(child, &status, 0) == child);
+    CHECK(read(ends[0], said, sizeof said - 1) >= 0 && close(ends[0]) == 0);
+    CHECKF(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT, " (status 0x%x: %s)", status, said);
+    CHECKF(strncmp(said, start, strlen(start)) == 0 && strstr(said, end) != NULL, " ('%s')", said);
+}
+
+static void check_misuse(void)
+{
+    during_fork(allocate_outlived);
+    check_said(free_end, "hakmem: invalid free of", "interior pointer");
+    check_said(free_interior, "hakmem: invalid free of", "interior pointer");
+    check_said(free_twice, "hakmem: double free of", "free already");
+    check_said(size_interior, "hakmem: invalid pointer: usable size of", "interior pointer");
+    check_said(size_freed, "hakmem: invalid pointer: usable size of", "free already");
+    hak_free(outlived);
+    hak_free(beside);
+}
+
+/* ---- Notes ---- */
+
+static void *noted;
+
+static void free_noted(void)
+{
+    hak_free(noted);
+}
+
+static void allocate_in_heap(void)
+{
+    hak_free(hak_heap_malloc(heap, 100));
+}
+
+static void allocate_span(void)
+{
+    hak_free(hak_malloc(200000));
+}
+
+static void check_worked_off(void (*work)(void))
+{
+    hak_stats_t before, after;
+    noted = hak_malloc(40 * MIB);
+    CHECK(noted != NULL && hak_stats_get(&before, sizeof before) == 0);
+    during_fork(free_noted);
+    CHECK(hk_refuge_has_deferred());
+    work();
+    CHECK(!hk_refuge_has_deferred());
+    CHECK(hak_stats_get(&after, sizeof after) == 0);
+    CHECK(after.in_use_bytes + 39 * MIB < before.in_use_bytes);
+    CHECK(hak_check() == 0);
+}
+
 int main(void)
 {
     heap = hak_heap_create();
     CHECK(heap != NULL);
     during_fork(allocate_sizes);
     allocate_sizes();
+    during_fork(allocate_aligned);
+    allocate_aligned();
+    check_misuse();
+    check_worked_off(allocate_in_heap);
+    check_worked_off(allocate_span);
+    check_worked_off(hk_path_replay_uncached);
     hak_heap_destroy(heap);
     return 0;
 }
