@@ -14,7 +14,6 @@
 #ifndef HK_CACHE_H
 #define HK_CACHE_H
 
-#include "fit.h"
 #include "gate.h"
 #include "harden.h"
 #include "heaps.h"
@@ -40,7 +39,6 @@ typedef struct hk_cache {
     hk_magazine_t *loaded[HK_CLASS_COUNT];   /* NULL: none yet */
     hk_magazine_t *previous[HK_CLASS_COUNT]; /* NULL: none yet; its count is valid */
     uint8_t uses[HK_CLASS_COUNT];            /* slow paths so far, up to what makes a difference */
-    hk_fit_vote_t votes[HK_FIT_CLASSES];     /* on sizes that a class of their own would fit */
     hk_quarantine_t *quarantine;             /* hardening's; NULL: there is none */
     bool hardened;                           /* the heap is */
     bool quick;                              /* and at level 1: its fast paths serve */

@@ -90,10 +90,8 @@ static void check_magazine(walk_t *walk, const hk_heap_t *heap, const hk_magazin
         expect(walk, found, magazine->slot[i], "a depot's block outside all slabs");
         if (found) {
             expect(walk, slab->heap == heap, magazine->slot[i], "a depot's block of another heap");
-            expect(walk,
-                   slab->class_index == class_index ||
-                       slab->class_index == hk_class_base_of(class_index),
-                   magazine->slot[i], "a depot's block of another class");
+            expect(walk, slab->class_index == class_index, magazine->slot[i],
+                   "a depot's block of another class");
             expect(walk, hk_slab_probe(slab, magazine->slot[i]) == HK_PUT_DONE, magazine->slot[i],
                    "a depot's block that is free in its slab, or none");
         }

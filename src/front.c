@@ -65,7 +65,7 @@ static HK_NOINLINE void *malloc_beyond_table(size_t size)
     if (size > HK_SMALL_MAX) {
         return allocate_span(size, 1, false);
     }
-    void *block = hk_front_hand_out(hk_path_malloc(hk_class_beyond_table(size), size, 1));
+    void *block = hk_front_hand_out(hk_path_malloc(hk_class_compute(size), size, 1));
     return block != NULL ? block : hk_front_fail(ENOMEM);
 }
 
@@ -74,7 +74,7 @@ HAK_API void *hak_malloc(size_t size)
     if (HK_UNLIKELY(size > HK_TABLE_MAX)) {
         return malloc_beyond_table(size);
     }
-    size_t class_index = hk_load_acquire(&hk_class_table[size]);
+    size_t class_index = hk_class_table[size];
     hk_cache_t *cache = hk_thread_cache;
     void **top = cache->top[class_index];
     void *block = top[0];

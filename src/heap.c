@@ -114,17 +114,6 @@ static void reverse(void **blocks, unsigned count)
     }
 }
 
-/* Free blocks of slabs that there are: of the class, else, for a fitted class, of its parent. */
-static unsigned take_blocks(hk_heap_t *heap, unsigned class_index, void **blocks, unsigned count,
-                            bool *unsettled)
-{
-    unsigned base = hk_class_base_of(class_index);
-    unsigned taken = hk_heap_slab_take_locked(heap, class_index, blocks, count, unsettled);
-    return taken > 0 || base == class_index
-               ? taken
-               : hk_heap_slab_take_locked(heap, base, blocks, count, unsettled);
-}
-
 hk_magazine_t *hk_heap_load(hk_heap_t *heap, unsigned class_index, hk_magazine_t *empty,
                             unsigned kind)
 {
@@ -143,7 +132,7 @@ hk_magazine_t *hk_heap_load(hk_heap_t *heap, unsigned class_index, hk_magazine_t
         if (target != NULL) {
             most = most < target->capacity ? most : target->capacity;
             do {
-                count = take_blocks(heap, class_index, target->slot, most, &unsettled);
+                count = hk_heap_slab_take_locked(heap, class_index, target->slot, most, &unsettled);
             } while (count == 0 && hk_heap_slab_add_relocking(heap, class_index));
         }
         if (count > 0) {

@@ -132,13 +132,8 @@ static void *allocate_small(hk_cache_t *cache, unsigned class_index, size_t size
     if (cache == NULL) {
         return allocate_uncached(cache, size, alignment);
     }
-    if (HK_UNLIKELY(cache->hardened)) {
-        return allocate_hardened(cache, size, alignment);
-    }
-    if (alignment <= HK_GRANULE_BYTES) {
-        hk_fit_vote(cache->votes, class_index, size);
-    }
-    return take_cached(cache, class_index);
+    return HK_UNLIKELY(cache->hardened) ? allocate_hardened(cache, size, alignment)
+                                        : take_cached(cache, class_index);
 }
 
 /* A sampled block, if one is due; NULL if not.  About as many blocks as the magazine holds were allocated since it was

@@ -33,8 +33,6 @@ enum {
     SHELVES_SHIFT = 4,
     REST_BYTES_MIN = 8 << 20,
     REST_SHIFT = 5,
-    FIT_SHIFT = 5,             /* a saved thirty-second is worth a class of its own, */
-    FIT_BYTES_MIN = 256 << 10, /* where it is more than a class's magazines and begun slab take */
     LARGE_KEPT_MIN = 96 << 20, /* two small ones: used before the process grows, gone in a second */
 };
 
@@ -46,13 +44,7 @@ enum {
 #define ROW(bytes) {(uint8_t)(BLOCKS(bytes)), KIND(bytes), COLD_USES_MIN + (bytes) / COLD_USE_BYTES},
 /* clang-format on */
 
-hk_policy_class_t hk_policy_class[HK_CLASS_COUNT] = {HK_CLASS_TABLE(ROW)};
-
-bool hk_policy_wants_fit(size_t used_bytes, size_t block_bytes, size_t fitted_bytes)
-{
-    size_t saved = block_bytes > fitted_bytes ? block_bytes - fitted_bytes : 0;
-    return saved >= block_bytes >> FIT_SHIFT && used_bytes / block_bytes * saved >= FIT_BYTES_MIN;
-}
+const hk_policy_class_t hk_policy_class[HK_CLASS_COUNT] = {HK_CLASS_TABLE(ROW)};
 
 unsigned hk_policy_heaps_max(unsigned cpu_count)
 {

@@ -36,7 +36,7 @@ enum {
     HK_DENSE_BLOCK_BYTES = 4096,    /* larger blocks may be held without having been written to */
 };
 
-/* What each class gets, worked out once; a fitted class what its parent gets: see fit.c. */
+/* What each class gets, worked out once. */
 typedef struct hk_policy_class {
     /* The most blocks in one magazine: few of large ones, since a magazine of them is memory kept from everyone else.
      * Frees and allocations at random are a random walk: N^2 calls on average to empty N blocks. */
@@ -44,11 +44,7 @@ typedef struct hk_policy_class {
     uint8_t magazine_kind; /* the smallest that holds so many */
     uint8_t cold_uses;     /* slow paths a thread takes before it gets a magazine: 4 to 68 */
 } hk_policy_class_t;
-extern hk_policy_class_t hk_policy_class[HK_CLASS_COUNT];
-
-/* Whether a class of its own pays for the size that a class is mostly asked for: it would take fitted_bytes of a slab for each
- * block in the place of block_bytes, of which the class has used_bytes now. */
-bool hk_policy_wants_fit(size_t used_bytes, size_t block_bytes, size_t fitted_bytes);
+extern const hk_policy_class_t hk_policy_class[HK_CLASS_COUNT];
 
 /* How many heaps threads get for themselves before they share. */
 unsigned hk_policy_heaps_max(unsigned cpu_count);

@@ -123,7 +123,6 @@ static void collect(hak_stats_t *stats, unsigned want_ledger)
     stats->committed_bytes +=
         large + stats->run_bytes + stats->run_warm_bytes + guarded + stats->metadata_bytes;
     stats->cap_hits = hk_cap_hits();
-    stats->fitted_classes = hk_fit_count();
     if (want_ledger && hk_path_enter(&cache)) {
         hk_ledger_collect(stats);
         hk_path_leave(cache);

@@ -1,5 +1,5 @@
 /*
- * sizeclass: the tables, made by the compiler but for the fitted classes.  See sizeclass.h.
+ * sizeclass: the tables, made by the compiler.  See sizeclass.h.
  */
 #include "sizeclass.h"
 
@@ -10,26 +10,17 @@
 #define BLOCKS(bytes) (RAW_BLOCKS(bytes) > HK_SLAB_BLOCKS_MAX ? HK_SLAB_BLOCKS_MAX : RAW_BLOCKS(bytes))
 #define ROW(bytes) {((1ull << 40) + (bytes) - 1) / (bytes), (bytes), BLOCKS(bytes), UNITS(bytes)},
 
-hk_class_info_t hk_class_info[HK_CLASS_COUNT] = {HK_CLASS_TABLE(ROW)};
+const hk_class_info_t hk_class_info[HK_CLASS_COUNT] = {HK_CLASS_TABLE(ROW)};
 
-_Atomic uint8_t hk_class_fit[HK_BASE_CLASSES];
-uint8_t hk_class_parent[HK_FITTED_CLASSES];
-
-/* The class of a size up to HK_SMALL_MAX, for the tables below. */
-#define LOG2(s) ((s) <= 256 ? 7 : (s) <= 512 ? 8 : (s) <= 1024 ? 9 : (s) <= 2048 ? 10 : (s) <= 4096 ? 11 : (s) <= 8192 ? 12 : (s) <= 16384 ? 13 : (s) <= 32768 ? 14 : 15)
+/* The class of a size up to HK_TABLE_MAX, for the table below. */
+#define LOG2(s) ((s) <= 256 ? 7 : (s) <= 512 ? 8 : 9)
 #define CLASS(s) \
     ((uint8_t)((s) <= 16 ? 0 : (s) <= 128 ? ((s) + 15) / 16 - 1 : HK_TINY_CLASSES + (LOG2(s) - 7) * 8 + ((((s) - 1) >> (LOG2(s) - 3)) & 7)))
 #define C8(i) CLASS(i), CLASS((i) + 1), CLASS((i) + 2), CLASS((i) + 3), CLASS((i) + 4), CLASS((i) + 5), CLASS((i) + 6), CLASS((i) + 7)
 #define C64(i) C8(i), C8((i) + 8), C8((i) + 16), C8((i) + 24), C8((i) + 32), C8((i) + 40), C8((i) + 48), C8((i) + 56)
 #define C256(i) C64(i), C64((i) + 64), C64((i) + 128), C64((i) + 192)
-#define G(i) CLASS(((i) + 1) * HK_GRANULE_BYTES)
-#define G8(i) G(i), G((i) + 1), G((i) + 2), G((i) + 3), G((i) + 4), G((i) + 5), G((i) + 6), G((i) + 7)
-#define G64(i) G8(i), G8((i) + 8), G8((i) + 16), G8((i) + 24), G8((i) + 32), G8((i) + 40), G8((i) + 48), G8((i) + 56)
-#define G512(i) G64(i), G64((i) + 64), G64((i) + 128), G64((i) + 192), G64((i) + 256), G64((i) + 320), G64((i) + 384), G64((i) + 448)
 
-_Atomic uint8_t hk_class_table[HK_TABLE_MAX + 1] = {C256(0), C256(256), C256(512), C256(768), CLASS(1024)};
-_Atomic uint8_t hk_class_granules[HK_SMALL_MAX / HK_GRANULE_BYTES] = {
-    G512(0), G512(512), G512(1024), G512(1536), G512(2048), G512(2560), G512(3072), G512(3584)};
+const uint8_t hk_class_table[HK_TABLE_MAX + 1] = {C256(0), C256(256), C256(512), C256(768), CLASS(1024)};
 /* clang-format on */
 
 static_assert(CLASS(128) == HK_TINY_CLASSES - 1, "the tiny classes end at 128 bytes");

@@ -1,18 +1,13 @@
 /*
- * sizeclass: which sizes exist.
+ * sizeclass: which sizes exist.  Pure arithmetic, no state.
  *
- * The base classes: 16, 32, 48 ... 128, then eight classes to each doubling, up to 64 KiB: above 128 bytes a request
- * wastes at most 1/9 of its block.  Every class is a multiple of 16, and slabs start at a multiple of 64 KiB, so a
- * block's alignment is the largest power of two that divides its class.
- *
- * The fitted classes: at first there are none.  fit.h makes one below a base class, its parent, where a program asks
- * mostly for one size that wastes much of the parent's blocks: requests up to the fitted class's block size go to it
- * from then on.  What is written here is written by fit.c alone, once for each class, before the class can be found.
+ * 16, 32, 48 ... 128, then eight classes to each doubling, up to 64 KiB: above 128 bytes a request wastes at most 1/9
+ * of its block.  Every class is a multiple of 16, and slabs start at a multiple of 64 KiB, so a block's alignment is
+ * the largest power of two that divides its class.
  */
 #ifndef HK_SIZECLASS_H
 #define HK_SIZECLASS_H
 
-#include "atomic.h"
 #include "base.h"
 
 enum {
@@ -20,10 +15,8 @@ enum {
     HK_UNIT_SHIFT = 16,
     HK_UNIT_BYTES = 1 << HK_UNIT_SHIFT, /* a slab is one unit or a few */
     HK_TINY_CLASSES = 8,                /* 16, 32, 48, 64, 80, 96, 112, 128 */
-    HK_BASE_CLASSES = HK_TINY_CLASSES + 9 * 8,
-    HK_FITTED_CLASSES = 16, /* at most; behind the base classes */
-    HK_CLASS_COUNT = HK_BASE_CLASSES + HK_FITTED_CLASSES,
-    HK_TABLE_MAX = 1024,       /* requests up to here find their class in a table by byte */
+    HK_CLASS_COUNT = HK_TINY_CLASSES + 9 * 8,
+    HK_TABLE_MAX = 1024,       /* requests up to here find their class in a table */
     HK_SMALL_MAX = 64 * 1024,  /* the largest class */
     HK_SLAB_BLOCKS_MAX = 4096, /* the bits in a unit's bitmap */
 };
@@ -64,50 +57,30 @@ typedef struct hk_class_info {
     uint8_t units;        /* of a slab */
 } hk_class_info_t;
 
-extern hk_class_info_t hk_class_info[HK_CLASS_COUNT];
+extern const hk_class_info_t hk_class_info[HK_CLASS_COUNT];
+extern const uint8_t hk_class_table[HK_TABLE_MAX + 1];
 
-/* atomic, acquire: the class of each size up to HK_TABLE_MAX; and of sizes above it by (size - 1) / HK_GRANULE_BYTES, where the
- * entries of smaller ones are not used.  With the class comes what its row above says. */
-extern _Atomic uint8_t hk_class_table[HK_TABLE_MAX + 1];
-extern _Atomic uint8_t hk_class_granules[HK_SMALL_MAX / HK_GRANULE_BYTES];
-
-/* atomic, acquire: the fitted class below a base class; 0: none. */
-extern _Atomic uint8_t hk_class_fit[HK_BASE_CLASSES];
-
-/* The base class that a fitted one was made below. */
-extern uint8_t hk_class_parent[HK_FITTED_CLASSES];
-
-/* The class for a size above HK_TABLE_MAX, up to HK_SMALL_MAX. */
-static inline unsigned hk_class_beyond_table(size_t size)
+/* The class for any size from 129 to HK_SMALL_MAX, by computation. */
+static inline unsigned hk_class_compute(size_t size)
 {
-    return hk_load_acquire(&hk_class_granules[(size - 1) / HK_GRANULE_BYTES]);
+    unsigned log2 = 63u ^ (unsigned)__builtin_clzl(size - 1); /* by XOR it is one instruction */
+    return HK_TINY_CLASSES + (log2 - 8) * 8 + (unsigned)((size - 1) >> (log2 - 3)); /* 8 to 15 */
 }
 
 /* The class for a size up to HK_SMALL_MAX. */
 static inline unsigned hk_class_of(size_t size)
 {
-    return size <= HK_TABLE_MAX ? hk_load_acquire(&hk_class_table[size])
-                                : hk_class_beyond_table(size);
+    return size <= HK_TABLE_MAX ? hk_class_table[size] : hk_class_compute(size);
 }
 
-static inline unsigned hk_class_base_of(unsigned class_index)
-{
-    return class_index < HK_BASE_CLASSES ? class_index
-                                         : hk_class_parent[class_index - HK_BASE_CLASSES];
-}
-
-/* The smallest class for size whose blocks are sure to be aligned to alignment; HK_CLASS_COUNT if there is none.
+/* The smallest class for size whose blocks are aligned to alignment; HK_CLASS_COUNT if there is none.
  *
  * It is the class of the next multiple of alignment: where classes lie closer than alignment each such multiple is one,
- * and where they do not every base class is a multiple of it. */
+ * and where they do not every class is a multiple of it. */
 static inline unsigned hk_class_of_aligned(size_t size, size_t alignment)
 {
     size_t bytes = (size + (size == 0) + alignment - 1) & ~(alignment - 1);
-    if (size > HK_SMALL_MAX || bytes > HK_SMALL_MAX) {
-        return HK_CLASS_COUNT;
-    }
-    unsigned class_index = hk_class_of(bytes);
-    return alignment > HK_GRANULE_BYTES ? hk_class_base_of(class_index) : class_index;
+    return size <= HK_SMALL_MAX && bytes <= HK_SMALL_MAX ? hk_class_of(bytes) : HK_CLASS_COUNT;
 }
 
 /* The index of the block that holds offset in a slab of the class. */

@@ -26,8 +26,7 @@
     X(huge_refusals, 0, "times that the system refused that")                                      \
     X(heaps, 0, "heaps")                                                                           \
     X(remote_magazines, 0, "magazines handed to another heap")                                     \
-    X(cap_hits, 0, "times that a size class was at its cap")                                       \
-    X(fitted_classes, 0, "classes made for sizes that the program asks for most")
+    X(cap_hits, 0, "times that a size class was at its cap")
 
 /* X(field, sign, what it is, and what would reduce it): the lines add up to resident_bytes. */
 #define HK_LEDGER_TABLE(X)                                                                         \

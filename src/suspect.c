@@ -33,32 +33,17 @@ static bool is_outgoing(const hk_cache_t *cache, uint16_t owner, const void *blo
            is_among(block, outgoing->magazine->slot, outgoing->magazine->count);
 }
 
-static bool is_in_depot(const hk_heap_t *heap, unsigned class_index, const void *block)
+static bool is_in_heap(hk_heap_t *heap, const hk_slab_t *slab, const void *block)
 {
-    bool found = false;
-    const hk_magazine_t *magazine = heap->classes[class_index].depot.stack;
+    hk_lock_acquire(&heap->lock, HK_RANK_HEAP);
+    bool found = hk_slab_probe(slab, block) == HK_PUT_DOUBLE;
+    const hk_magazine_t *magazine = heap->classes[slab->class_index].depot.stack;
     for (int i = 0; !found && magazine != NULL && i < DEPOT_MAGAZINES; i++) {
         found = is_among(block, magazine->slot, magazine->count);
         magazine = magazine->next;
     }
-    return found;
-}
-
-/* In its slab, in a magazine of the cache, or in a depot: of its class, or of the class that was fitted below that. */
-static bool is_known_free(const hk_cache_t *cache, hk_heap_t *heap, const hk_slab_t *slab,
-                          const void *block)
-{
-    unsigned class_index = slab->class_index;
-    unsigned fitted = hk_fit_of(class_index);
-    hk_lock_acquire(&heap->lock, HK_RANK_HEAP);
-    bool found = hk_slab_probe(slab, block) == HK_PUT_DOUBLE ||
-                 is_in_depot(heap, class_index, block) ||
-                 (fitted != HK_CLASS_COUNT && is_in_depot(heap, fitted, block));
     hk_lock_release(&heap->lock, HK_RANK_HEAP);
-    return found ||
-           (cache != NULL &&
-            (is_outgoing(cache, heap->owner, block) || is_in_cache(cache, class_index, block) ||
-             (fitted != HK_CLASS_COUNT && is_in_cache(cache, fitted, block))));
+    return found;
 }
 
 void hk_suspect_check(const hk_cache_t *cache, const void *block, const char *what,
@@ -69,7 +54,9 @@ void hk_suspect_check(const hk_cache_t *cache, const void *block, const char *wh
         hk_log_fatal(what, block, "an interior pointer: no block starts there");
     }
     hk_heap_t *heap = slab->heap;
-    if (!hk_heaps_is_shared(heap) || is_known_free(cache, heap, slab, block)) {
+    if (!hk_heaps_is_shared(heap) || is_in_heap(heap, slab, block) ||
+        (cache != NULL && (is_in_cache(cache, slab->class_index, block) ||
+                           is_outgoing(cache, heap->owner, block)))) {
         hk_log_fatal(what_if_free, block, "the block is free already");
     }
 }

@@ -36,7 +36,7 @@ static size_t check_heap(hk_heap_t *heap, unsigned class_index)
     size_t depot_bytes = 0;
     unsigned empty_units = 0;
     CHECK(!hk_lock_is_held(&heap->lock));
-    for (unsigned c = 0; c < HK_BASE_CLASSES; c++) {
+    for (unsigned c = 0; c < HK_CLASS_COUNT; c++) {
         hk_heap_class_t *class = &heap->classes[c];
         size_t blocks = 0;
         for (unsigned bucket = 0; bucket < HK_SLAB_BUCKETS; bucket++) {
@@ -147,9 +147,8 @@ static void test_load(void)
     CHECK(heap->spare_count[0] == 1 && heap->spare[0] == small);
 
     /* Few blocks of large sizes. */
-    hk_magazine_t *large = load(heap, HK_BASE_CLASSES - 1, NULL);
-    CHECK(large->count >= 1 &&
-          large->count <= hk_policy_class[HK_BASE_CLASSES - 1].magazine_blocks);
+    hk_magazine_t *large = load(heap, HK_CLASS_COUNT - 1, NULL);
+    CHECK(large->count >= 1 && large->count <= hk_policy_class[HK_CLASS_COUNT - 1].magazine_blocks);
     hk_heap_dissolve(heap, large);
     hk_heap_dissolve(heap, m);
     hk_heap_dissolve(heap, empty);
@@ -218,7 +217,7 @@ static void test_depot_limit(void)
 /* Larger blocks go to their slabs once the depots are half full. */
 static void test_depot_large_limit(void)
 {
-    enum { COUNT = 300, LARGEST = HK_BASE_CLASSES - 1 };
+    enum { COUNT = 300, LARGEST = HK_CLASS_COUNT - 1 };
     hk_heap_t *heap = new_heap();
     static hk_magazine_t *full[COUNT];
     bool dissolved = false;
@@ -273,7 +272,7 @@ static void test_dissolve(void)
     CHECK(named == 1);
 
     /* Few units in all: the sum over the classes is bounded. */
-    for (unsigned c = 0; c < HK_BASE_CLASSES; c++)
+    for (unsigned c = 0; c < HK_CLASS_COUNT; c++)
         hk_heap_dissolve(heap, load(heap, c, NULL));
     (void)check_heap(heap, TINY);
     CHECK(heap->empty_units == HK_EMPTY_UNITS_MIN && heap->pool->used_units == heap->empty_units);
@@ -299,7 +298,7 @@ static uint64_t take_and_put(hk_heap_t *heap, unsigned class_index, size_t count
  * epoch ends or another class needs it. */
 static void test_surplus(void)
 {
-    enum { LARGEST = HK_BASE_CLASSES - 1, COUNT = HK_LENT_UNITS + 300 }; /* a block a slab */
+    enum { LARGEST = HK_CLASS_COUNT - 1, COUNT = HK_LENT_UNITS + 300 }; /* a block a slab */
     hk_heap_t *heap = new_heap();
     CHECK(take_and_put(heap, LARGEST, COUNT) == COUNT);
     CHECK(heap->lent_units == HK_LENT_UNITS);
@@ -382,7 +381,7 @@ static void test_single_blocks(void)
     static unsigned classes[COUNT];
     test_rng_t rng = test_rng(3);
     for (size_t i = 0; i < COUNT; i++) {
-        classes[i] = (unsigned)test_below(&rng, HK_BASE_CLASSES);
+        classes[i] = (unsigned)test_below(&rng, HK_CLASS_COUNT);
         blocks[i] = hk_heap_take_block(heap, classes[i]);
         CHECK(blocks[i] != NULL);
         test_fill(blocks[i], bytes_of(classes[i]), i);
@@ -483,7 +482,7 @@ static void test_marks(void)
 static void test_stale_bits(void)
 {
     hk_heap_t *heap = new_heap();
-    for (unsigned c = 0; c < HK_BASE_CLASSES; c += 7) {
+    for (unsigned c = 0; c < HK_CLASS_COUNT; c += 7) {
         hk_magazine_t *m = load(heap, c, NULL);
         hk_slab_t *slab = hk_slab_find(m->slot[0]);
         char *base = hk_slab_base(slab);
@@ -721,7 +720,7 @@ static void test_reclaim(void)
     hk_heap_t *heap = new_heap();
     for (size_t i = 0; i < HK_NEAR_ENTRIES; i++)
         hk_near[i] = 0; /* of heaps deleted before, whose like has no entries outside this test */
-    for (unsigned c = 0; c < HK_BASE_CLASSES; c += 3)
+    for (unsigned c = 0; c < HK_CLASS_COUNT; c += 3)
         stock(heap, c, 1 + c % 5);
     hk_magazine_t *live = load(heap, TINY, NULL);
     hk_heap_reclaim(heap, SIZE_MAX);
@@ -785,7 +784,7 @@ static void test_delete(void)
     size_t large = hk_large_used_bytes();
     for (int round = 0; round < 20; round++) { /* from the second on the metadata is there */
         hk_heap_t *heap = new_heap();
-        for (unsigned c = 0; c < HK_BASE_CLASSES; c++) {
+        for (unsigned c = 0; c < HK_CLASS_COUNT; c++) {
             CHECK(hk_heap_take_block(heap, c) != NULL);
             hk_heap_dissolve(heap, load(heap, c, NULL));
         }

@@ -8,7 +8,7 @@
 #include "policy.h"
 #include "pool.h"
 
-enum { CLASS = HK_BASE_CLASSES - 1, UNITS = HK_SLAB_UNITS_MAX };
+enum { CLASS = HK_CLASS_COUNT - 1, UNITS = HK_SLAB_UNITS_MAX };
 
 static char somebody; /* the address of the heap that acquires; the pool does not look into it */
 static struct hk_heap *const heap = (struct hk_heap *)(void *)&somebody;

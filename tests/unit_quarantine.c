@@ -75,7 +75,7 @@ static void test_bytes(void)
             evicted.class_index == SMALL)
             CHECK(number_of(evicted) < i);
     }
-    CHECK(hk_quarantine_exchange(quarantine, numbered(0, HK_BASE_CLASSES - 1), &evicted));
+    CHECK(hk_quarantine_exchange(quarantine, numbered(0, HK_CLASS_COUNT - 1), &evicted));
     while (hk_quarantine_is_over(quarantine))
         (void)hk_quarantine_take(quarantine);
     CHECK(quarantine->bytes <= quarantine->most_bytes && hk_quarantine_count(quarantine) > 0);

@@ -12,7 +12,7 @@ static uint32_t bytes_of(unsigned class_index)
 
 static void check_classes(void)
 {
-    for (unsigned c = 0; c < HK_BASE_CLASSES; c++) {
+    for (unsigned c = 0; c < HK_CLASS_COUNT; c++) {
         const hk_class_info_t *info = &hk_class_info[c];
         size_t slab_bytes = (size_t)info->units << HK_UNIT_SHIFT;
         CHECKF(c == 0 || info->block_bytes > bytes_of(c - 1), " (class %u)", c);
@@ -27,7 +27,7 @@ static void check_classes(void)
     }
     CHECK(bytes_of(0) == 16); /* a live bit's granule */
     CHECK(bytes_of(HK_TINY_CLASSES - 1) == 128);
-    CHECK(bytes_of(HK_BASE_CLASSES - 1) == HK_SMALL_MAX);
+    CHECK(bytes_of(HK_CLASS_COUNT - 1) == HK_SMALL_MAX);
 }
 
 static void check_sizes(void)
@@ -43,7 +43,7 @@ static void check_sizes(void)
         CHECKF(size <= 128 || waste * 8 <= size, " (size %zu wastes %zu)", size, waste);
         CHECKF(size > 128 || waste < 16 || size == 0, " (size %zu wastes %zu)", size, waste);
         if (size > 128) {
-            CHECKF(hk_class_beyond_table(size) == found, " (size %zu)", size);
+            CHECKF(hk_class_compute(size) == found, " (size %zu)", size);
         }
     }
 }
@@ -72,7 +72,7 @@ static void check_alignments(void)
 
 static void check_reciprocals(void)
 {
-    for (unsigned c = 0; c < HK_BASE_CLASSES; c++) {
+    for (unsigned c = 0; c < HK_CLASS_COUNT; c++) {
         uint32_t end = (uint32_t)hk_class_info[c].units << HK_UNIT_SHIFT;
         uint32_t index = 0;
         uint32_t next = bytes_of(c);

@@ -231,7 +231,6 @@ typedef struct hak_stats {
     uint64_t huge_superslabs; /* superslabs that are of huge pages, if the system has them */
     uint64_t huge_refusals;   /* times that the system refused that: it is asked no more */
     uint64_t hole_bytes;      /* of slab_free_bytes, pages in slabs in use that have gone back */
-    uint64_t fitted_classes;  /* size classes made for what this program asks for most */
 } hak_stats_t;
 
 /* Fills *stats, whose size the caller gives: fields that the library knows and the caller does not are left out, and
