@@ -30,7 +30,7 @@ hk_cache_t hk_cache_empty = {
 /* A signal handler may end the thread's work at any point here, by a jump or by exit: a magazine in hand is lost then, but none is in the
  * cache twice, or with a count that is not its own. */
 
-static void set_loaded(hk_cache_t *cache, unsigned class_index, hk_magazine_t *magazine)
+HK_INLINE void set_loaded(hk_cache_t *cache, unsigned class_index, hk_magazine_t *magazine)
 {
     hk_fence_signal(); /* it is nowhere else by now */
     unsigned capacity = hk_policy_class[class_index].magazine_blocks;
@@ -44,7 +44,7 @@ static void set_loaded(hk_cache_t *cache, unsigned class_index, hk_magazine_t *m
 }
 
 /* Takes the loaded magazine out, its count made valid; NULL if there is none. */
-static hk_magazine_t *take_loaded(hk_cache_t *cache, unsigned class_index)
+HK_INLINE hk_magazine_t *take_loaded(hk_cache_t *cache, unsigned class_index)
 {
     hk_magazine_t *magazine = cache->loaded[class_index];
     if (magazine != NULL) {
