@@ -44,7 +44,9 @@ static bool may_add_heap_locked(void)
 {
     uint32_t count = hk_load_relaxed(&heaps.count); /* relaxed: under the lock */
     if (heaps.most == 0 && count > 0) {
-        heaps.most = hk_policy_heaps_max(hk_os_cpu_count());
+        uint32_t most = hk_policy_heaps_max(hk_os_cpu_count());
+        uint32_t numbers = HK_HEAPS_MAX - 2; /* 0 is none's, and one stays free for the orphan */
+        heaps.most = most < numbers ? most : numbers;
     }
     return heaps.most == 0 || count < heaps.most;
 }
