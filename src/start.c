@@ -34,6 +34,7 @@ static void fork_child(void)
 __attribute__((constructor(101))) static void start(void)
 {
     hk_options_read(environ);
+    (void)hk_thread_make_key(); /* without one, the first thread that needs it tries again */
     hk_decay_start(hk_os_clock_ms());
     if (hk_options.harden != 0) {
         hk_canary_start(hk_options.harden);

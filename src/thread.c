@@ -66,25 +66,42 @@ static void end_thread(void *argument)
     hk_gate_leave_stranger();
 }
 
-/* Sees to it that end_thread runs.  The first thread needs no end, and its first malloc calls nothing of pthread; once there is a
- * key nobody is asked whether it is the first, which takes two system calls. */
+bool hk_thread_make_key(void)
+{
+    hk_lock_acquire(&hk_heaps_lock, HK_RANK_CACHES);
+    if (hk_load_relaxed(&end_key_made) == 0 && pthread_key_create(&end_key, end_thread) == 0) {
+        hk_store_release(&end_key_made, 1);
+    }
+    hk_lock_release(&hk_heaps_lock, HK_RANK_CACHES);
+    return hk_load_relaxed(&end_key_made) != 0; /* relaxed: made here, or under the lock */
+}
+
+/* The program has all the keys that there are. */
+static HK_COLD void warn_without_key(void)
+{
+    static _Atomic uint32_t warned;
+    if (hk_exchange_acq_rel(&warned, 1) == 0) {
+        hk_log_warning("no thread key is left:", "threads leave their caches behind when they end");
+    }
+}
+
+/* Sees to it that end_thread runs.  The first thread needs no end, and a malloc before the library's constructor calls nothing of
+ * pthread; once there is a key nobody is asked whether it is the first, which takes two system calls. */
 static void register_end(hk_cache_t *cache)
 {
-    if (hk_load_acquire(&end_key_made) == 0) { /* acquire: pairs with the release below */
+    /* acquire: pairs with the release above */
+    if (hk_load_acquire(&end_key_made) == 0) {
         if (hk_os_is_main_thread()) {
             return;
         }
-        hk_lock_acquire(&hk_heaps_lock, HK_RANK_CACHES);
-        if (hk_load_relaxed(&end_key_made) == 0 && pthread_key_create(&end_key, end_thread) == 0) {
-            hk_store_release(&end_key_made, 1);
+        if (!hk_thread_make_key()) {
+            warn_without_key();
+            return;
         }
-        hk_lock_release(&hk_heaps_lock, HK_RANK_CACHES);
     }
-    if (hk_load_relaxed(&end_key_made) != 0) {
-        int saved = errno;
-        (void)pthread_setspecific(end_key, cache); /* may allocate: the cache is in force already */
-        errno = saved;
-    }
+    int saved = errno;
+    (void)pthread_setspecific(end_key, cache); /* may allocate: the cache is in force already */
+    errno = saved;
 }
 
 /* Gives the cache a heap. */

@@ -24,6 +24,9 @@ static inline hk_cache_t *hk_thread_attach(void)
     return HK_LIKELY(cache != &hk_cache_empty) ? cache : hk_thread_make_cache();
 }
 
+/* Makes the key by which threads' ends are told; false if there is none left.  Early, before the program takes all. */
+bool hk_thread_make_key(void);
+
 /* Once the options ask for hardening: the calling thread's cache, if it has one already, is emptied, and gets a hardened heap.
  * There are no other threads yet. */
 void hk_thread_harden(void);
