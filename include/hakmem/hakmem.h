@@ -156,7 +156,7 @@ HAK_API size_t hak_limit_committed(void);
 /* What is called when reclaiming has not brought the committed bytes below the soft limit; again only after they have
  * grown by another sixteenth of it, or have been below.  It runs in a thread that allocates, possibly in several at
  * once, holding no lock of HAKMEM's but whatever the program holds there; it may allocate and free, which does not call
- * it again. */
+ * it again.  It must return: no exception, no longjmp, or its thread never reclaims for the soft limit again. */
 typedef void (*hak_limit_notify_t)(size_t committed_bytes, size_t limit_bytes);
 
 /* Sets the callback; NULL is none, the default.  The last one set counts. */
