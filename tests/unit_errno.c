@@ -13,35 +13,38 @@
 
 enum { KEPT = E2BIG };
 
+#if !TEST_SANITIZED /* a sanitizer calls them before the program does */
 static int refuse(void)
 {
     errno = EPERM;
     return -1;
 }
 
-__attribute__((no_sanitize("thread"))) int clock_gettime(clockid_t clock, struct timespec *now)
+int clock_gettime(clockid_t clock, struct timespec *now)
 {
     (void)clock;
     (void)now;
     return refuse();
 }
 
-__attribute__((no_sanitize("thread"))) int sched_yield(void)
+int sched_yield(void)
 {
     return refuse();
 }
 
-__attribute__((no_sanitize("thread"))) int sigaltstack(const stack_t *stack, stack_t *before)
+int sigaltstack(const stack_t *stack, stack_t *before)
 {
     (void)stack;
     (void)before;
     return refuse();
 }
 
-__attribute__((no_sanitize("thread"))) pid_t getpid(void)
+pid_t getpid(void)
 {
     return refuse();
 }
+
+#endif
 
 static void check_kept(void)
 {
@@ -60,6 +63,8 @@ static void *free_first(void *argument)
 
 int main(void)
 {
+    if (TEST_SANITIZED)
+        return 77;
     errno = KEPT;
     shared = hak_malloc(100);
     check_kept();
