@@ -18,7 +18,7 @@
 #include <sys/syscall.h>
 #include <time.h>
 
-#include "thread.h"
+#include "fork_elsewhere.h"
 
 enum { SITES_MAX = 1024, FRAMES = 6, SLOTS = 256, ORDINALS = 3, TOLERANCE = 3 << 20 };
 
@@ -344,30 +344,12 @@ static void threads(void)
     (void)hak_trim(MIB);
 }
 
-static _Atomic int fork_step;
-
-static void *forker(void *argument)
-{
-    (void)argument;
-    hk_thread_fork_prepare();
-    fork_step = 1;
-    while (fork_step != 2) {
-        (void)sched_yield();
-    }
-    hk_thread_fork_parent();
-    return NULL;
-}
-
-/* Another thread forks, as far as HAKMEM is concerned: the refuge serves. */
+/* Another thread forks: the refuge serves. */
 static void forks(void)
 {
     for (int wave = 0; wave < 3; wave++) {
         churn(&workers[0], 15, 300);
-        fork_step = 0;
-        pthread_t thread = test_thread(forker, NULL);
-        while (fork_step != 1) {
-            (void)sched_yield();
-        }
+        pthread_t forker = fork_begin();
         for (size_t i = 0; i < SLOTS; i++) {
             slot_t *slot = &workers[0].slots[i];
             if (slot->block != NULL && i % 3 == 0) {
@@ -384,8 +366,7 @@ static void forks(void)
                 resize(slot, slot->size + 3000);
             }
         }
-        fork_step = 2;
-        test_join(thread);
+        fork_end(forker);
         churn(&workers[0], 15, 300);
     }
 }

@@ -10,12 +10,10 @@
 #include <sys/mman.h>
 #include <sys/syscall.h>
 
-#include "thread.h"
+#include "fork_elsewhere.h"
 
 enum { ROUNDS = 50 };
 
-static _Atomic int
-    step; /* of the fork: 1 the gate is closed, 2 it shall be opened, 3 it has been */
 static _Atomic bool slow_map; /* the next mapping is made after the fork */
 static _Thread_local bool
     yield_ends_fork; /* this thread's next yield lasts until the fork is over */
@@ -25,8 +23,8 @@ __attribute__((no_sanitize("thread"))) void *mmap(void *address, size_t bytes, i
                                                   int flags, int fd, off_t offset)
 {
     if (atomic_exchange(&slow_map, false)) {
-        step = 2;
-        while (step != 3) {
+        fork_step = 2;
+        while (fork_step != 3) {
             (void)sched_yield();
         }
     }
@@ -38,24 +36,12 @@ int sched_yield(void)
 {
     if (yield_ends_fork) {
         yield_ends_fork = false;
-        step = 2;
-        while (step != 3) {
+        fork_step = 2;
+        while (fork_step != 3) {
             (void)syscall(SYS_sched_yield);
         }
     }
     return (int)syscall(SYS_sched_yield);
-}
-
-static void *fork_elsewhere(void *argument)
-{
-    hk_thread_fork_prepare();
-    step = 1;
-    while (step != 2) {
-        (void)sched_yield();
-    }
-    hk_thread_fork_parent();
-    step = 3;
-    return argument;
 }
 
 /* Takes blocks of many classes, so that slow paths are met, which work off notes. */
@@ -72,15 +58,10 @@ static void *allocate_all(void *argument)
 
 static void free_during_fork(void *one, void *other)
 {
-    step = 0;
-    pthread_t forker = test_thread(fork_elsewhere, NULL);
-    while (step != 1) {
-        (void)sched_yield();
-    }
+    pthread_t forker = fork_begin();
     hak_free(one);
     hak_free(other);
-    step = 2;
-    test_join(forker);
+    fork_end(forker);
 }
 
 static hak_stats_t figures(void)
@@ -106,11 +87,7 @@ static void refuge_left_by_fork(size_t size)
 {
     (void)hak_trim(0);
     size_t before = hak_limit_committed();
-    step = 0;
-    pthread_t forker = test_thread(fork_elsewhere, NULL);
-    while (step != 1) {
-        (void)sched_yield();
-    }
+    pthread_t forker = fork_begin();
     slow_map = true;
     char *block = hak_malloc(size);
     CHECK(block != NULL && !slow_map);
@@ -154,11 +131,7 @@ static void cache_made_inside(void)
     hak_heap_t *heap = hak_heap_create();
     char *noted = hak_malloc(100000);
     CHECK(heap != NULL && noted != NULL);
-    step = 0;
-    pthread_t forker = test_thread(fork_elsewhere, NULL);
-    while (step != 1) {
-        (void)sched_yield();
-    }
+    pthread_t forker = fork_begin();
     hak_free(noted);
     test_join(test_thread(destroy_late, heap));
     test_join(forker);

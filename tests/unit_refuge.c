@@ -7,33 +7,15 @@
 #include <hakmem/hakmem.h>
 #include <signal.h>
 
+#include "fork_elsewhere.h"
 #include "path.h"
 #include "refuge.h"
-#include "thread.h"
-
-static _Atomic int step; /* of the fork: 1 the gate is closed, 2 it shall be opened */
-
-static void *fork_elsewhere(void *argument)
-{
-    hk_thread_fork_prepare();
-    step = 1;
-    while (step != 2) {
-        (void)sched_yield();
-    }
-    hk_thread_fork_parent();
-    return argument;
-}
 
 static void during_fork(void (*work)(void))
 {
-    step = 0;
-    pthread_t forker = test_thread(fork_elsewhere, NULL);
-    while (step != 1) {
-        (void)sched_yield();
-    }
+    pthread_t forker = fork_begin();
     work();
-    step = 2;
-    test_join(forker);
+    fork_end(forker);
     CHECK(hak_check() == 0);
 }
 

@@ -8,7 +8,7 @@
 #include <hakmem/hakmem.h>
 
 #include "fake_os.h"
-#include "thread.h"
+#include "fork_elsewhere.h"
 
 enum { SLOTS = 64, HEAPS = 3, STEPS_MAX = 4096 };
 
@@ -211,27 +211,10 @@ static void *run_errand(void *argument)
     return NULL;
 }
 
-/* Another thread forks, as far as the library is concerned: it closes the gate, and opens it when this one has gone on. */
-static _Atomic int fork_step;
-
-static void *fork_elsewhere(void *argument)
-{
-    hk_thread_fork_prepare();
-    fork_step = 1;
-    while (fork_step != 2) {
-        (void)sched_yield();
-    }
-    hk_thread_fork_parent();
-    return argument;
-}
-
+/* Another thread forks, and ends it when this one has gone on. */
 static void go_on_during_fork(fuzz_input_t *input, unsigned count)
 {
-    fork_step = 0;
-    pthread_t thread = test_thread(fork_elsewhere, NULL);
-    while (fork_step != 1) {
-        (void)sched_yield();
-    }
+    pthread_t forker = fork_begin();
     work.fork_under_way = true;
     for (unsigned i = 0; i < count; i++) {
         slot_t *slot = &work.slots[fuzz_byte(input) % SLOTS];
@@ -243,8 +226,7 @@ static void go_on_during_fork(fuzz_input_t *input, unsigned count)
             drop(slot, (uint8_t)i);
     }
     work.fork_under_way = false;
-    fork_step = 2;
-    test_join(thread);
+    fork_end(forker);
 }
 
 static void step(fuzz_input_t *input)
