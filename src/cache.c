@@ -290,8 +290,7 @@ static void unpack(hk_cache_t *cache, hk_magazine_t *magazine)
     void *const *end = rest + magazine->count;
     for (void *const *from = rest; from < end; from++) {
         void *block = *from;
-        uintptr_t address = (uintptr_t)block;
-        uint64_t class_index = (hk_registry_near(address) ^ address ^ tag) >> HK_UNIT_SHIFT;
+        uint64_t class_index = (hk_registry_fold(block) ^ tag) >> HK_UNIT_SHIFT;
         if (HK_UNLIKELY(class_index >= HK_CLASS_COUNT)) {
             *rest++ = block;
             continue;

@@ -196,6 +196,14 @@ static hk_heap_t *owned_heap_of(const void *block)
     return heap != NULL && heap->owner == HK_OWNER_NONE ? heap : NULL;
 }
 
+/* The first bytes of a block are in another from now on; returns that. */
+HK_INLINE void *carry_over(void *moved, void *block, size_t bytes)
+{
+    memcpy(moved, block, bytes);
+    hk_front_take_back(block);
+    return moved;
+}
+
 void *hk_front_resize(hk_heap_t *heap, void *block, size_t size)
 {
     size_t usable =
@@ -222,9 +230,7 @@ void *hk_front_resize(hk_heap_t *heap, void *block, size_t size)
         bool stays = size <= usable && hk_path_try_refit(block, usable, size);
         return stays ? block : hk_front_fail(ENOMEM);
     }
-    memcpy(moved, block, size < usable ? size : usable);
-    hk_front_take_back(block);
-    return moved;
+    return carry_over(moved, block, size < usable ? size : usable);
 }
 
 /* The same for a live block that the near table knows, which no first-class heap and no hardening has. */
@@ -234,9 +240,7 @@ static HK_NOINLINE void *move_small(void *block, size_t bytes, size_t size)
     if (moved == NULL) {
         return size > bytes ? NULL : block;
     }
-    memcpy(moved, block, size < bytes ? size : bytes);
-    hk_front_take_back(block);
-    return moved;
+    return carry_over(moved, block, size < bytes ? size : bytes);
 }
 
 HAK_API void *hak_realloc(void *block, size_t size)

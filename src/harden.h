@@ -37,8 +37,7 @@ HK_INLINE unsigned hk_harden_class_of(size_t size, size_t alignment)
 /* ---- Without the map: blocks that the near table knows ---- */
 
 /* Whose block of a thread's hardened heap lies there, if one does; that it starts there is not said, but it is aligned as blocks are.
- * folded: the address with the
- * near table's entry.  False proves nothing. */
+ * folded is of hk_registry_fold.  False proves nothing. */
 HK_INLINE bool hk_harden_find_folded(const void *block, uint64_t folded, hk_quarantined_t *found)
 {
     uint32_t class_index = (uint32_t)(folded >> HK_UNIT_SHIFT) - HK_NEAR_HARDENED;
@@ -53,8 +52,7 @@ HK_INLINE bool hk_harden_find_folded(const void *block, uint64_t folded, hk_quar
 
 HK_INLINE bool hk_harden_find(const void *block, hk_quarantined_t *found)
 {
-    return hk_harden_find_folded(block, hk_registry_near((uintptr_t)block) ^ (uintptr_t)block,
-                                 found);
+    return hk_harden_find_folded(block, hk_registry_fold(block), found);
 }
 
 /* Whether a whole live block of the class starts there, and its size.  A pointer into a block may lie so near to the
@@ -67,14 +65,15 @@ HK_INLINE bool hk_harden_is_live(hk_quarantined_t found, size_t *size, hk_canary
            hk_canary_holds(found.block, found.bytes, *size, extent);
 }
 
-/* Marks it free, and clears it; false, and nothing is done, if no whole live block starts there. */
-HK_INLINE bool hk_harden_try_end(hk_quarantined_t found, hk_canary_extent_t extent)
+/* Marks it free, and clears it; false, and nothing is done, if no whole live block starts there.  alone: no other thread may be
+ * freeing. */
+HK_INLINE bool hk_harden_try_end_as(hk_quarantined_t found, hk_canary_extent_t extent, bool alone)
 {
     size_t size;
     if (HK_UNLIKELY(!hk_harden_is_live(found, &size, extent))) {
         return false;
     }
-    if (!hk_load_relaxed(&hk_harden_threads)) { /* relaxed: see above */
+    if (alone) {
         hk_canary_end(found.block, found.bytes, hk_canary_seal(found.block));
     } else if (HK_UNLIKELY(!hk_canary_try_end(found.block, found.bytes, size))) {
         return false;
@@ -83,16 +82,10 @@ HK_INLINE bool hk_harden_try_end(hk_quarantined_t found, hk_canary_extent_t exte
     return true;
 }
 
-/* The same at level 1 where there is one thread. */
-HK_INLINE bool hk_harden_try_end_alone(hk_quarantined_t found)
+HK_INLINE bool hk_harden_try_end(hk_quarantined_t found, hk_canary_extent_t extent)
 {
-    size_t size;
-    if (HK_UNLIKELY(!hk_harden_is_live(found, &size, HK_CANARY_PART))) {
-        return false;
-    }
-    hk_canary_end(found.block, found.bytes, hk_canary_seal(found.block));
-    hk_canary_clear(found.block, found.bytes, HK_CANARY_PART);
-    return true;
+    bool alone = !hk_load_relaxed(&hk_harden_threads); /* relaxed: see above */
+    return hk_harden_try_end_as(found, extent, alone);
 }
 
 /* ---- By the slab ---- */

@@ -146,8 +146,7 @@ static void sort_magazine(hk_heap_t *heap, hk_magazine_t *magazine)
     size_t bytes = 0;
     unsigned left = 0;
     for (unsigned i = 0; i < magazine->count; i++) {
-        uintptr_t address = (uintptr_t)magazine->slot[i];
-        uint64_t class_index = (hk_registry_near(address) ^ address ^ tag) >> HK_UNIT_SHIFT;
+        uint64_t class_index = (hk_registry_fold(magazine->slot[i]) ^ tag) >> HK_UNIT_SHIFT;
         hk_magazine_t *stock = class_index < HK_CLASS_COUNT
                                    ? stock_magazine(heap, (unsigned)class_index, magazine->marks)
                                    : NULL;

@@ -67,9 +67,8 @@ void hk_path_leave(hk_cache_t *cache);
 /* Whether the near table says that the block is of the class, of whichever heap.  False proves nothing. */
 HK_INLINE bool hk_path_is_of_class(const void *block, unsigned class_index)
 {
-    uint64_t folded = hk_registry_near((uintptr_t)block) ^ (uintptr_t)block;
-    return (uint32_t)(folded >> HK_UNIT_SHIFT) ==
-           class_index; /* all of the address bits agree, too */
+    /* All of the address bits agree, too. */
+    return (uint32_t)(hk_registry_fold(block) >> HK_UNIT_SHIFT) == class_index;
 }
 
 /* A block of a thread's heap says in the near table whose it is; the map need not be asked.  False if the table does
@@ -84,14 +83,13 @@ HK_INLINE bool hk_path_find_folded(const void *block, uint64_t folded, uint16_t 
 
 HK_INLINE bool hk_path_find_near(const void *block, uint16_t *owner, unsigned *class_index)
 {
-    return hk_path_find_folded(block, hk_registry_near((uintptr_t)block) ^ (uintptr_t)block, owner,
-                               class_index);
+    return hk_path_find_folded(block, hk_registry_fold(block), owner, class_index);
 }
 
 /* Whether the near table knows an address as one in a thread's heap, hardened or not.  False proves nothing. */
 HK_INLINE bool hk_path_is_threads(const void *block)
 {
-    uint64_t folded = hk_registry_near((uintptr_t)block) ^ (uintptr_t)block;
+    uint64_t folded = hk_registry_fold(block);
     return (uint32_t)(folded >> HK_UNIT_SHIFT) < 2 * HK_NEAR_HARDENED &&
            folded >> HK_OWNER_SHIFT != 0 && (uintptr_t)block >> HK_OWNER_SHIFT == 0;
 }

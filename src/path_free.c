@@ -281,8 +281,7 @@ HK_INLINE bool free_evicted_quickly(hk_cache_t *cache, uint64_t evicted)
     void *block = hk_quarantine_block(evicted);
     if (HK_UNLIKELY(cache->tag != (uint64_t)hk_quarantine_owner(evicted) << HK_OWNER_SHIFT ||
                     cache->top[class_index] == cache->limit[class_index] ||
-                    cache->quarantine->bytes > cache->quarantine->most_bytes ||
-                    !hk_live_clear(block))) {
+                    hk_quarantine_is_over(cache->quarantine) || !hk_live_clear(block))) {
         return false;
     }
     hk_cache_push(cache, class_index, block);
@@ -298,7 +297,7 @@ static HK_NOINLINE void free_hardened_quickly(hk_cache_t *cache, void *block, ui
     if (HK_UNLIKELY(!hk_harden_find_folded(block, folded, &freed) || quarantine == NULL ||
                     !hk_quarantine_is_ready(quarantine) ||
                     hk_load_relaxed(&hk_harden_threads) || /* relaxed: see harden.h */
-                    !hk_harden_try_end_alone(freed))) {
+                    !hk_harden_try_end_as(freed, HK_CANARY_PART, true))) {
         free_hardened_part(cache, block, folded);
         return;
     }
@@ -346,7 +345,7 @@ static HK_NOINLINE void free_plain(hk_cache_t *cache, void *block)
 void hk_path_free_slow(void *block)
 {
     hk_cache_t *cache = hk_thread_own;
-    uint64_t folded = hk_registry_near((uintptr_t)block) ^ (uintptr_t)block;
+    uint64_t folded = hk_registry_fold(block);
     uint16_t owner;
     unsigned class_index;
     if (hk_path_find_folded(block, folded, &owner, &class_index) &&

@@ -59,6 +59,13 @@ HK_INLINE uint64_t hk_registry_near(uintptr_t address)
     return hk_load_relaxed(&hk_near[(uint32_t)address >> HK_UNIT_SHIFT]); /* relaxed: see above */
 }
 
+/* The address of a block with its near entry folded in: the class, from HK_UNIT_SHIFT on, and the owner, from HK_OWNER_SHIFT on,
+ * if the entry is that unit's; else address bits are left between. */
+HK_INLINE uint64_t hk_registry_fold(const void *block)
+{
+    return hk_registry_near((uintptr_t)block) ^ (uintptr_t)block;
+}
+
 /* Sets the entry for a unit; clears it if it is still this one. */
 void hk_registry_set_near(uintptr_t unit, unsigned class_index, uint16_t owner);
 void hk_registry_clear_near(uintptr_t unit, unsigned class_index, uint16_t owner);
