@@ -13,7 +13,6 @@
 
 enum {
     PAGES_MAX = HK_SUPERSLAB_BYTES / 4096, /* no Linux has smaller pages */
-    MAGAZINE_BLOCKS_MAX = 64,              /* more than any magazine has */
 };
 
 /* The pages of a range of at most 2 MiB. */
@@ -78,23 +77,18 @@ static void add_range(const void *address, size_t bytes, void *context)
 
 /* ---- Magazines ---- */
 
-typedef struct blocks {
-    unsigned count;
-    const void *block[MAGAZINE_BLOCKS_MAX];
-} blocks_t;
-
 /* The magazines of a cache belong to a thread that may be at work, and nothing orders these reads after its writes.
- * Memory that was a magazine stays one of its size, and an address that is no block names no slab: so a figure may be
- * off by a magazine, and nothing else can go wrong. */
-__attribute__((no_sanitize("thread"))) HK_NOINLINE static void
-copy_outgoing(const hk_cache_t *cache, unsigned slot, blocks_t *blocks)
+ * Memory that was a magazine stays one of its size, and no block of it is looked up, which might be free by now, and its
+ * slab gone: so a figure may be off by a magazine, and nothing else can go wrong. */
+__attribute__((no_sanitize("thread"))) HK_NOINLINE static size_t
+count_outgoing_bytes(const hk_cache_t *cache)
 {
-    const hk_magazine_t *magazine = cache->outgoing[slot].magazine;
-    unsigned most = hk_magazine_capacity(HK_MAGAZINE_KINDS - 1);
-    blocks->count = magazine != NULL && magazine->count <= most ? magazine->count : 0;
-    for (unsigned i = 0; i < blocks->count; i++) {
-        blocks->block[i] = magazine->slot[i];
+    size_t bytes = 0;
+    for (unsigned slot = 0; slot < HK_OUTGOING_SLOTS; slot++) {
+        const hk_outgoing_t *outgoing = &cache->outgoing[slot];
+        bytes += outgoing->owner != 0 ? (size_t)(HK_OUTGOING_BYTES - outgoing->room_bytes) : 0;
     }
+    return bytes;
 }
 
 /* The same, of its loaded and previous magazines of a class. */
@@ -115,14 +109,6 @@ count_cached(const hk_cache_t *cache, unsigned class_index)
     return count;
 }
 
-static uint64_t block_bytes(const void *block)
-{
-    const hk_slab_t *slab = hk_slab_find(block);
-    return slab != NULL && slab->class_index < HK_CLASS_COUNT
-               ? hk_class_info[slab->class_index].block_bytes
-               : 0;
-}
-
 /* A shelf is its thread's, who may be at work on it: as with magazines. */
 __attribute__((no_sanitize("thread"))) HK_NOINLINE static size_t
 shelf_pages(const hk_cache_t *cache)
@@ -141,13 +127,7 @@ static void add_cache(const hk_cache_t *cache, void *context)
     if (cache->quarantine != NULL) {
         stats->cache_bytes += hk_harden_quarantined_bytes(cache->quarantine);
     }
-    for (unsigned slot = 0; slot < HK_OUTGOING_SLOTS; slot++) {
-        blocks_t blocks;
-        copy_outgoing(cache, slot, &blocks);
-        for (unsigned i = 0; i < blocks.count; i++) {
-            stats->outgoing_bytes += block_bytes(blocks.block[i]);
-        }
-    }
+    stats->outgoing_bytes += count_outgoing_bytes(cache);
 }
 
 /* ---- Slabs ---- */
@@ -165,6 +145,14 @@ static size_t free_resident_bytes(const hk_slab_t *slab)
         }
     }
     return bytes;
+}
+
+static uint64_t block_bytes(const void *block)
+{
+    const hk_slab_t *slab = hk_slab_find(block);
+    return slab != NULL && slab->class_index < HK_CLASS_COUNT
+               ? hk_class_info[slab->class_index].block_bytes
+               : 0;
 }
 
 static void add_incoming(const hk_magazine_t *magazine, void *context)
