@@ -1,9 +1,10 @@
 /*
  * HAKMEM's command: one program, run on the system's allocator and on HAKMEM.
  *
- * One run on HAKMEM comes first and is not timed: it writes HAKMEM's report, and it brings the program's files into
- * memory, so that neither side is measured on a cold disk.  The timed runs alternate, so that whatever else the machine
- * does falls on both sides alike.  Medians are shown, and the range beside them, so that noise can be seen.
+ * One run on HAKMEM comes first and is not timed: it writes HAKMEM's report, and it brings the
+ * program's files into memory, so that neither side is measured on a cold disk.  The timed runs
+ * alternate, so that whatever else the machine does falls on both sides alike.  Medians are shown,
+ * and the range beside them, so that noise can be seen.
  *
  * Peak memory is the kernel's figure for the largest single process of a run.
  */
@@ -165,7 +166,8 @@ static void print_report(const char *path)
 
 /* ---- The whole ---- */
 
-/* The run that writes the report.  Only the program's own one is kept, not those of processes it started. */
+/* The run that writes the report.  Only the program's own one is kept, not those of processes it
+ * started. */
 static sample_t run_for_report(const compare_plan_t *plan, char *directory, char **report)
 {
     char *pattern;

@@ -1,8 +1,8 @@
 /*
  * HAKMEM's command: runs a program on HAKMEM, and compares it with the system's allocator.
  *
- * The program takes this process over (execve), so that its exit status or signal is what the caller sees, and
- * nothing stands between the caller and it.
+ * The program takes this process over (execve), so that its exit status or signal is what the
+ * caller sees, and nothing stands between the caller and it.
  */
 #include "compare.h"
 #include "hakmem/hakmem.h"

@@ -1,9 +1,10 @@
 /*
  * HAKMEM's command: can the library be preloaded into this program?
  *
- * The dynamic loader ignores LD_PRELOAD, silently or nearly so, in static programs, in programs with raised
- * privileges and in programs of another machine.  A user who measures such a program measures the wrong allocator, so
- * each of these is found here, before the program starts, by the rules that the kernel and the loader go by.
+ * The dynamic loader ignores LD_PRELOAD, silently or nearly so, in static programs, in programs
+ * with raised privileges and in programs of another machine.  A user who measures such a program
+ * measures the wrong allocator, so each of these is found here, before the program starts, by the
+ * rules that the kernel and the loader go by.
  *
  * No state; everything is computed anew.
  */
@@ -91,7 +92,8 @@ static int is_program(const char *path)
     return access(path, X_OK) == 0 ? 0 : EACCES;
 }
 
-/* Looks name up as execvp would: the first executable file on PATH.  Returns 0, or why there is none. */
+/* Looks name up as execvp would: the first executable file on PATH.  Returns 0, or why there is
+ * none. */
 static int find_on_path(const char *name, char **path)
 {
     const char *dirs = getenv("PATH");
@@ -140,7 +142,8 @@ static int report_missing(const char *name, int reason)
 
 /* ---- Judging ---- */
 
-/* The kernel marks a program as one with raised privileges, and the loader then drops LD_PRELOAD. */
+/* The kernel marks a program as one with raised privileges, and the loader then drops
+ * LD_PRELOAD. */
 static const char *raised_privileges(const char *path)
 {
     struct stat info;
@@ -187,8 +190,8 @@ static int judge_elf(const char *path, const image_t *program, const image_t *li
     return STATUS_CANNOT_PRELOAD;
 }
 
-/* The next file to look at behind a script: its interpreter, or the program that an env interpreter starts.
- * Returns NULL if that cannot be said. */
+/* The next file to look at behind a script: its interpreter, or the program that an env interpreter
+ * starts.  Returns NULL if that cannot be said. */
 static char *script_target(image_t *script)
 {
     char *save, *line = strtok_r((char *)script->head + 2, "\n", &save);

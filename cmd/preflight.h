@@ -11,9 +11,9 @@ enum {
     STATUS_NOT_FOUND = 127,
 };
 
-/* Finds program on PATH, if its name holds no slash, and checks that library can be preloaded into it, or into the
- * interpreter of a script.  Returns 0 and sets *path, which the caller owns; or says why not on stderr and returns
- * the status to exit with. */
+/* Finds program on PATH, if its name holds no slash, and checks that library can be preloaded into
+ * it, or into the interpreter of a script.  Returns 0 and sets *path, which the caller owns; or
+ * says why not on stderr and returns the status to exit with. */
 int preflight_program(const char *program, const char *library, char **path);
 
 /* The same for the library itself: it must be a shared object of a machine we know how to read. */

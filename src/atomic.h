@@ -1,8 +1,9 @@
 /*
  * atomic: C11 atomics with the memory order in the operation's name.
  *
- * Every shared access in HAKMEM goes through these, so that the order of each one is read where it is used.  An acquire or a
- * release says in a comment what it pairs with; a relaxed one says why that is enough.
+ * Every shared access in HAKMEM goes through these, so that the order of each one is read where it
+ * is used.  An acquire or a release says in a comment what it pairs with; a relaxed one says why
+ * that is enough.
  */
 #ifndef HK_ATOMIC_H
 #define HK_ATOMIC_H
@@ -27,7 +28,8 @@
     atomic_compare_exchange_strong_explicit((p), (expected), (v), memory_order_acq_rel,            \
                                             memory_order_acquire)
 
-/* A signal handler of the same thread sees what is written before it in its order; no instruction. */
+/* A signal handler of the same thread sees what is written before it in its order; no
+ * instruction. */
 #define hk_fence_signal() atomic_signal_fence(memory_order_seq_cst)
 
 #endif

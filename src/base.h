@@ -1,5 +1,6 @@
 /*
- * base: the few attributes, constants and helpers that every layer shares.  Knows nothing of the allocator.
+ * base: the few attributes, constants and helpers that every layer shares.  Knows nothing of the
+ * allocator.
  */
 #ifndef HK_BASE_H
 #define HK_BASE_H
@@ -9,7 +10,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* 0 no checks, 1 checks of arguments, 2 internal checks, 3 whole-structure walks.  Set by the build. */
+/* 0 no checks, 1 checks of arguments, 2 internal checks, 3 whole-structure walks.  Set by the
+ * build. */
 #ifndef HK_DEBUG
 #define HK_DEBUG 0
 #endif
@@ -22,11 +24,12 @@
 #define HK_NOINLINE __attribute__((noinline))
 #define HK_INLINE static inline __attribute__((always_inline))
 #define HK_CACHE_LINE 64
-/* Initial-exec: no call to find it, and the library stays within the static TLS surplus when it is dlopened. */
+/* Initial-exec: no call to find it, and the library stays within the static TLS surplus when it is
+ * dlopened. */
 #define HK_TLS __thread __attribute__((tls_model("initial-exec")))
 
-/* Hides where a value came from, so that the compiler keeps the shape of the code around it: worth an instruction here
- * and there. */
+/* Hides where a value came from, so that the compiler keeps the shape of the code around it: worth
+ * an instruction here and there. */
 #define HK_OPAQUE(value) __asm__("" : "+r"(value))
 
 static inline size_t hk_align_up(size_t value, size_t alignment)

@@ -1,12 +1,14 @@
 /*
- * bitrange: ranges of bits in an array of 64-bit words.  No state; whoever owns the array owns the lock.
+ * bitrange: ranges of bits in an array of 64-bit words.  No state; whoever owns the array owns the
+ * lock.
  */
 #ifndef HK_BITRANGE_H
 #define HK_BITRANGE_H
 
 #include "base.h"
 
-/* The bits of one word that belong to the range from first to end; both are bit numbers of the whole array. */
+/* The bits of one word that belong to the range from first to end; both are bit numbers of the
+ * whole array. */
 static inline uint64_t hk_bitrange_word(size_t word, size_t first, size_t end)
 {
     uint64_t mask = UINT64_MAX;
@@ -19,8 +21,8 @@ static inline uint64_t hk_bitrange_word(size_t word, size_t first, size_t end)
     return mask;
 }
 
-/* How many bits of the word are set.  Written out, as plain x86-64 has no instruction for it and the compiler would call a function:
- * sums of 2, 4 and 8 neighbouring bits, then of all bytes. */
+/* How many bits of the word are set.  Written out, as plain x86-64 has no instruction for it and
+ * the compiler would call a function: sums of 2, 4 and 8 neighbouring bits, then of all bytes. */
 static inline size_t hk_bitrange_sum(uint64_t word)
 {
     word -= word >> 1 & UINT64_C(0x5555555555555555);
@@ -53,7 +55,8 @@ static inline size_t hk_bitrange_count(const uint64_t *words, size_t first, size
     return set;
 }
 
-/* For the two below: the first bit of the range that is set once flip has been applied to each word. */
+/* For the two below: the first bit of the range that is set once flip has been applied to each
+ * word. */
 static inline size_t hk_bitrange_find_flipped(const uint64_t *words, size_t first, size_t count,
                                               uint64_t flip)
 {
@@ -78,7 +81,8 @@ static inline size_t hk_bitrange_find_clear(const uint64_t *words, size_t first,
     return hk_bitrange_find_flipped(words, first, count, UINT64_MAX);
 }
 
-/* The bit from which on, up to the end of the range, wanted bits are set; first if there are no more than that. */
+/* The bit from which on, up to the end of the range, wanted bits are set; first if there are no
+ * more than that. */
 static inline size_t hk_bitrange_tail(const uint64_t *words, size_t first, size_t count,
                                       size_t wanted)
 {

@@ -27,8 +27,8 @@ hk_cache_t hk_cache_empty = {
 
 /* ---- Magazines in the cache ---- */
 
-/* A signal handler may end the thread's work at any point here, by a jump or by exit: a magazine in hand is lost then, but none is in the
- * cache twice, or with a count that is not its own. */
+/* A signal handler may end the thread's work at any point here, by a jump or by exit: a magazine in
+ * hand is lost then, but none is in the cache twice, or with a count that is not its own. */
 
 HK_INLINE void set_loaded(hk_cache_t *cache, unsigned class_index, hk_magazine_t *magazine)
 {
@@ -82,27 +82,6 @@ bool hk_cache_is_still_cold(hk_cache_t *cache, unsigned class_index)
     return true;
 }
 
-/* ---- Outgoing blocks ---- */
-
-static void hand_over(hk_outgoing_t *outgoing)
-{
-    hk_magazine_t *magazine = outgoing->magazine;
-    hk_heap_t *heap = hk_load_acquire(&hk_heap_table[outgoing->owner]);
-    outgoing->owner = 0;
-    hk_fence_signal();
-    outgoing->magazine = NULL;
-    hk_heap_hand_over(heap, magazine);
-}
-
-static void hand_over_all(hk_cache_t *cache)
-{
-    for (unsigned slot = 0; slot < HK_OUTGOING_SLOTS; slot++) {
-        if (cache->outgoing[slot].owner != 0) {
-            hand_over(&cache->outgoing[slot]);
-        }
-    }
-}
-
 static void flush_magazines(hk_cache_t *cache)
 {
     for (unsigned class_index = 0; class_index < HK_CLASS_COUNT; class_index++) {
@@ -117,7 +96,7 @@ static void flush_magazines(hk_cache_t *cache)
         }
     }
     hk_run_shelf_end(&cache->shelf);
-    hand_over_all(cache);
+    hk_cache_hand_over(cache);
     hk_magazine_t *spare = cache->spare;
     cache->spare = NULL;
     cache->spare_count = 0;
@@ -125,9 +104,9 @@ static void flush_magazines(hk_cache_t *cache)
     hk_heap_return_inbox(cache->heap, spare);
 }
 
-/* A thread that allocates seldom, and then out of its magazines, might not come this way for a long time.  As long as
- * there is much to give back it has no magazines, so that each of its calls comes this way.  A busy thread uses up its
- * LINGER_USES between two steps and goes on with magazines. */
+/* A thread that allocates seldom, and then out of its magazines, might not come this way for a long
+ * time.  As long as there is much to give back it has no magazines, so that each of its calls comes
+ * this way.  A busy thread uses up its LINGER_USES between two steps and goes on with magazines. */
 static void linger(hk_cache_t *cache, size_t excess, uint64_t now_ms)
 {
     bool lingers = cache->linger_uses > 0;
@@ -159,71 +138,8 @@ void hk_cache_help(hk_cache_t *cache)
         if (hk_run_shelf_is_over(&cache->shelf, now)) {
             hk_run_shelf_end(&cache->shelf);
         }
-        hand_over_all(cache);
+        hk_cache_hand_over(cache);
         linger(cache, hk_decay_step(cache->heap, now), now);
-    }
-}
-
-/* An empty magazine for blocks of another heap; NULL without memory. */
-static hk_magazine_t *take_spare(hk_cache_t *cache)
-{
-    hk_magazine_t *magazine = hk_magazine_pop_list(&cache->spare);
-    if (magazine == NULL) {
-        return hk_heap_take_magazine(cache->heap, HK_MAGAZINE_KINDS - 1);
-    }
-    cache->spare_count--;
-    return magazine;
-}
-
-/* The live bit stays set: clearing it is for the heap's own threads. */
-static void append(hk_magazine_t *magazine, unsigned class_index, void *block)
-{
-    if (magazine->count > 0 && magazine->slot[magazine->count - 1] == block) {
-        hk_log_fatal("double free", block, "the block is free already");
-    }
-    if (magazine->class_index != class_index) {
-        magazine->class_index = HK_MAGAZINE_MIXED;
-    }
-    magazine->slot[magazine->count] = block;
-    hk_fence_signal(); /* as in hk_cache_push */
-    magazine->count++;
-}
-
-/* Begins a magazine with a block; false without memory. */
-static bool begin_outgoing(hk_cache_t *cache, uint16_t owner, unsigned class_index, void *block)
-{
-    hk_outgoing_t *outgoing = &cache->outgoing[owner % HK_OUTGOING_SLOTS];
-    hk_magazine_t *magazine = take_spare(cache);
-    if (magazine == NULL) {
-        return false;
-    }
-    magazine->class_index = (uint16_t)class_index;
-    magazine->marks = HK_MARKS_SET;
-    append(magazine, class_index, block);
-    outgoing->magazine = magazine;
-    outgoing->room_bytes = HK_OUTGOING_BYTES - (int32_t)hk_class_info[class_index].block_bytes;
-    hk_fence_signal(); /* the owner says that it is there */
-    outgoing->owner = owner;
-    return true;
-}
-
-void hk_cache_push_outgoing(hk_cache_t *cache, uint16_t owner, unsigned class_index, void *block)
-{
-    hk_outgoing_t *outgoing = &cache->outgoing[owner % HK_OUTGOING_SLOTS];
-    if (outgoing->owner != owner) {
-        if (outgoing->owner != 0) {
-            hand_over(outgoing);
-        }
-        if (!begin_outgoing(cache, owner, class_index, block)) {
-            hk_heap_put_any(block);
-        }
-        return;
-    }
-    append(outgoing->magazine, class_index, block);
-    outgoing->room_bytes -= (int32_t)hk_class_info[class_index].block_bytes;
-    if (outgoing->magazine->count == outgoing->magazine->capacity || outgoing->room_bytes <= 0) {
-        hand_over(outgoing);
-        hk_cache_help(cache);
     }
 }
 
@@ -264,8 +180,8 @@ static HK_COLD _Noreturn void reject_twice(const void *block)
     hk_log_fatal("double free", block, "freed by another thread, and free already");
 }
 
-/* Clears the live bits of what other threads freed.  A bit that is clear already was cleared by a free of this heap's
- * own threads, or by the arrival of the same block before. */
+/* Clears the live bits of what other threads freed.  A bit that is clear already was cleared by a
+ * free of this heap's own threads, or by the arrival of the same block before. */
 static void settle(const hk_cache_t *cache, hk_magazine_t *magazine)
 {
     if (magazine->marks == HK_MARKS_CLEAR) {
@@ -280,9 +196,10 @@ static void settle(const hk_cache_t *cache, hk_magazine_t *magazine)
     magazine->marks = HK_MARKS_CLEAR;
 }
 
-/* Moves the blocks of a magazine that other heaps' threads filled to the loaded ones that have room; the rest stays in
- * it, live bits and all.  Which class comes next is chance, so nothing branches upon it.  The near table comes before
- * the live bits: of a block that was freed twice the superslab may be gone. */
+/* Moves the blocks of a magazine that other heaps' threads filled to the loaded ones that have
+ * room; the rest stays in it, live bits and all.  Which class comes next is chance, so nothing
+ * branches upon it.  The near table comes before the live bits: of a block that was freed twice the
+ * superslab may be gone. */
 static void unpack(hk_cache_t *cache, hk_magazine_t *magazine)
 {
     uint64_t tag = hk_heap_near_tag(cache->heap);
@@ -308,7 +225,8 @@ static void unpack(hk_cache_t *cache, hk_magazine_t *magazine)
     magazine->count = (uint16_t)(rest - magazine->slot);
 }
 
-/* Keeps a magazine that was unpacked, for blocks that go the other way; false if there are enough, or it is not empty. */
+/* Keeps a magazine that was unpacked, for blocks that go the other way; false if there are enough,
+ * or it is not empty. */
 static bool keep_spare(hk_cache_t *cache, hk_magazine_t *magazine)
 {
     if (magazine->count > 0 || magazine->kind != HK_MAGAZINE_KINDS - 1 ||
@@ -370,7 +288,8 @@ bool hk_cache_reload(hk_cache_t *cache, unsigned class_index)
 /* Never NULL. */
 static hk_magazine_t *exchange(hk_cache_t *cache, unsigned class_index, hk_magazine_t *previous)
 {
-    /* An empty one grows as well, or a class that wavers about small magazines would come this way for ever. */
+    /* An empty one grows as well, or a class that wavers about small magazines would come this way
+     * for ever. */
     unsigned kind = next_kind(cache, class_index);
     return previous->count == 0 ? hk_heap_exchange_empty(cache->heap, previous, kind)
                                 : hk_heap_unload(cache->heap, class_index, previous, kind);

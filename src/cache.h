@@ -1,15 +1,16 @@
 /*
  * cache: L0, one thread's free blocks.
  *
- * A cache belongs to its thread.  Nobody else reads or writes it, but for `busy` and the list links, and but for the ledger,
- * which reads what may be stale and tolerates it.  For each class it
- * has a loaded magazine, seen by the fast paths through `top` (the newest slot) and `limit` (the last slot), and
- * perhaps a previous one, full or empty, which keeps a program that wavers about a magazine's end from exchanging all
- * the time.
+ * A cache belongs to its thread.  Nobody else reads or writes it, but for `busy` and the list
+ * links, and but for the ledger, which reads what may be stale and tolerates it.  For each class it
+ * has a loaded magazine, seen by the fast paths through `top` (the newest slot) and `limit` (the
+ * last slot), and perhaps a previous one, full or empty, which keeps a program that wavers about a
+ * magazine's end from exchanging all the time.
  *
- * Every exceptional state is the empty cache: not started, torn down, hardened.  Its one magazine has no slots, so it is empty
- * and full at once, and its tag matches no block: every call falls through to the slow paths, without a test of its own.  They
- * know the thread's real cache, if it has one.
+ * Every exceptional state is the empty cache: not started, torn down, hardened.  Its one magazine
+ * has no slots, so it is empty and full at once, and its tag matches no block: every call falls
+ * through to the slow paths, without a test of its own.  They know the thread's real cache, if it
+ * has one.
  */
 #ifndef HK_CACHE_H
 #define HK_CACHE_H
@@ -58,9 +59,10 @@ typedef struct hk_cache {
 
 extern hk_cache_t hk_cache_empty;
 
-/* Whether the class has hardly been used, or the thread lingers on its slow paths to give memory back: then blocks go
- * one by one between the program and the heap, so that a thread that needed a block once keeps nothing.  Counts this
- * use.  The one without "still" answers at once for a class that has a magazine. */
+/* Whether the class has hardly been used, or the thread lingers on its slow paths to give memory
+ * back: then blocks go one by one between the program and the heap, so that a thread that needed a
+ * block once keeps nothing.  Counts this use.  The one without "still" answers at once for a class
+ * that has a magazine. */
 bool hk_cache_is_still_cold(hk_cache_t *cache, unsigned class_index);
 static inline bool hk_cache_is_cold(hk_cache_t *cache, unsigned class_index)
 {
@@ -74,12 +76,12 @@ void *hk_cache_take_cold(hk_cache_t *cache, unsigned class_index);
 /* Loads the previous magazine if it has a block; false if not.  Touches nothing but the cache. */
 bool hk_cache_swap_in(hk_cache_t *cache, unsigned class_index);
 
-/* Loads the previous magazine if it is empty, and as large as it gets; false if not.  The loaded one is full.  Touches
- * nothing but the cache. */
+/* Loads the previous magazine if it is empty, and as large as it gets; false if not.  The loaded
+ * one is full.  Touches nothing but the cache. */
 bool hk_cache_swap_out(hk_cache_t *cache, unsigned class_index);
 
-/* Takes in what other heaps' threads freed of this heap's blocks, as far as the loaded magazines have room; the rest goes to the
- * depots.  Whether the class has a block loaded now. */
+/* Takes in what other heaps' threads freed of this heap's blocks, as far as the loaded magazines
+ * have room; the rest goes to the depots.  Whether the class has a block loaded now. */
 bool hk_cache_take_in(hk_cache_t *cache, unsigned class_index);
 
 /* Whether there is anything to take in. */
@@ -91,19 +93,27 @@ static inline bool hk_cache_may_take_in(const hk_cache_t *cache)
 /* Loads a magazine with at least one block; false without memory.  The loaded one is empty. */
 bool hk_cache_reload(hk_cache_t *cache, unsigned class_index);
 
-/* Makes room for one more block; false if there is no memory for a magazine.  The loaded one is full. */
+/* Makes room for one more block; false if there is no memory for a magazine.  The loaded one is
+ * full. */
 bool hk_cache_make_room(hk_cache_t *cache, unsigned class_index);
 
-/* Frees a block of another thread's heap: it leaves with up to 60 others by one atomic operation. */
+/* Frees a block of another thread's heap: it leaves with up to 60 others by one atomic
+ * operation. */
 void hk_cache_push_outgoing(hk_cache_t *cache, uint16_t owner, unsigned class_index, void *block);
 
-/* What slow paths do beside their work, now and then; holds no lock.  May empty the cache: what it is asked for must be done. */
+/* Hands the outgoing blocks over to their heaps. */
+void hk_cache_hand_over(hk_cache_t *cache);
+
+/* What slow paths do beside their work, now and then; holds no lock.  May empty the cache: what it
+ * is asked for must be done. */
 void hk_cache_help(hk_cache_t *cache);
 
-/* Puts all blocks back into slabs, those in the quarantine too, what lies on the shelf into areas, and hands the outgoing ones over. */
+/* Puts all blocks back into slabs, those in the quarantine too, what lies on the shelf into areas,
+ * and hands the outgoing ones over. */
 void hk_cache_flush(hk_cache_t *cache);
 
-/* The loaded magazine must have a block, or room; a block that is pushed has its live bit cleared already. */
+/* The loaded magazine must have a block, or room; a block that is pushed has its live bit cleared
+ * already. */
 static inline void *hk_cache_pop(hk_cache_t *cache, unsigned class_index)
 {
     void *block = *cache->top[class_index];
@@ -119,8 +129,9 @@ static inline void hk_cache_push(hk_cache_t *cache, unsigned class_index, void *
     cache->top[class_index]++;
 }
 
-/* Frees a block of another thread's heap if its outgoing magazine has room and stays open; false if not.  Touches nothing
- * but the cache: so a remote free is no atomic operation, but for the one that hands the magazine over. */
+/* Frees a block of another thread's heap if its outgoing magazine has room and stays open; false if
+ * not.  Touches nothing but the cache: so a remote free is no atomic operation, but for the one
+ * that hands the magazine over. */
 HK_INLINE bool hk_cache_try_outgoing(hk_cache_t *cache, uint16_t owner, unsigned class_index,
                                      void *block)
 {

@@ -4,11 +4,12 @@
  *     block                       size                block_bytes - 8      block_bytes
  *     | the program's bytes       | pattern            | tail               |
  *
- * The tail says, mixed with the block's address and a secret, whether the block is live and of which size, or free.
- * The second byte behind the program's is zero: a string that runs over the end stops there.  The first is not: a
- * terminator that is written one byte too far leaves a trace.  A free block is zero up to the tail, or as far as the
- * level clears; so is one that was never used, whose tail is zero too.  Whoever writes past a block's end or into a free
- * one leaves a trace.
+ * The tail says, mixed with the block's address and a secret, whether the block is live and of
+ * which size, or free.  The second byte behind the program's is zero: a string that runs over the
+ * end stops there.  The first is not: a terminator that is written one byte too far leaves a
+ * trace.  A free block is zero up to the tail, or as far as the level clears; so is one that was
+ * never used, whose tail is zero too.  Whoever writes past a block's end or into a free one leaves
+ * a trace.
  *
  * Stateless but for the secret and the extent, const once hardening has started.
  */
@@ -38,9 +39,10 @@ typedef enum hk_canary_state {
     HK_CANARY_BROKEN, /* none of these: overwritten */
 } hk_canary_state_t;
 
-/* How much of it: the fast paths are made for each, so that there is nothing to ask and no call in those of level 1. */
+/* How much of it: the fast paths are made for each, so that there is nothing to ask and no call in
+ * those of level 1. */
 typedef enum hk_canary_extent {
-    HK_CANARY_PART, /* level 1: the pattern's first 8 bytes are looked at, and blocks are cleared in part */
+    HK_CANARY_PART, /* level 1: 8 bytes of it are looked at, and blocks are cleared in part */
     HK_CANARY_WHOLE,
 } hk_canary_extent_t;
 
@@ -115,8 +117,8 @@ HK_INLINE bool hk_canary_is_live(const void *block, size_t block_bytes, uint64_t
     return (content & 0xffff) == 0 && *size <= block_bytes - HK_CANARY_TAIL_BYTES;
 }
 
-/* Marks a block that nobody uses yet live, and fills what lies between its size and the tail.  In part: writes whole
- * words, on both sides of where the pattern ends, and the tail at last. */
+/* Marks a block that nobody uses yet live, and fills what lies between its size and the tail.  In
+ * part: writes whole words, on both sides of where the pattern ends, and the tail at last. */
 HK_INLINE void hk_canary_arm(void *block, size_t block_bytes, size_t size, uint64_t seal,
                              hk_canary_extent_t extent)
 {
@@ -161,8 +163,8 @@ HK_COLD bool hk_canary_try_end(void *block, size_t block_bytes, size_t size);
 
 typedef uint64_t hk_canary_pair_t __attribute__((vector_size(16), aligned(8), may_alias));
 
-/* What level 1 clears, by 16 bytes: all of a block of up to 136 bytes but its tail, and the first 80 and the last 64 of a
- * larger one.  visit is called with a pointer to each; some overlap. */
+/* What level 1 clears, by 16 bytes: all of a block of up to 136 bytes but its tail, and the first
+ * 80 and the last 64 of a larger one.  visit is called with a pointer to each; some overlap. */
 #define HK_CANARY_EACH_PAIR(visit, block, block_bytes)                                             \
     do {                                                                                           \
         char *first_ = (char *)(uintptr_t)(block);                                                 \
@@ -214,8 +216,8 @@ HK_INLINE bool hk_canary_is_clear(const void *block, size_t block_bytes, hk_cana
     return (any[0] | any[1]) == 0;
 }
 
-/* Writes to memory that keeps its content: a page that nobody touched yet comes by one fault, where a read and then a write take
- * two. */
+/* Writes to memory that keeps its content: a page that nobody touched yet comes by one fault, where
+ * a read and then a write take two. */
 HK_INLINE void hk_canary_touch(void *word)
 {
 #if defined(__x86_64__)
@@ -235,7 +237,8 @@ HK_INLINE bool hk_canary_is_idle(const void *block, size_t block_bytes, uint64_t
            hk_canary_is_clear(block, block_bytes, extent);
 }
 
-/* The same for a block that is about to be handed out, which is written to before anything of it is read. */
+/* The same for a block that is about to be handed out, which is written to before anything of it is
+ * read. */
 HK_INLINE bool hk_canary_is_fit(void *block, size_t block_bytes, uint64_t seal,
                                 hk_canary_extent_t extent)
 {

@@ -48,7 +48,8 @@ static bool lists(const char *list, const char *controller)
     }
 }
 
-/* The path of the process's group, in a line "number:controllers:path" of groups; NULL if there is none.  Ends it with a 0. */
+/* The path of the process's group, in a line "number:controllers:path" of groups; NULL if there is
+ * none.  Ends it with a 0. */
 static char *find_path(char *groups, const char *controller)
 {
     for (char *line = groups; *line != '\0'; line += *line == '\n') {
@@ -76,8 +77,8 @@ static uint64_t read_limit(const hierarchy_t *hierarchy, const char *group, size
     return hk_os_read_file(name, text, sizeof text) > 0 ? parse_bytes(text) : 0;
 }
 
-/* The lowest limit from the group up to the mount.  Groups that cannot be seen there, as in a container that is shown a
- * part of the hierarchy, are passed over. */
+/* The lowest limit from the group up to the mount.  Groups that cannot be seen there, as in a
+ * container that is shown a part of the hierarchy, are passed over. */
 static uint64_t lowest_limit(const hierarchy_t *hierarchy)
 {
     char groups[TEXT_BYTES];

@@ -8,7 +8,8 @@
 
 #include "base.h"
 
-/* The lowest memory limit of the process's group and the groups above it, in bytes; 0 if there is none. */
+/* The lowest memory limit of the process's group and the groups above it, in bytes; 0 if there is
+ * none. */
 uint64_t hk_cgroup_limit_bytes(void);
 
 #endif

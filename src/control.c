@@ -34,7 +34,8 @@ static void warn(const char *what, const char *before, size_t number, const char
     hk_log_warning(what, hk_line_end(&line));
 }
 
-/* A share is of the control group's limit; without one, of the machine's memory; 0 if a sandbox shows neither. */
+/* A share is of the control group's limit; without one, of the machine's memory; 0 if a sandbox
+ * shows neither. */
 static size_t share_bytes(unsigned percent)
 {
     uint64_t whole = hk_cgroup_limit_bytes();

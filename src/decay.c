@@ -15,7 +15,8 @@ enum {
 
 _Atomic size_t hk_decay_peak_bytes;
 
-/* What lies in the depots of threads' heaps and in the empty slabs they keep, and which heap but mine has most of both. */
+/* What lies in the depots of threads' heaps and in the empty slabs they keep, and which heap but
+ * mine has most of both. */
 typedef struct depots {
     const hk_heap_t *mine;
     hk_heap_t *fullest;
@@ -94,15 +95,16 @@ size_t hk_decay_step(hk_heap_t *mine, uint64_t now_ms)
            hk_pool_maintain(&hk_shared_pool, now_ms) + hk_run_maintain(now_ms);
 }
 
-/* Whether most of what is committed was never touched: what is free costs little then, and giving it back brings little.  Small
- * processes are not asked: many a sandbox kills for the question. */
+/* Whether most of what is committed was never touched: what is free costs little then, and giving
+ * it back brings little.  Small processes are not asked: many a sandbox kills for the question. */
 static bool is_sparse_peak(size_t committed)
 {
     return committed >= HK_SPARSE_BYTES_MIN &&
            hk_policy_is_sparse_peak(committed, hk_os_peak_resident_bytes());
 }
 
-/* What a place that has so many bytes keeps, when there is a surplus: at most a step's worth goes. */
+/* What a place that has so many bytes keeps, when there is a surplus: at most a step's worth
+ * goes. */
 static size_t peak_keep_bytes(size_t bytes, size_t surplus)
 {
     size_t gone = surplus < HK_DECAY_STEP_BYTES ? surplus : HK_DECAY_STEP_BYTES;
@@ -115,9 +117,10 @@ static void release_empties(hk_heap_t *heap, void *context)
     hk_heap_release_empties(heap);
 }
 
-/* The empty slabs that heaps keep go to the pool, where all can have them.  Most of what is free lies in one place when a
- * program has turned from some sizes to others: in depots and slabs, in runs, or in kept mappings.  That place gives, at
- * most a step's worth; the process comes back here as it grows on. */
+/* The empty slabs that heaps keep go to the pool, where all can have them.  Most of what is free
+ * lies in one place when a program has turned from some sizes to others: in depots and slabs, in
+ * runs, or in kept mappings.  That place gives, at most a step's worth; the process comes back here
+ * as it grows on. */
 void hk_decay_at_peak(void)
 {
     size_t committed = hk_limit_committed_bytes();
@@ -181,8 +184,8 @@ static size_t free_in_places(void)
     return hk_pool_warm_bytes(&hk_shared_pool) + hk_run_warm_bytes() + hk_large_kept_bytes();
 }
 
-/* How much may be given back in a place where the program may soon want it again: more with time.  atomic: hints; two threads at once
- * may count some ms twice, or lose them. */
+/* How much may be given back in a place where the program may soon want it again: more with time.
+ * atomic: hints; two threads at once may count some ms twice, or lose them. */
 typedef struct allowance {
     _Atomic uint64_t at_ms;
     _Atomic size_t bytes;
@@ -233,7 +236,8 @@ static void give_back(size_t bytes)
     }
 }
 
-/* What a parked heap's inbox holds keeps slabs in use, and nobody else might look into it for a long time. */
+/* What a parked heap's inbox holds keeps slabs in use, and nobody else might look into it for a
+ * long time. */
 static void give_back_parked(uint64_t now_ms)
 {
     size_t parked = 0;
@@ -273,8 +277,8 @@ static void make_way_for_mapping(size_t more)
     }
 }
 
-/* A block that is large beside the process is soon touched; free memory that it cannot lie in would be resident in addition.
- * As much of that goes as the block takes anew. */
+/* A block that is large beside the process is soon touched; free memory that it cannot lie in would
+ * be resident in addition.  As much of that goes as the block takes anew. */
 static void make_way_beside(size_t size, size_t more, size_t reused)
 {
     size_t committed = hk_limit_committed_bytes();

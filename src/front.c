@@ -1,5 +1,6 @@
 /*
- * front: the malloc family, under hak_ names and, unless HK_NO_OVERRIDE is set by the build, under the C library's.
+ * front: the malloc family, under hak_ names and, unless HK_NO_OVERRIDE is set by the build, under
+ * the C library's.
  *
  * malloc and free are the two fast paths of path.h.  Everything else here is cold or forwards.
  */
@@ -138,7 +139,8 @@ HAK_API size_t hak_usable_size(const void *block)
                                                 "invalid pointer: usable size");
 }
 
-/* A block may be larger than its last realloc needs, by less than twice; with hardening its size is known. */
+/* A block may be larger than its last realloc needs, by less than twice; with hardening its size is
+ * known. */
 static void check_size(const void *block, size_t alignment, size_t size)
 {
     size_t usable = hk_path_usable_bytes(block, "invalid free", "double free");
@@ -233,7 +235,8 @@ void *hk_front_resize(hk_heap_t *heap, void *block, size_t size)
     return carry_over(moved, block, size < usable ? size : usable);
 }
 
-/* The same for a live block that the near table knows, which no first-class heap and no hardening has. */
+/* The same for a live block that the near table knows, which no first-class heap and no hardening
+ * has. */
 static HK_NOINLINE void *move_small(void *block, size_t bytes, size_t size)
 {
     void *moved = hak_malloc(size);
@@ -290,8 +293,8 @@ HAK_API int hak_version(void)
 #define HK_ALIAS(target) HAK_API __attribute__((alias(#target), copy(target), used))
 #endif
 
-/* The C++ operators are functions of their own: memcheck tells by the address whether what was allocated by the one is
- * freed by the other. */
+/* The C++ operators are functions of their own: memcheck tells by the address whether what was
+ * allocated by the one is freed by the other. */
 #if defined(__clang__)
 #define HK_OWN_ADDRESS
 #else
@@ -308,7 +311,8 @@ HK_OWN_ADDRESS static void delete_array(void *block)
     hk_front_take_back(block);
 }
 
-/* The near table has the size's class for nearly every block, whoever owns it; else the size is looked at as free_sized does. */
+/* The near table has the size's class for nearly every block, whoever owns it; else the size is
+ * looked at as free_sized does. */
 HK_INLINE void delete_sized(void *block, size_t size)
 {
     if (block == NULL) {
@@ -330,8 +334,8 @@ HK_OWN_ADDRESS static void delete_sized_array(void *block, size_t size)
     delete_sized(block, size);
 }
 
-/* Further arguments of a delete, an alignment or a tag, and a size beside an alignment, lie in registers that the target does not
- * read. */
+/* Further arguments of a delete, an alignment or a tag, and a size beside an alignment, lie in
+ * registers that the target does not read. */
 #define HK_ALIAS_TABLE(X)                                                                          \
     X(void *, malloc, (size_t size), hak_malloc)                                                   \
     X(void *, calloc, (size_t count, size_t size), hak_calloc)                                     \

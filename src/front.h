@@ -35,8 +35,8 @@ HK_INLINE void hk_front_take_back(void *block)
     hk_path_free(block);
 }
 
-/* What realloc does for a block that is there and a size that is not 0, if it can stay where it is or not; the new block is a
- * thread's, or the heap's. */
+/* What realloc does for a block that is there and a size that is not 0, if it can stay where it is
+ * or not; the new block is a thread's, or the heap's. */
 void *hk_front_resize(hk_heap_t *heap, void *block, size_t size);
 
 /* A block of a first-class heap; NULL and ENOMEM without memory. */

@@ -29,8 +29,9 @@ HK_INLINE bool is_open(void)
     return HK_LIKELY(forks == 0) || is_mine(forks);
 }
 
-/* Whether the outermost entry's frame is gone, though nobody left the gate.  A call from inside, or from a signal
- * handler that interrupted the inside, lies deeper on the stack, or on another one. */
+/* Whether the outermost entry's frame is gone, though nobody left the gate.  A call from inside, or
+ * from a signal handler that interrupted the inside, lies deeper on the stack, or on another
+ * one. */
 static HK_COLD bool was_left(const hk_busy_t *busy, uintptr_t frame)
 {
     int saved = errno;
@@ -47,7 +48,7 @@ static HK_COLD bool was_left(const hk_busy_t *busy, uintptr_t frame)
 HK_INLINE bool enter_from_outside(hk_busy_t *busy, uintptr_t frame)
 {
     if (HK_UNLIKELY(!is_open())) {
-        return false; /* without a moment of being busy, which the forking thread might see: see gate.h */
+        return false; /* never busy for a moment, which the forking thread might see: gate.h */
     }
     busy->frame = frame;
     (void)hk_exchange_seq_cst(&busy->depth, 1);

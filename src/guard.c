@@ -37,17 +37,16 @@ typedef struct slot {
 static struct {
     hk_region_t region;
     hk_lock_t lock;
-    char *base;        /* const once started; NULL: no sampling */
-    size_t slot_bytes; /* const once started */
-    uint64_t every;    /* const once started */
-    bool strict;       /* const once started */
-    bool stacks;       /* const once started */
-    uint64_t seed;     /* const once started */
-    slot_t *slots;     /* const once started */
-    uint32_t queue
-        [SLOTS]; /* lock(guard): the slots that are not in use, the one that was freed first in front */
-    uint32_t head;    /* lock(guard) */
-    uint32_t waiting; /* lock(guard): in the queue */
+    char *base;            /* const once started; NULL: no sampling */
+    size_t slot_bytes;     /* const once started */
+    uint64_t every;        /* const once started */
+    bool strict;           /* const once started */
+    bool stacks;           /* const once started */
+    uint64_t seed;         /* const once started */
+    slot_t *slots;         /* const once started */
+    uint32_t queue[SLOTS]; /* lock(guard): slots not in use, the one freed first in front */
+    uint32_t head;         /* lock(guard) */
+    uint32_t waiting;      /* lock(guard): in the queue */
     _Atomic uint64_t drawn;
     _Atomic uint64_t early;    /* atomic: counts up to EARLY, or a little more */
     _Atomic size_t used_bytes; /* atomic: of opened pages; a statistic */
@@ -238,7 +237,8 @@ static void print_traces(const slot_t *slot)
     }
 }
 
-/* "hakmem: <what> of <address>: <detail><distance> <where> the block of <size> bytes at <block> (thread <n>)" */
+/* "hakmem: <what> of <address>: <detail><distance> <where> the block of <size> bytes at <block>
+ * (thread <n>)" */
 static void print_headline(const slot_t *slot, const char *what, const void *address,
                            const char *detail)
 {
@@ -276,7 +276,8 @@ static HK_COLD _Noreturn void reject(const slot_t *slot, const char *what, const
     abort();
 }
 
-/* The slot of an access between two of them: who lies at the end of its pages was passed on that side. */
+/* The slot of an access between two of them: who lies at the end of its pages was passed on that
+ * side. */
 static const slot_t *slot_passed(const char *address)
 {
     const slot_t *slot = slot_at(address);

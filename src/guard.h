@@ -1,10 +1,10 @@
 /*
  * guard: sampled blocks, each alone on its pages, between pages without access.
  *
- * One block in about N, chosen among those that a slow path hands out, lies at the start or at the end of its pages:
- * what goes past that side faults at once, what goes past the other is found when it is freed.  A freed one's pages
- * stay without access until all other slots have been used: late uses of it fault, and hk_guard_explain says which
- * block that was and who allocated and freed it.
+ * One block in about N, chosen among those that a slow path hands out, lies at the start or at the
+ * end of its pages: what goes past that side faults at once, what goes past the other is found when
+ * it is freed.  A freed one's pages stay without access until all other slots have been used: late
+ * uses of it fault, and hk_guard_explain says which block that was and who allocated and freed it.
  *
  * lock(guard) guards the slots.  A slot's pages and its record are its holder's while it is live.
  */
@@ -13,11 +13,13 @@
 
 #include "registry.h"
 
-/* Reserves the slots for one block in about `every`; without memory there is no sampling.  strict, of hardening: the
- * process's first blocks are all sampled, and every one lies at the end of its pages.  stacks: reports have them. */
+/* Reserves the slots for one block in about `every`; without memory there is no sampling.  strict,
+ * of hardening: the process's first blocks are all sampled, and every one lies at the end of its
+ * pages.  stacks: reports have them. */
 void hk_guard_start(uint64_t every, bool strict, bool stacks);
 
-/* Whether the thread that allocated so many blocks since it last asked is to sample the next one.  left belongs to the thread. */
+/* Whether the thread that allocated so many blocks since it last asked is to sample the next one.
+ * left belongs to the thread. */
 bool hk_guard_is_due(int64_t *left, size_t allocated);
 
 /* A sampled block; NULL if it is too large or all slots are in use. */
@@ -32,10 +34,12 @@ size_t hk_guard_usable_bytes(const void *block, const char *what);
 /* Its holder needs only size bytes of it from now on. */
 void hk_guard_shrink(void *block, size_t size);
 
-/* The process ends with a report if somebody wrote beside a live one.  No other thread may be using any. */
+/* The process ends with a report if somebody wrote beside a live one.  No other thread may be using
+ * any. */
 void hk_guard_inspect(void);
 
-/* Says on stderr what an access at the address, which faulted, has done.  False if it is none of the slots'. */
+/* Says on stderr what an access at the address, which faulted, has done.  False if it is none of
+ * the slots'. */
 bool hk_guard_explain(const void *address, const char *access);
 
 /* The bytes of live blocks' pages. */

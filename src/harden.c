@@ -32,7 +32,8 @@ static size_t block_bytes_of(unsigned class_index)
     return hk_class_info[class_index].block_bytes;
 }
 
-/* The size of the live block that starts there, its canary whole; ends the process if there is none, naming what was tried. */
+/* The size of the live block that starts there, its canary whole; ends the process if there is
+ * none, naming what was tried. */
 static size_t check_live(const hk_slab_t *slab, const void *block, const char *what,
                          const char *what_if_free)
 {

@@ -1,13 +1,14 @@
 /*
  * harden: small blocks with canaries, in and out.
  *
- * With HAKMEM_HARDEN every small block of a thread's or first-class heap has a tail (canary.h), and what is freed waits
- * in a quarantine.  Below that all is as always: magazines, depots, live bits.  The fast paths take no such block: to
- * them every cache looks empty and full at once, and the near table marks the units of hardened heaps.  So each malloc
- * and free comes by here, and out of the thread's own magazines all the same.
+ * With HAKMEM_HARDEN every small block of a thread's or first-class heap has a tail (canary.h), and
+ * what is freed waits in a quarantine.  Below that all is as always: magazines, depots, live bits.
+ * The fast paths take no such block: to them every cache looks empty and full at once, and the near
+ * table marks the units of hardened heaps.  So each malloc and free comes by here, and out of the
+ * thread's own magazines all the same.
  *
- * A tail goes from live to free by one step, by an atomic operation once there are several threads, so that of two that
- * free the same block one is told.
+ * A tail goes from live to free by one step, by an atomic operation once there are several threads,
+ * so that of two that free the same block one is told.
  *
  * Heaps made before the options were read are not hardened, and their blocks are as always.
  */
@@ -17,8 +18,9 @@
 #include "canary.h"
 #include "heap.h"
 
-/* Whether several threads may be freeing.  Set, once, before the second one frees; read without order: a thread that
- * misses it by some instructions may at worst not be told that the other freed the same block at the same time. */
+/* Whether several threads may be freeing.  Set, once, before the second one frees; read without
+ * order: a thread that misses it by some instructions may at worst not be told that the other freed
+ * the same block at the same time. */
 extern _Atomic bool hk_harden_threads;
 
 static inline bool hk_harden_owns(const hk_heap_t *heap)
@@ -36,8 +38,8 @@ HK_INLINE unsigned hk_harden_class_of(size_t size, size_t alignment)
 
 /* ---- Without the map: blocks that the near table knows ---- */
 
-/* Whose block of a thread's hardened heap lies there, if one does; that it starts there is not said, but it is aligned as blocks are.
- * folded is of hk_registry_fold.  False proves nothing. */
+/* Whose block of a thread's hardened heap lies there, if one does; that it starts there is not
+ * said, but it is aligned as blocks are.  folded is of hk_registry_fold.  False proves nothing. */
 HK_INLINE bool hk_harden_find_folded(const void *block, uint64_t folded, hk_quarantined_t *found)
 {
     uint32_t class_index = (uint32_t)(folded >> HK_UNIT_SHIFT) - HK_NEAR_HARDENED;
@@ -55,8 +57,8 @@ HK_INLINE bool hk_harden_find(const void *block, hk_quarantined_t *found)
     return hk_harden_find_folded(block, hk_registry_fold(block), found);
 }
 
-/* Whether a whole live block of the class starts there, and its size.  A pointer into a block may lie so near to the
- * superslab's end that there is no tail to read. */
+/* Whether a whole live block of the class starts there, and its size.  A pointer into a block may
+ * lie so near to the superslab's end that there is no tail to read. */
 HK_INLINE bool hk_harden_is_live(hk_quarantined_t found, size_t *size, hk_canary_extent_t extent)
 {
     uintptr_t address = (uintptr_t)found.block;
@@ -65,8 +67,8 @@ HK_INLINE bool hk_harden_is_live(hk_quarantined_t found, size_t *size, hk_canary
            hk_canary_holds(found.block, found.bytes, *size, extent);
 }
 
-/* Marks it free, and clears it; false, and nothing is done, if no whole live block starts there.  alone: no other thread may be
- * freeing. */
+/* Marks it free, and clears it; false, and nothing is done, if no whole live block starts there.
+ * alone: no other thread may be freeing. */
 HK_INLINE bool hk_harden_try_end_as(hk_quarantined_t found, hk_canary_extent_t extent, bool alone)
 {
     size_t size;
@@ -124,17 +126,19 @@ void hk_harden_inspect_free(hk_quarantined_t freed);
 /* Makes a block that was ended live again, of any size: for who cannot get rid of it now. */
 void hk_harden_revive(hk_quarantined_t freed);
 
-/* Puts all of a thread's quarantine back into slabs; looks at each.  owner: of the thread's heap. */
+/* Puts all of a thread's quarantine back into slabs; looks at each.  owner: of the thread's
+ * heap. */
 void hk_harden_drain(hk_quarantine_t *quarantine, uint16_t owner);
 
 /* What a quarantine holds, about, from any thread. */
 size_t hk_harden_quarantined_bytes(const hk_quarantine_t *quarantine);
 
-/* Looks at the blocks of the pool's hardened slabs, at about so many: the process ends if one was written to behind its
- * end or while it was free.  No other thread may be using the heap. */
+/* Looks at the blocks of the pool's hardened slabs, at about so many: the process ends if one was
+ * written to behind its end or while it was free.  No other thread may be using the heap. */
 void hk_harden_inspect(hk_pool_t *pool, size_t most);
 
-/* Looks at a first-class heap that is about to go: at level 2 at all of its blocks, else at its quarantine. */
+/* Looks at a first-class heap that is about to go: at level 2 at all of its blocks, else at its
+ * quarantine. */
 void hk_harden_inspect_heap(hk_heap_t *heap);
 
 #endif

@@ -206,8 +206,8 @@ static void push_inbox(hk_heap_t *heap, hk_magazine_t *first, hk_magazine_t *las
     hk_magazine_t *head = hk_load_relaxed(&heap->inbox); /* relaxed: the CAS orders */
     do {
         last->next = head;
-        /* release: pairs with the exchanges that take the inbox.  It is only ever taken whole, so that a head which comes back
-         * is still the head (no ABA). */
+        /* release: pairs with the exchanges that take the inbox.  It is only ever taken whole, so
+         * that a head which comes back is still the head (no ABA). */
     } while (!hk_cas_acq_rel(&heap->inbox, &head, first));
 }
 

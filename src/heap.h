@@ -1,10 +1,12 @@
 /*
- * heap: the owner of slabs.  Threads work out of their caches and come here for a whole magazine at a time.
+ * heap: the owner of slabs.  Threads work out of their caches and come here for a whole magazine at
+ * a time.
  *
- * lock(heap) guards everything but the inbox, and what says lock(caches): how many threads use it, and the list of
- * first-class heaps.  A heap is used by one thread while threads are few, by several beyond
- * that; one that no thread uses is parked and waits, with what it holds, for the next thread.  The lock may be taken by
- * any thread, to drain the inbox or to give memory back in the owners' place.
+ * lock(heap) guards everything but the inbox, and what says lock(caches): how many threads use it,
+ * and the list of first-class heaps.  A heap is used by one thread while threads are few, by
+ * several beyond that; one that no thread uses is parked and waits, with what it holds, for the
+ * next thread.  The lock may be taken by any thread, to drain the inbox or to give memory back in
+ * the owners' place.
  */
 #ifndef HK_HEAP_H
 #define HK_HEAP_H
@@ -84,8 +86,9 @@ hk_heap_t *hk_heap_new(uint16_t owner, hk_pool_t *pool);
 /* Frees a heap with a pool of its own and everything in it. */
 void hk_heap_delete(hk_heap_t *heap);
 
-/* Exchanges an empty magazine (or NULL) for one with at least one block of the class; NULL if there is no memory, and the empty
- * one stays with the caller.  kind is the size the caller would like. */
+/* Exchanges an empty magazine (or NULL) for one with at least one block of the class; NULL if there
+ * is no memory, and the empty one stays with the caller.  kind is the size the caller would
+ * like. */
 hk_magazine_t *hk_heap_load(hk_heap_t *heap, unsigned class_index, hk_magazine_t *empty,
                             unsigned kind);
 
@@ -99,41 +102,48 @@ hk_magazine_t *hk_heap_take_magazine(hk_heap_t *heap, unsigned kind);
 /* An empty magazine of the kind for an empty one of another, or the same one. */
 hk_magazine_t *hk_heap_exchange_empty(hk_heap_t *heap, hk_magazine_t *empty, unsigned kind);
 
-/* Puts all blocks of the magazine back into slabs, and keeps or frees the magazine.  All must be the heap's. */
+/* Puts all blocks of the magazine back into slabs, and keeps or frees the magazine.  All must be
+ * the heap's. */
 void hk_heap_dissolve(hk_heap_t *heap, hk_magazine_t *magazine);
 
 /* Hands a magazine with blocks of this heap over, from any thread: one atomic operation. */
 void hk_heap_hand_over(hk_heap_t *heap, hk_magazine_t *magazine);
 
-/* All magazines of the inbox, the newest first; NULL if there is none.  For the heap's own threads, which unpack what they have
- * room for and give them back, emptied or not, all but those that they use again. */
+/* All magazines of the inbox, the newest first; NULL if there is none.  For the heap's own threads,
+ * which unpack what they have room for and give them back, emptied or not, all but those that they
+ * use again. */
 hk_magazine_t *hk_heap_take_inbox(hk_heap_t *heap);
 void hk_heap_return_inbox(hk_heap_t *heap, hk_magazine_t *list);
 
-/* Visits the magazines of the inbox, which holds none meanwhile: its threads take them without the lock. */
+/* Visits the magazines of the inbox, which holds none meanwhile: its threads take them without the
+ * lock. */
 void hk_heap_each_incoming_locked(hk_heap_t *heap,
                                   void (*visit)(const hk_magazine_t *magazine, void *context),
                                   void *context);
 
-/* One block, past all of a cache's magazines: for first-class heaps, for threads without a cache, and for classes that
- * a thread hardly uses.  The live bit is set. */
+/* One block, past all of a cache's magazines: for first-class heaps, for threads without a cache,
+ * and for classes that a thread hardly uses.  The live bit is set. */
 void *hk_heap_take_block(hk_heap_t *heap, unsigned class_index);
 
-/* The same; *was_clear tells that another thread had freed the block, and its live bit was clear already. */
+/* The same; *was_clear tells that another thread had freed the block, and its live bit was clear
+ * already. */
 void *hk_heap_take_block_settled(hk_heap_t *heap, unsigned class_index, bool *was_clear);
 void hk_heap_put_block(hk_heap_t *heap, hk_slab_t *slab, void *block);
 
 /* Puts a block back into whatever slab it lies in: when there is no memory for a magazine. */
 void hk_heap_put_any(void *block);
 
-/* Drains the inbox and dissolves the depots, about limit blocks of them.  Slabs that this empties go to the pool. */
+/* Drains the inbox and dissolves the depots, about limit blocks of them.  Slabs that this empties
+ * go to the pool. */
 void hk_heap_reclaim(hk_heap_t *heap, size_t limit);
 
-/* What an epoch does, if one has passed, a step at a time: dissolves what the working set did not need in it, then
- * drains the inbox and begins the next.  True while more is to be dissolved.  Passes by a heap whose lock is held. */
+/* What an epoch does, if one has passed, a step at a time: dissolves what the working set did not
+ * need in it, then drains the inbox and begins the next.  True while more is to be dissolved.
+ * Passes by a heap whose lock is held. */
 bool hk_heap_decay(hk_heap_t *heap, uint64_t now_ms);
 
-/* Gives the kept empty slabs to the pool, if they are more than HK_EMPTY_UNITS_MIN.  Passes by a heap whose lock is held. */
+/* Gives the kept empty slabs to the pool, if they are more than HK_EMPTY_UNITS_MIN.  Passes by a
+ * heap whose lock is held. */
 void hk_heap_release_empties(hk_heap_t *heap);
 
 /* What an epoch does, at once: for memory that is short. */
@@ -142,7 +152,8 @@ void hk_heap_relieve(hk_heap_t *heap);
 /* Ends the process with a message on a block that hk_slab_put refused. */
 HK_COLD _Noreturn void hk_heap_reject(hk_put_result_t result, const void *block);
 
-/* With this folded in, the near table's entry for a block of the heap gives the class, hardened or not. */
+/* With this folded in, the near table's entry for a block of the heap gives the class, hardened or
+ * not. */
 static inline uint64_t hk_heap_near_tag(const hk_heap_t *heap)
 {
     return (uint64_t)heap->owner << HK_OWNER_SHIFT |

@@ -9,8 +9,8 @@
 /* Empty magazines that change hands at once.  A heap keeps fewer than two bundles of each kind. */
 enum { BUNDLE = 16 };
 
-/* A bundle that another heap had too many of: where blocks are freed by other threads than allocate them, empty magazines go the
- * other way, and one lock is all heaps'. */
+/* A bundle that another heap had too many of: where blocks are freed by other threads than allocate
+ * them, empty magazines go the other way, and one lock is all heaps'. */
 static hk_magazine_t *take_bundle(hk_heap_t *heap, unsigned kind)
 {
     hk_magazine_t *bundle = hk_meta_take_bundle(HK_META_MAGAZINE + kind);
@@ -117,8 +117,8 @@ hk_magazine_t *hk_heap_depot_pop(hk_heap_t *heap, unsigned class_index)
     return magazine;
 }
 
-/* The magazine of the class's depot to add a block to: its newest if that has room and equal marks, else a new one; NULL if the
- * depots are full or there is no memory. */
+/* The magazine of the class's depot to add a block to: its newest if that has room and equal marks,
+ * else a new one; NULL if the depots are full or there is no memory. */
 static hk_magazine_t *stock_magazine(hk_heap_t *heap, unsigned class_index, uint8_t marks)
 {
     hk_magazine_t *magazine = heap->classes[class_index].depot.stack;
@@ -138,8 +138,9 @@ static hk_magazine_t *stock_magazine(hk_heap_t *heap, unsigned class_index, uint
     return magazine;
 }
 
-/* Makes depot stock of a magazine of several classes: the near table knows most of its blocks' classes, so that no slab is
- * touched.  What it does not know, and what is too much for the depots, goes back to the slabs. */
+/* Makes depot stock of a magazine of several classes: the near table knows most of its blocks'
+ * classes, so that no slab is touched.  What it does not know, and what is too much for the depots,
+ * goes back to the slabs. */
 static void sort_magazine(hk_heap_t *heap, hk_magazine_t *magazine)
 {
     uint64_t tag = hk_heap_near_tag(heap);

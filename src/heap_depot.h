@@ -17,7 +17,8 @@ void hk_heap_depot_keep_spare(hk_heap_t *heap, hk_magazine_t *magazine);
 /* Puts the magazine's blocks back into their slabs. */
 void hk_heap_depot_dissolve_locked(hk_heap_t *heap, hk_magazine_t *magazine);
 
-/* Whether policy allows the class's depot more blocks beside what all depots hold: of large ones fewer. */
+/* Whether policy allows the class's depot more blocks beside what all depots hold: of large ones
+ * fewer. */
 bool hk_heap_depot_has_room(const hk_heap_t *heap, unsigned class_index);
 
 /* The depot of a class: a stack. */
@@ -27,7 +28,8 @@ hk_magazine_t *hk_heap_depot_pop(hk_heap_t *heap, unsigned class_index);
 /* The newest block of the depot, or NULL. */
 void *hk_heap_depot_take_block_locked(hk_heap_t *heap, unsigned class_index, uint8_t *marks);
 
-/* Makes depot stock of magazines that were in the inbox: one of a class as it is; a mixed one is sorted. */
+/* Makes depot stock of magazines that were in the inbox: one of a class as it is; a mixed one is
+ * sorted. */
 void hk_heap_depot_stock_locked(hk_heap_t *heap, hk_magazine_t *list);
 
 /* Empties the inbox into the depots. */
@@ -38,8 +40,9 @@ static inline void hk_heap_depot_drain_locked(hk_heap_t *heap)
     }
 }
 
-/* Dissolves up to limit magazines that the working set has not needed since the epoch began.  Starts with another class
- * each time, so that the limit starves none; false if it was too low for all. */
+/* Dissolves up to limit magazines that the working set has not needed since the epoch began.
+ * Starts with another class each time, so that the limit starves none; false if it was too low for
+ * all. */
 bool hk_heap_depot_dissolve_surplus_locked(hk_heap_t *heap, unsigned limit);
 
 /* Does so, and begins the next epoch. */

@@ -43,8 +43,8 @@ static bool is_hole(const hk_slab_t *slab, size_t page, size_t page_bytes)
     return first < end && hk_bitrange_find_clear(slab->bitmap, first, end - first) == end;
 }
 
-/* Purges them; returns how many pages.  Under the lock, since the blocks could be handed out meanwhile: it is one heap's,
- * and this takes a few microseconds. */
+/* Purges them; returns how many pages.  Under the lock, since the blocks could be handed out
+ * meanwhile: it is one heap's, and this takes a few microseconds. */
 static size_t purge_slab(hk_slab_t *slab)
 {
     size_t page_bytes = hk_os_page_bytes();
@@ -69,8 +69,8 @@ static bool is_of_huge_pages(const hk_slab_t *slab)
     return huge;
 }
 
-/* Whether holes are likely, with fewer live blocks than pages, and were not looked for since an eighth of its blocks were
- * freed. */
+/* Whether holes are likely, with fewer live blocks than pages, and were not looked for since an
+ * eighth of its blocks were freed. */
 static bool is_worth_a_look(const hk_slab_t *slab)
 {
     unsigned blocks = hk_class_info[slab->class_index].block_count;
@@ -147,8 +147,8 @@ size_t hk_heap_hole_purge(hk_heap_t *heap, unsigned limit)
     return bytes;
 }
 
-/* The lock is open now and then, for who else wants it.  Others may begin new rounds for ever meanwhile: so this ends
- * when it has passed by as many slabs as there can have been. */
+/* The lock is open now and then, for who else wants it.  Others may begin new rounds for ever
+ * meanwhile: so this ends when it has passed by as many slabs as there can have been. */
 size_t hk_heap_hole_purge_all(hk_heap_t *heap)
 {
     size_t bytes = 0;

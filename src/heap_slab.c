@@ -82,9 +82,9 @@ static void count_empty(hk_heap_t *heap, size_t units)
     hk_store_relaxed(&heap->empty_units, hk_heap_empty_units(heap) + units);
 }
 
-/* Whether one more empty slab is kept.  What heaps have too many now and then is the pool's, for all classes and threads.
- * A program that frees much more at once soon allocates it again: by way of the pool each slab would be two turns at a
- * lock of all threads. */
+/* Whether one more empty slab is kept.  What heaps have too many now and then is the pool's, for
+ * all classes and threads.  A program that frees much more at once soon allocates it again: by way
+ * of the pool each slab would be two turns at a lock of all threads. */
 static bool may_keep(const hk_heap_t *heap, const hk_slab_t *slab)
 {
     size_t units = hk_heap_empty_units(heap) + slab->units;
@@ -93,7 +93,8 @@ static bool may_keep(const hk_heap_t *heap, const hk_slab_t *slab)
                 : units <= HK_EMPTY_UNITS_MIN && heap->classes[slab->class_index].empty == NULL;
 }
 
-/* A slab has become empty, and is in no list: keep it for its class until the epoch ends or others need it, or release it. */
+/* A slab has become empty, and is in no list: keep it for its class until the epoch ends or others
+ * need it, or release it. */
 static void retire_slab(hk_heap_t *heap, hk_slab_t *slab)
 {
     hk_heap_class_t *class = &heap->classes[slab->class_index];
@@ -129,7 +130,8 @@ static void move_slab(hk_heap_t *heap, hk_slab_t *slab)
     }
 }
 
-/* Puts blocks into the slab, as many of the first ones as are its; how many.  It may be the pool's then. */
+/* Puts blocks into the slab, as many of the first ones as are its; how many.  It may be the pool's
+ * then. */
 HK_INLINE unsigned put(hk_heap_t *heap, hk_slab_t *slab, void *const *blocks, unsigned count,
                        bool unsettled)
 {
@@ -180,7 +182,8 @@ static void relink_slab(hk_heap_t *heap, hk_slab_t *slab)
     }
 }
 
-/* The fullest partial slab of the class; of a hardened heap at level 2 a random one of the first few. */
+/* The fullest partial slab of the class; of a hardened heap at level 2 a random one of the first
+ * few. */
 static hk_slab_t *pick_slab(hk_heap_t *heap, unsigned class_index)
 {
     hk_slab_t *slab = NULL;
@@ -194,9 +197,10 @@ static hk_slab_t *pick_slab(hk_heap_t *heap, unsigned class_index)
     return slab;
 }
 
-/* Up to count of a slab, each one of the lowest two that are left, so that few pages are touched, and blocks that were allocated
- * one after another lie so near to one another, and mostly so much in order, that the processor fetches them ahead.  The lowest but
- * one are taken in order, and each keeps its place or goes behind the next one: the same, for less. */
+/* Up to count of a slab, each one of the lowest two that are left, so that few pages are touched,
+ * and blocks that were allocated one after another lie so near to one another, and mostly so much
+ * in order, that the processor fetches them ahead.  The lowest but one are taken in order, and each
+ * keeps its place or goes behind the next one: the same, for less. */
 static unsigned take_lowest(hk_slab_t *slab, void **blocks, unsigned count, uint64_t *random)
 {
     unsigned taken = count > 1 ? hk_slab_take(slab, blocks, count - 1) : 0;
@@ -263,7 +267,8 @@ unsigned hk_heap_slab_take_locked(hk_heap_t *heap, unsigned class_index, void **
     return taken;
 }
 
-/* A slab of the pool; before the process grows for it the pool gets what is kept empty, if that is much. */
+/* A slab of the pool; before the process grows for it the pool gets what is kept empty, if that is
+ * much. */
 static hk_slab_t *acquire_relocking(hk_heap_t *heap, unsigned class_index)
 {
     unsigned units = hk_class_info[class_index].units;

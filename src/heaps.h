@@ -1,7 +1,8 @@
 /*
  * heaps: all heaps there are, and which one a thread gets.
  *
- * lock(caches) guards the tables.  Threads' heaps are never deleted: a parked one waits for the next thread.
+ * lock(caches) guards the tables.  Threads' heaps are never deleted: a parked one waits for the
+ * next thread.
  */
 #ifndef HK_HEAPS_H
 #define HK_HEAPS_H
@@ -10,18 +11,20 @@
 
 extern hk_lock_t hk_heaps_lock; /* HK_RANK_CACHES; also guards the list of caches */
 
-/* The heap for one more thread: a parked one, else a new one while there are few, else the one with the fewest
- * threads.  NULL only if there is no memory for the first.  The lock is held. */
+/* The heap for one more thread: a parked one, else a new one while there are few, else the one with
+ * the fewest threads.  NULL only if there is no memory for the first.  The lock is held. */
 hk_heap_t *hk_heaps_attach_locked(void);
 
 /* A thread leaves its heap; after the last one it is parked.  The lock is held. */
 void hk_heaps_detach_locked(hk_heap_t *heap);
 
-/* The heap for threads that have no cache, shared by all of them; NULL if there is no memory for it. */
+/* The heap for threads that have no cache, shared by all of them; NULL if there is no memory for
+ * it. */
 hk_heap_t *hk_heaps_orphan(void);
 
-/* Whether the heap has had several threads at once: then a clear live bit proves nothing (see live.h).  Takes the lock:
- * a thread that has seen another's write of the heap's live bits also sees that it came. */
+/* Whether the heap has had several threads at once: then a clear live bit proves nothing (see
+ * live.h).  Takes the lock: a thread that has seen another's write of the heap's live bits also
+ * sees that it came. */
 bool hk_heaps_is_shared(const hk_heap_t *heap);
 
 /* First-class heaps. */

@@ -28,7 +28,8 @@ static void (*chore)(void);
 
 static _Atomic uint32_t running; /* atomic: 1 while there is a thread */
 
-/* atomic: another number tells the thread that had the one before to end; it sleeps on this word. */
+/* atomic: another number tells the thread that had the one before to end; it sleeps on this
+ * word. */
 static _Atomic uint32_t generation;
 
 /* ---- Its work ---- */
@@ -61,8 +62,9 @@ static void keep_house(void)
     } while (hk_limit_committed_bytes() < committed);
 }
 
-/* Soon again while memory comes and goes, seldom while nothing changes.  Ends when told to, and when there is no other
- * thread left that could: the process then ends as it would without this one. */
+/* Soon again while memory comes and goes, seldom while nothing changes.  Ends when told to, and
+ * when there is no other thread left that could: the process then ends as it would without this
+ * one. */
 static void *run(void *argument)
 {
     uint32_t mine = (uint32_t)(uintptr_t)argument;

@@ -1,9 +1,10 @@
 /*
- * housekeeper: one thread in the background, off by default, that does now and then what slow paths do on the way: it drains the
- * inboxes of heaps whose threads are idle, dissolves what their working sets do not need, and gives empty memory back.
+ * housekeeper: one thread in the background, off by default, that does now and then what slow paths
+ * do on the way: it drains the inboxes of heaps whose threads are idle, dissolves what their
+ * working sets do not need, and gives empty memory back.
  *
- * It never runs before the program's 16th slow path, and holds nothing across fork.  A forked child starts its own
- * after its 16th slow path.  All state is atomics.
+ * It never runs before the program's 16th slow path, and holds nothing across fork.  A forked child
+ * starts its own after its 16th slow path.  All state is atomics.
  */
 #ifndef HK_HOUSEKEEPER_H
 #define HK_HOUSEKEEPER_H
@@ -11,7 +12,8 @@
 #include "atomic.h"
 #include "base.h"
 
-/* atomic: the slow paths still to come before the thread is started; 0 if it is not wanted, or has been. */
+/* atomic: the slow paths still to come before the thread is started; 0 if it is not wanted, or has
+ * been. */
 extern _Atomic uint32_t hk_housekeeper_countdown;
 
 /* What else it does each time, from outside the gate: for what lies above it. */

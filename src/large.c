@@ -42,8 +42,8 @@ static hk_large_t *remove_kept_locked(unsigned at)
     return large;
 }
 
-/* The kept mapping to make a block of bytes from: the smallest that is large enough, else the largest.  No longer kept; NULL if
- * there is none. */
+/* The kept mapping to make a block of bytes from: the smallest that is large enough, else the
+ * largest.  No longer kept; NULL if there is none. */
 static hk_large_t *take_kept(size_t bytes)
 {
     hk_large_t *found = NULL;
@@ -129,7 +129,8 @@ static bool fit_mapping(hk_large_t *large, size_t bytes)
     return true;
 }
 
-/* Resizes by way of resize, so that the limit counts it: growth is asked for first, and settled by what it came to. */
+/* Resizes by way of resize, so that the limit counts it: growth is asked for first, and settled by
+ * what it came to. */
 static bool resize_counted(hk_large_t *large, size_t bytes, bool (*resize)(hk_large_t *, size_t))
 {
     size_t old_bytes = large->bytes;
@@ -215,7 +216,8 @@ hk_large_t *hk_large_allocate(size_t bytes, size_t alignment)
     return hand_out(large, large != NULL ? large->bytes : 0);
 }
 
-/* How large a kept mapping may be that a growing block gets uncut: its rest is nobody else's, neither trim nor the limit gets it. */
+/* How large a kept mapping may be that a growing block gets uncut: its rest is nobody else's,
+ * neither trim nor the limit gets it. */
 static size_t most_uncut(size_t bytes)
 {
     bool limited = hk_limit_get(HK_LIMIT_HARD) != 0;
@@ -261,8 +263,9 @@ static bool resize_used(hk_large_t *large, size_t bytes)
     if (bytes < old_bytes) {
         hk_os_unmap(old + bytes, old_bytes - bytes);
     } else if (bytes > old_bytes && !hk_os_resize(old, old_bytes, bytes)) {
-        /* The registry must have a leaf for the new place before the pages leave the old one: there is no way back.
-         * The place is reserved by a mapping of its own, which the move replaces. */
+        /* The registry must have a leaf for the new place before the pages leave the old one: there
+         * is no way back.  The place is reserved by a mapping of its own, which the move
+         * replaces. */
         char *target = hk_os_reserve(bytes, HK_SUPERSLAB_BYTES);
         if (target == NULL) {
             return false;
@@ -271,8 +274,8 @@ static bool resize_used(hk_large_t *large, size_t bytes)
             hk_os_unmap(target, bytes);
             return false;
         }
-        /* Neither place is in the registry during the move: the old one after it, or the new one if it fails, may be
-         * another mapping's. */
+        /* Neither place is in the registry during the move: the old one after it, or the new one if
+         * it fails, may be another mapping's. */
         hk_registry_remove(target);
         hk_registry_remove(old);
         bool moved = hk_os_move_to(old, old_bytes, target, bytes);

@@ -1,9 +1,9 @@
 /*
  * large: direct mappings, one to a block, for what does not fit a run.
  *
- * A mapping starts at a multiple of 2 MiB, so that nothing else shares its place in the registry.  Freed mappings are
- * kept for a while for reuse: lock(large); they are not in the registry then.  Descriptors in use belong to a heap:
- * lock(heap) guards the links.
+ * A mapping starts at a multiple of 2 MiB, so that nothing else shares its place in the registry.
+ * Freed mappings are kept for a while for reuse: lock(large); they are not in the registry then.
+ * Descriptors in use belong to a heap: lock(heap) guards the links.
  */
 #ifndef HK_LARGE_H
 #define HK_LARGE_H
@@ -28,12 +28,13 @@ typedef struct hk_large {
     struct hk_large *used_prev; /* lock(large) */
 } hk_large_t;
 
-/* A block of at least bytes at a multiple of alignment; NULL if there is no memory.  Kept mappings are used up before the process
- * grows: one that is too large is cut, one that is too small is extended, by moving its pages if it must. */
+/* A block of at least bytes at a multiple of alignment; NULL if there is no memory.  Kept mappings
+ * are used up before the process grows: one that is too large is cut, one that is too small is
+ * extended, by moving its pages if it must. */
 hk_large_t *hk_large_allocate(size_t bytes, size_t alignment);
 
-/* The same for a block that will grow: a kept mapping that is too large is not cut, but for what is beyond twice as much; the block grows
- * into the rest without a call to the system. */
+/* The same for a block that will grow: a kept mapping that is too large is not cut, but for what is
+ * beyond twice as much; the block grows into the rest without a call to the system. */
 hk_large_t *hk_large_allocate_growing(size_t bytes);
 
 /* It is out of the map. */
@@ -51,13 +52,14 @@ bool hk_large_resize(hk_large_t *large, size_t bytes);
 /* Gives kept mappings back that were freed at or before the time; returns their bytes. */
 size_t hk_large_decay(uint64_t until_ms);
 
-/* Calls visit for each mapping in use, whose holder may be resizing it, and for each kept one; under lock(large). */
+/* Calls visit for each mapping in use, whose holder may be resizing it, and for each kept one;
+ * under lock(large). */
 void hk_large_each_used(void (*visit)(const hk_large_t *large, void *context), void *context);
 void hk_large_each_kept(void (*visit)(const void *address, size_t bytes, void *context),
                         void *context);
 
-/* The bytes of all direct mappings in use, retire's included.  retire enters and leaves its own; add_used takes a
- * wrapping difference. */
+/* The bytes of all direct mappings in use, retire's included.  retire enters and leaves its own;
+ * add_used takes a wrapping difference. */
 size_t hk_large_used_bytes(void);
 void hk_large_enter_used(hk_large_t *large);
 void hk_large_leave_used(hk_large_t *large);

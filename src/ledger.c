@@ -77,9 +77,10 @@ static void add_range(const void *address, size_t bytes, void *context)
 
 /* ---- Magazines ---- */
 
-/* The magazines of a cache belong to a thread that may be at work, and nothing orders these reads after its writes.
- * Memory that was a magazine stays one of its size, and no block of it is looked up, which might be free by now, and its
- * slab gone: so a figure may be off by a magazine, and nothing else can go wrong. */
+/* The magazines of a cache belong to a thread that may be at work, and nothing orders these reads
+ * after its writes.  Memory that was a magazine stays one of its size, and no block of it is looked
+ * up, which might be free by now, and its slab gone: so a figure may be off by a magazine, and
+ * nothing else can go wrong. */
 __attribute__((no_sanitize("thread"))) HK_NOINLINE static size_t
 count_outgoing_bytes(const hk_cache_t *cache)
 {
@@ -163,7 +164,8 @@ static void add_incoming(const hk_magazine_t *magazine, void *context)
     }
 }
 
-/* Takes a system call for each slab under the heap's lock: nobody else can say which of its blocks are free. */
+/* Takes a system call for each slab under the heap's lock: nobody else can say which of its blocks
+ * are free. */
 static void add_heap(hk_heap_t *heap, void *context)
 {
     walk_t *walk = context;
@@ -236,7 +238,8 @@ static void add_owned_heap(hk_heap_t *heap, void *context)
 
 /* ---- Runs and direct mappings ---- */
 
-/* Takes a system call for each 2 MiB under the lock of all runs: without it they may be cut, merged and unmapped. */
+/* Takes a system call for each 2 MiB under the lock of all runs: without it they may be cut, merged
+ * and unmapped. */
 static void add_area(const hk_run_area_t *area, void *context)
 {
     walk_t *walk = context;
@@ -259,8 +262,9 @@ static void add_area(const hk_run_area_t *area, void *context)
     }
 }
 
-/* A mapping is its block's holder's, who may be moving it: as with magazines, what is read may be stale, and no more
- * than that.  Where nothing is mapped any more, nothing is resident.  Not inlined, or it would be sanitized. */
+/* A mapping is its block's holder's, who may be moving it: as with magazines, what is read may be
+ * stale, and no more than that.  Where nothing is mapped any more, nothing is resident.  Not
+ * inlined, or it would be sanitized. */
 __attribute__((no_sanitize("thread"))) HK_NOINLINE static void
 copy_place(const hk_large_t *large, const char **address, size_t *bytes)
 {

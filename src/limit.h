@@ -1,10 +1,11 @@
 /*
  * limit: how much memory HAKMEM has committed, and how much it may.
  *
- * Counted are the units of superslabs and the pages of areas that may be resident, in use or free, the live bits, direct
- * mappings in use or kept, the open pages of sampled blocks, and the allocator's own memory.  Whoever commits charges here first, where slabs, runs and mappings are
- * acquired and nowhere else; whoever gives back uncharges.  All state is atomics, which order nothing: a charge is one
- * compare-and-swap, so that the hard limit holds exactly.
+ * Counted are the units of superslabs and the pages of areas that may be resident, in use or free,
+ * the live bits, direct mappings in use or kept, the open pages of sampled blocks, and the
+ * allocator's own memory.  Whoever commits charges here first, where slabs, runs and mappings are
+ * acquired and nowhere else; whoever gives back uncharges.  All state is atomics, which order
+ * nothing: a charge is one compare-and-swap, so that the hard limit holds exactly.
  */
 #ifndef HK_LIMIT_H
 #define HK_LIMIT_H
@@ -17,10 +18,12 @@ typedef enum hk_limit_kind { HK_LIMIT_HARD, HK_LIMIT_SOFT, HK_LIMIT_KINDS } hk_l
 /* atomic: a charge went beyond the soft limit, and nobody has looked after it yet. */
 extern _Atomic uint32_t hk_limit_pressed;
 
-/* Counts bytes about to be committed; false, and nothing counted, if the hard limit forbids them. */
+/* Counts bytes about to be committed; false, and nothing counted, if the hard limit forbids
+ * them. */
 bool hk_limit_charge(size_t bytes);
 
-/* Maps what is charged whole; NULL, and nothing counted, if the hard limit or the system refuses. */
+/* Maps what is charged whole; NULL, and nothing counted, if the hard limit or the system
+ * refuses. */
 void *hk_limit_map(size_t bytes, size_t alignment);
 
 /* The same between walls (wall.h), which are not counted. */
@@ -37,7 +40,8 @@ bool hk_limit_allows(size_t bytes);
 
 size_t hk_limit_committed_bytes(void);
 
-/* Sets a limit; 0 is none.  The hard one sets a reserve aside: what is refused until it is released. */
+/* Sets a limit; 0 is none.  The hard one sets a reserve aside: what is refused until it is
+ * released. */
 void hk_limit_set(hk_limit_kind_t kind, size_t bytes);
 size_t hk_limit_get(hk_limit_kind_t kind);
 
@@ -50,7 +54,8 @@ bool hk_limit_take_pressure(void);
 /* Whether more is committed than the soft limit says. */
 bool hk_limit_is_exceeded(void);
 
-/* When that has been looked after: decides how much more may be committed until the next pressure. */
+/* When that has been looked after: decides how much more may be committed until the next
+ * pressure. */
 void hk_limit_settle(void);
 
 #endif

@@ -1,16 +1,19 @@
 /*
- * live: one bit for each 16 bytes of a superslab, set while a program holds a block that starts there.
+ * live: one bit for each 16 bytes of a superslab, set while a program holds a block that starts
+ * there.
  *
- * The bits of a superslab are its first 16 KiB, so that a block's bit is found from its address alone.  malloc sets a
- * block's bit and free clears it, whether the block goes to a magazine or to its slab: a free that finds it clear is a
- * double free or no block at all, at once.  16 bytes is the smallest class, so no two blocks share a bit.  First-class
- * heaps use none: their frees all go to the bitmap.
+ * The bits of a superslab are its first 16 KiB, so that a block's bit is found from its address
+ * alone.  malloc sets a block's bit and free clears it, whether the block goes to a magazine or to
+ * its slab: a free that finds it clear is a double free or no block at all, at once.  16 bytes is
+ * the smallest class, so no two blocks share a bit.  First-class heaps use none: their frees all go
+ * to the bitmap.
  *
- * Who may write: only the threads of the heap that owns the slab, and lock(heap) holders for slabs in which no block is
- * handed out.  That makes plain loads and stores enough where a heap has one thread.  A thread that frees a block of
- * another heap only reads the bit; the owner clears it when the block arrives (hk_cache settles a magazine as it loads
- * it).  Threads that share a heap may undo each other's writes of neighbouring bits; so a clear bit proves nothing
- * there, and hk_suspect_check looks for the block before it ends the process.
+ * Who may write: only the threads of the heap that owns the slab, and lock(heap) holders for slabs
+ * in which no block is handed out.  That makes plain loads and stores enough where a heap has one
+ * thread.  A thread that frees a block of another heap only reads the bit; the owner clears it when
+ * the block arrives (hk_cache settles a magazine as it loads it).  Threads that share a heap may
+ * undo each other's writes of neighbouring bits; so a clear bit proves nothing there, and
+ * hk_suspect_check looks for the block before it ends the process.
  */
 #ifndef HK_LIVE_H
 #define HK_LIVE_H
@@ -36,7 +39,8 @@ HK_INLINE hk_live_word_t *hk_live_word(const void *block)
                                       (address >> (HK_LIVE_WORD_SHIFT - 2) & (HK_LIVE_BYTES - 4)));
 }
 
-/* An address that is no multiple of 16 has no bit: neither the one below nor the one above it may answer for it. */
+/* An address that is no multiple of 16 has no bit: neither the one below nor the one above it may
+ * answer for it. */
 HK_INLINE bool hk_live_is_misaligned(const void *block)
 {
     return ((uintptr_t)block & ((1 << HK_LIVE_GRANULE_SHIFT) - 1)) != 0;
@@ -49,7 +53,8 @@ HK_INLINE void hk_live_set(const void *block)
     hk_live_word_t *word = hk_live_word(block);
     uint32_t bits;
 #if defined(__x86_64__)
-    /* A relaxed load and store, as below; written out, the word's address need not be worked out into a register first. */
+    /* A relaxed load and store, as below; written out, the word's address need not be worked out
+     * into a register first. */
     __asm__("movl %1, %0\n\tbtsl %2, %0\n\tmovl %0, %1"
             : "=&r"(bits), "+m"(*word)
             : "r"(number)
@@ -80,7 +85,8 @@ HK_INLINE bool hk_live_clear(const void *block)
     return was_set;
 }
 
-/* The same if wanted is 1; with 0 nothing changes.  Either way without a branch; whether it was set. */
+/* The same if wanted is 1; with 0 nothing changes.  Either way without a branch; whether it was
+ * set. */
 HK_INLINE bool hk_live_clear_if(const void *block, uint32_t wanted)
 {
     uint32_t number = (uint32_t)(uintptr_t)block >> HK_LIVE_GRANULE_SHIFT;
@@ -98,7 +104,8 @@ HK_INLINE bool hk_live_is_set(const void *block)
     return !hk_live_is_misaligned(block) && (bits >> (number & 31) & 1) != 0;
 }
 
-/* The bits set in a range of whole units: relaxed, so those of a moment ago where blocks come and go. */
+/* The bits set in a range of whole units: relaxed, so those of a moment ago where blocks come and
+ * go. */
 unsigned hk_live_count_units(const void *first, size_t units);
 
 /* Clears the bits of a range of whole units. */

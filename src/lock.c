@@ -10,9 +10,10 @@
 
 enum { SPINS_BEFORE_SLEEP = 64 };
 
-/* owner: the ranks this thread holds or waits for, a bit each.  Set before the lock is taken: a signal handler that comes in
- * between must not find a held lock without its bit.  Cleared after the sleeper was woken: a handler that jumps out in
- * between leaves it asleep, which must be found out. */
+/* owner: the ranks this thread holds or waits for, a bit each.  Set before the lock is taken: a
+ * signal handler that comes in between must not find a held lock without its bit.  Cleared after
+ * the sleeper was woken: a handler that jumps out in between leaves it asleep, which must be found
+ * out. */
 static HK_TLS uint32_t held_ranks;
 
 static HK_COLD _Noreturn void reject(void)

@@ -1,10 +1,10 @@
 /*
  * lock: a mutex of four bytes on a futex, with a rank.
  *
- * All-zero is an open lock.  A thread takes locks only in rising rank, and keeps the ranks it holds in its TLS.  One
- * that takes them otherwise is in a signal handler that interrupted a slow path, or has jumped out of one by it: the
- * process ends with a line, for to wait would be for ever.  No lock is ever held across fork (see gate.h), so none has
- * to be made whole in the child.
+ * All-zero is an open lock.  A thread takes locks only in rising rank, and keeps the ranks it holds
+ * in its TLS.  One that takes them otherwise is in a signal handler that interrupted a slow path,
+ * or has jumped out of one by it: the process ends with a line, for to wait would be for ever.  No
+ * lock is ever held across fork (see gate.h), so none has to be made whole in the child.
  */
 #ifndef HK_LOCK_H
 #define HK_LOCK_H
@@ -12,8 +12,9 @@
 #include "atomic.h"
 #include "base.h"
 
-/* The lock table: rank and what it protects.  Bottom of the list is taken last.  HEAP and POOL are one lock for each heap
- * and pool; LARGE and GUARD are two locks each, named behind what they protect, of which a thread holds one at most. */
+/* The lock table: rank and what it protects.  Bottom of the list is taken last.  HEAP and POOL are
+ * one lock for each heap and pool; LARGE and GUARD are two locks each, named behind what they
+ * protect, of which a thread holds one at most. */
 #define HK_LOCK_TABLE(X)                                                                           \
     X(CACHES, "the list of thread caches, the list of heaps, which heap a new thread gets")        \
     X(HEAP, "a heap: its slabs, depots and large blocks")                                          \

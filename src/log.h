@@ -1,7 +1,8 @@
 /*
  * log: lines on stderr, without stdio and without memory, safe in a signal handler.
  *
- * A line is built in a buffer on the caller's stack and written by one write(2).  No state, no locks.
+ * A line is built in a buffer on the caller's stack and written by one write(2).  No state, no
+ * locks.
  */
 #ifndef HK_LOG_H
 #define HK_LOG_H
@@ -26,7 +27,8 @@ const char *hk_line_end(hk_line_t *line);
 /* "hakmem: <what> of <address>: <detail>", with which every line about a misuse begins. */
 void hk_line_misuse(hk_line_t *line, const char *what, const void *address, const char *detail);
 
-/* Writes text of length bytes to the descriptor, whole; returns 0 or an errno value.  Keeps errno. */
+/* Writes text of length bytes to the descriptor, whole; returns 0 or an errno value.  Keeps
+ * errno. */
 int hk_log_write(int fd, const char *text, size_t length);
 
 /* "hakmem: <what>[ <detail>]\n" on stderr. */
@@ -35,7 +37,8 @@ void hk_log_warning(const char *what, const char *detail);
 /* "hakmem: <what> of <address>: <detail> (thread <tid>)\n" on stderr, then abort. */
 HK_COLD _Noreturn void hk_log_fatal(const char *what, const void *address, const char *detail);
 
-/* hk_assert(level, condition): checked in builds whose HK_DEBUG is at least level; compiled always. */
+/* hk_assert(level, condition): checked in builds whose HK_DEBUG is at least level; compiled
+ * always. */
 HK_COLD _Noreturn void hk_log_assert(const char *condition, const char *file, int line);
 #define hk_assert(level, condition)                                                                \
     ((level) > HK_DEBUG || HK_LIKELY(condition) ? (void)0                                          \

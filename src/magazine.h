@@ -1,9 +1,10 @@
 /*
- * magazine: a small array of pointers to free blocks, the currency between caches, depots and inboxes.
+ * magazine: a small array of pointers to free blocks, the currency between caches, depots and
+ * inboxes.
  *
- * Nobody ever reads or writes the blocks themselves.  A magazine belongs to one place at a time: a cache (its thread),
- * a depot or the spare list of a heap (lock(heap)), or an inbox.  `sentinel` is NULL: the slot below the first one, so
- * that the newest slot of an empty magazine reads as NULL.
+ * Nobody ever reads or writes the blocks themselves.  A magazine belongs to one place at a time: a
+ * cache (its thread), a depot or the spare list of a heap (lock(heap)), or an inbox.  `sentinel` is
+ * NULL: the slot below the first one, so that the newest slot of an empty magazine reads as NULL.
  */
 #ifndef HK_MAGAZINE_H
 #define HK_MAGAZINE_H

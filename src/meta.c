@@ -19,7 +19,8 @@ typedef struct chunk {
     _Alignas(HK_CACHE_LINE) struct chunk *older; /* const */
 } chunk_t;
 
-/* The first chunk is part of the library, so that a small program maps nothing for it; untouched pages cost nothing. */
+/* The first chunk is part of the library, so that a small program maps nothing for it; untouched
+ * pages cost nothing. */
 static _Alignas(HK_CACHE_LINE) char first_chunk[FIRST_CHUNK_BYTES];
 
 static struct {

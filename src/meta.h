@@ -1,8 +1,9 @@
 /*
- * meta: the allocator's own memory: descriptors, heaps, caches, magazines.  Apart from all blocks, never given back to the
- * system, recycled by kind.
+ * meta: the allocator's own memory: descriptors, heaps, caches, magazines.  Apart from all blocks,
+ * never given back to the system, recycled by kind.
  *
- * lock(meta) guards everything.  Memory is zeroed when it is first handed out; recycled memory is not.
+ * lock(meta) guards everything.  Memory is zeroed when it is first handed out; recycled memory is
+ * not.
  */
 #ifndef HK_META_H
 #define HK_META_H
@@ -20,12 +21,14 @@ typedef enum hk_meta_kind {
     HK_META_KINDS,
 } hk_meta_kind_t;
 
-/* Memory of bytes, aligned to a cache line; NULL if there is none.  One kind always asks for the same size. */
+/* Memory of bytes, aligned to a cache line; NULL if there is none.  One kind always asks for the
+ * same size. */
 void *hk_meta_allocate(hk_meta_kind_t kind, size_t bytes);
 void hk_meta_free(hk_meta_kind_t kind, void *memory);
 
-/* The same for a bundle, however many objects the caller has tied to the first one: the lock is taken once for them all.  The
- * first word of the first one is lost.  NULL if there is no bundle; allocating does not untie one. */
+/* The same for a bundle, however many objects the caller has tied to the first one: the lock is
+ * taken once for them all.  The first word of the first one is lost.  NULL if there is no bundle;
+ * allocating does not untie one. */
 void *hk_meta_take_bundle(hk_meta_kind_t kind);
 void hk_meta_free_bundle(hk_meta_kind_t kind, void *first);
 

@@ -1,8 +1,8 @@
 /*
  * nothing: addresses for blocks of no bytes, with hardening.
  *
- * They lie in 2 MiB without access, 16 bytes apart, so that every use of one faults.  A bit for each says whether it is
- * handed out; lock(nothing), of rank GUARD, guards them.
+ * They lie in 2 MiB without access, 16 bytes apart, so that every use of one faults.  A bit for
+ * each says whether it is handed out; lock(nothing), of rank GUARD, guards them.
  */
 #ifndef HK_NOTHING_H
 #define HK_NOTHING_H

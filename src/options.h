@@ -1,9 +1,10 @@
 /*
  * options: what HAKMEM_<NAME> in the environment sets.  One table; adding an option is one row.
  *
- * Read once, by the library's constructor, before the program has threads; const afterwards.  Ignored in programs that
- * run with privileges (AT_SECURE); these are hardened at level 1.  Unknown names and bad values get one line on stderr
- * and leave the default.  A text without a character is none.
+ * Read once, by the library's constructor, before the program has threads; const afterwards.
+ * Ignored in programs that run with privileges (AT_SECURE); these are hardened at level 1.  Unknown
+ * names and bad values get one line on stderr and leave the default.  A text without a character is
+ * none.
  */
 #ifndef HK_OPTIONS_H
 #define HK_OPTIONS_H

@@ -25,7 +25,8 @@ size_t hk_os_page_bytes(void)
     static _Atomic size_t page_bytes; /* atomic: whoever is first stores what all would */
     size_t bytes = hk_load_relaxed(&page_bytes);
     if (HK_UNLIKELY(bytes == 0)) {
-        /* The auxiliary vector is in place before the first constructor, and reading it is no system call. */
+        /* The auxiliary vector is in place before the first constructor, and reading it is no
+         * system call. */
         bytes = (size_t)getauxval(AT_PAGESZ);
         hk_store_relaxed(&page_bytes, bytes);
     }
@@ -56,8 +57,8 @@ static void *map_aligned(size_t bytes, size_t alignment, int protection)
     return (void *)aligned;
 }
 
-/* Only the aligned part is ever writable: a surplus that is not charged cannot fail under strict overcommit.  Where a
- * sandbox does not allow mprotect the surplus has to be. */
+/* Only the aligned part is ever writable: a surplus that is not charged cannot fail under strict
+ * overcommit.  Where a sandbox does not allow mprotect the surplus has to be. */
 static void *map_writable_aligned(size_t bytes, size_t alignment)
 {
     void *address = map_aligned(bytes, alignment, PROT_NONE);
@@ -148,9 +149,10 @@ static bool is_allowed(size_t bytes)
     return probe != NULL;
 }
 
-/* A kernel may unmap the target before it looks whether limits allow the move, or behind that: whoever fails does not know
- * whether the target is still there, or another thread's by now.  So limits are asked before, while it is ours for certain;
- * and a call that a sandbox refused has not come as far as to unmap it. */
+/* A kernel may unmap the target before it looks whether limits allow the move, or behind that:
+ * whoever fails does not know whether the target is still there, or another thread's by now.  So
+ * limits are asked before, while it is ours for certain; and a call that a sandbox refused has not
+ * come as far as to unmap it. */
 bool hk_os_move_to(void *address, size_t old_bytes, void *target, size_t new_bytes)
 {
     int saved = errno;
@@ -261,8 +263,8 @@ void hk_os_wait_ms(_Atomic uint32_t *word, uint32_t value, uint64_t ms)
 
 bool hk_os_is_last_thread(void)
 {
-    /* "pid (name) state ..." of the first thread, a zombie once it has ended; the 18th word after the state is the
-     * number of threads. */
+    /* "pid (name) state ..." of the first thread, a zombie once it has ended; the 18th word after
+     * the state is the number of threads. */
     char text[512];
     (void)hk_os_read_file("/proc/self/stat", text, sizeof text);
     const char *word = strrchr(text, ')');

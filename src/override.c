@@ -1,6 +1,7 @@
 /*
- * override: the rest of glibc's malloc family, and C++'s operator new by its mangled names, so that no C++ library is needed.
- * The names that are aliases of hak_ functions stand in front.c.  Compiles to nothing with HK_NO_OVERRIDE.
+ * override: the rest of glibc's malloc family, and C++'s operator new by its mangled names, so that
+ * no C++ library is needed.  The names that are aliases of hak_ functions stand in front.c.
+ * Compiles to nothing with HK_NO_OVERRIDE.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -151,7 +152,8 @@ typedef void (*new_handler_t)(void);
 __attribute__((weak)) new_handler_t _ZSt15get_new_handlerv(void);
 __attribute__((weak, noreturn)) void _ZSt17__throw_bad_allocv(void);
 
-/* What operator new does when there is no memory: the program's handler may find some, or throws. */
+/* What operator new does when there is no memory: the program's handler may find some, or
+ * throws. */
 static HK_COLD void *new_slow(size_t alignment, size_t size)
 {
     for (;;) {
@@ -179,8 +181,8 @@ static HK_COLD void *new_or_throw(size_t alignment, size_t size)
     return block;
 }
 
-/* A nothrow operator must not let an exception of the handler out, and C cannot catch one: the C++ runtime's own form,
- * which calls our throwing one and catches, does that. */
+/* A nothrow operator must not let an exception of the handler out, and C cannot catch one: the C++
+ * runtime's own form, which calls our throwing one and catches, does that. */
 static HK_COLD void *new_nothrow_slow(size_t alignment, size_t size)
 {
     static const char nothrow_tag;

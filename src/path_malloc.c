@@ -40,8 +40,8 @@ static void *take_uncached(hk_heap_t *heap, size_t size, size_t alignment)
     return block;
 }
 
-/* The heap of a cache, or for a thread without one (NULL); NULL without memory.  What others freed may be in the way of a first
- * heap. */
+/* The heap of a cache, or for a thread without one (NULL); NULL without memory.  What others freed
+ * may be in the way of a first heap. */
 static hk_heap_t *heap_of(const hk_cache_t *cache)
 {
     hk_heap_t *heap = cache != NULL ? cache->heap : hk_heaps_orphan();
@@ -77,7 +77,8 @@ static bool reload(hk_cache_t *cache, unsigned class_index)
     return loaded;
 }
 
-/* Not while blocks are sampled: they are counted as magazines are loaded, and this would fill them up in between. */
+/* Not while blocks are sampled: they are counted as magazines are loaded, and this would fill them
+ * up in between. */
 static bool take_in(hk_cache_t *cache, unsigned class_index)
 {
     return hk_cache_may_take_in(cache) && hk_options.guard_sample == 0 &&
@@ -136,8 +137,8 @@ static void *allocate_small(hk_cache_t *cache, unsigned class_index, size_t size
                                         : take_cached(cache, class_index);
 }
 
-/* A sampled block, if one is due; NULL if not.  About as many blocks as the magazine holds were allocated since it was
- * loaded; with hardening every call comes by. */
+/* A sampled block, if one is due; NULL if not.  About as many blocks as the magazine holds were
+ * allocated since it was loaded; with hardening every call comes by. */
 static void *allocate_sampled(unsigned class_index, size_t size, size_t alignment)
 {
     hk_cache_t *cache = hk_thread_attach();
@@ -230,7 +231,8 @@ static void make_way(hk_span_allocate_t *allocate, size_t size)
     }
 }
 
-/* A run off the thread's own shelf, without the gate; NULL if there is none that fits.  There are none with hardening. */
+/* A run off the thread's own shelf, without the gate; NULL if there is none that fits.  There are
+ * none with hardening. */
 static void *take_shelved(size_t size, size_t alignment)
 {
     hk_run_t *run =
@@ -238,7 +240,8 @@ static void *take_shelved(size_t size, size_t alignment)
     return run != NULL ? hk_run_address(run) : NULL;
 }
 
-/* Of a thread whose shelf has runs, but none that fits: before the process grows these go where they can be merged. */
+/* Of a thread whose shelf has runs, but none that fits: before the process grows these go where
+ * they can be merged. */
 static void *allocate_beside_shelf(hk_run_shelf_t *shelf, hk_span_allocate_t *allocate, size_t size,
                                    size_t alignment, bool *fresh)
 {

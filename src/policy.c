@@ -6,8 +6,8 @@
 enum {
     COLD_USES_MIN = 4,
     COLD_USE_BYTES = 1024, /* what is used seldom and large had better serve other classes */
-    /* What was freed at random comes out of a depot at random, and out of the bitmaps in order: what a program builds of it lies
-     * together.  So depots only even out ups and downs. */
+    /* What was freed at random comes out of a depot at random, and out of the bitmaps in order:
+     * what a program builds of it lies together.  So depots only even out ups and downs. */
     DEPOT_BYTES_MIN = 512 << 10,
     DEPOT_SHARE_SHIFT = 6,
     AREA_BYTES_MIN =
@@ -38,10 +38,15 @@ enum {
 
 /* clang-format off */
 #define CAPACITY(kind) ((((size_t)64 << (kind)) - sizeof(hk_magazine_t)) / sizeof(void *))
-#define MOST(bytes, least, most) (HK_MAGAZINE_BYTES / (bytes) < (least) ? (least) : HK_MAGAZINE_BYTES / (bytes) > (most) ? (most) : HK_MAGAZINE_BYTES / (bytes))
+#define MOST(bytes, least, most) \
+    (HK_MAGAZINE_BYTES / (bytes) < (least)  ? (least) \
+     : HK_MAGAZINE_BYTES / (bytes) > (most) ? (most) \
+                                            : HK_MAGAZINE_BYTES / (bytes))
 #define BLOCKS(bytes) MOST(bytes, HK_MAGAZINE_BLOCKS_MIN, CAPACITY(HK_MAGAZINE_KINDS - 1))
-#define KIND(bytes) ((CAPACITY(0) < BLOCKS(bytes)) + (CAPACITY(1) < BLOCKS(bytes)) + (CAPACITY(2) < BLOCKS(bytes)))
-#define ROW(bytes) {(uint8_t)(BLOCKS(bytes)), KIND(bytes), COLD_USES_MIN + (bytes) / COLD_USE_BYTES},
+#define KIND(bytes) \
+    ((CAPACITY(0) < BLOCKS(bytes)) + (CAPACITY(1) < BLOCKS(bytes)) + (CAPACITY(2) < BLOCKS(bytes)))
+#define ROW(bytes) \
+    {(uint8_t)(BLOCKS(bytes)), KIND(bytes), COLD_USES_MIN + (bytes) / COLD_USE_BYTES},
 /* clang-format on */
 
 const hk_policy_class_t hk_policy_class[HK_CLASS_COUNT] = {HK_CLASS_TABLE(ROW)};

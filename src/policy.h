@@ -1,5 +1,6 @@
 /*
- * policy: how much of everything.  Pure functions, numbers in, numbers out: no state, no locks, no clock.
+ * policy: how much of everything.  Pure functions, numbers in, numbers out: no state, no locks, no
+ * clock.
  */
 #ifndef HK_POLICY_H
 #define HK_POLICY_H
@@ -38,8 +39,9 @@ enum {
 
 /* What each class gets, worked out once. */
 typedef struct hk_policy_class {
-    /* The most blocks in one magazine: few of large ones, since a magazine of them is memory kept from everyone else.
-     * Frees and allocations at random are a random walk: N^2 calls on average to empty N blocks. */
+    /* The most blocks in one magazine: few of large ones, since a magazine of them is memory kept
+     * from everyone else.  Frees and allocations at random are a random walk: N^2 calls on average
+     * to empty N blocks. */
     uint8_t magazine_blocks;
     uint8_t magazine_kind; /* the smallest that holds so many */
     uint8_t cold_uses;     /* slow paths a thread takes before it gets a magazine: 4 to 68 */
@@ -49,32 +51,38 @@ extern const hk_policy_class_t hk_policy_class[HK_CLASS_COUNT];
 /* How many heaps threads get for themselves before they share. */
 unsigned hk_policy_heaps_max(unsigned cpu_count);
 
-/* How many committed empty units the pool gives back in the epoch after one in which it never had fewer than low_water. */
+/* How many committed empty units the pool gives back in the epoch after one in which it never had
+ * fewer than low_water. */
 uint32_t hk_policy_purge_units(uint32_t low_water);
 
-/* How large the next area for runs of pages is, when so many bytes are in areas; a multiple of 2 MiB. */
+/* How large the next area for runs of pages is, when so many bytes are in areas; a multiple of 2
+ * MiB. */
 size_t hk_policy_area_bytes(size_t mapped_bytes);
 
-/* How many bytes of free resident pages go back in the epoch after one in which there were never fewer than low_water. */
+/* How many bytes of free resident pages go back in the epoch after one in which there were never
+ * fewer than low_water. */
 size_t hk_policy_purge_run_bytes(size_t low_water);
 
-/* How many bytes a heap's depots may hold before blocks that come are dissolved, when its slabs have so many. */
+/* How many bytes a heap's depots may hold before blocks that come are dissolved, when its slabs
+ * have so many. */
 size_t hk_policy_depot_bytes(size_t slab_bytes);
 
 /* How many bytes of freed direct mappings may be kept for reuse, when so many are in use. */
 size_t hk_policy_large_kept_bytes(size_t used_bytes);
 
-/* How many pages more a run on a thread's shelf may have that serves a request for so many: a sixteenth, and no page below 64 KiB. */
+/* How many pages more a run on a thread's shelf may have that serves a request for so many: a
+ * sixteenth, and no page below 64 KiB. */
 static inline size_t hk_policy_shelf_waste_pages(size_t pages)
 {
     return pages >> 4;
 }
 
-/* How many bytes may be granted to all threads' shelves, when so many are committed, under a hard limit (0: none): only its thread
- * can empty a shelf. */
+/* How many bytes may be granted to all threads' shelves, when so many are committed, under a hard
+ * limit (0: none): only its thread can empty a shelf. */
 size_t hk_policy_shelves_bytes(size_t committed_bytes, size_t hard_limit);
 
-/* How many bytes a block gets that has grown to so many, and could not where it was: as if there were classes above HK_SMALL_MAX. */
+/* How many bytes a block gets that has grown to so many, and could not where it was: as if there
+ * were classes above HK_SMALL_MAX. */
 size_t hk_policy_growing_bytes(size_t bytes);
 
 /* How many bytes may be free and resident when a process grows that has committed so many. */
@@ -83,20 +91,21 @@ size_t hk_policy_warm_bytes(size_t committed_bytes);
 /* How many of these may be empty slabs. */
 size_t hk_policy_warm_slab_bytes(size_t committed_bytes);
 
-/* From which size on a block is large beside a process that has committed so much, and how much may be free and resident elsewhere
- * when it gets one. */
+/* From which size on a block is large beside a process that has committed so much, and how much may
+ * be free and resident elsewhere when it gets one. */
 size_t hk_policy_beside_bytes(size_t committed_bytes);
 size_t hk_policy_warm_beside_bytes(size_t committed_bytes);
 
-/* How many bytes growing blocks may have behind what their holders may use, all together; limited: under a hard limit. */
+/* How many bytes growing blocks may have behind what their holders may use, all together; limited:
+ * under a hard limit. */
 size_t hk_policy_rest_bytes(size_t committed_bytes, bool limited);
 
-/* How many bytes may stay free and resident when a thread ends, of so many, beside what is committed with them: all, unless
- * they are much. */
+/* How many bytes may stay free and resident when a thread ends, of so many, beside what is
+ * committed with them: all, unless they are much. */
 size_t hk_policy_end_keep_bytes(size_t committed_bytes, size_t free_bytes);
 
-/* Whether so little of what is committed was ever resident that a peak of it is no peak of memory.  resident_peak is 0 if the
- * system does not say. */
+/* Whether so little of what is committed was ever resident that a peak of it is no peak of memory.
+ * resident_peak is 0 if the system does not say. */
 bool hk_policy_is_sparse_peak(size_t committed_bytes, size_t resident_peak);
 
 /* The pages of the next superslab, when there are so many; mode is HAKMEM_HUGE's. */
@@ -107,17 +116,21 @@ typedef enum hk_pages {
 } hk_pages_t;
 hk_pages_t hk_policy_pages(uint64_t mode, uint64_t superslabs);
 
-/* Whether dense superslabs are to become huge, when there are so many, and so many of them have been advised
- * otherwise than their neighbours: each such one may cost the process two of its 65,530 mappings. */
+/* Whether dense superslabs are to become huge, when there are so many, and so many of them have
+ * been advised otherwise than their neighbours: each such one may cost the process two of its
+ * 65,530 mappings. */
 bool hk_policy_wants_dense(uint64_t mode, uint64_t superslabs, uint64_t advised);
 
-/* Whether a superslab is dense whose live blocks of at most HK_DENSE_BLOCK_BYTES have so many bytes. */
+/* Whether a superslab is dense whose live blocks of at most HK_DENSE_BLOCK_BYTES have so many
+ * bytes. */
 bool hk_policy_is_dense(size_t live_bytes);
 
-/* How many bytes of slabs would be empty if their free blocks were not spread over all of them: none unless that is much. */
+/* How many bytes of slabs would be empty if their free blocks were not spread over all of them:
+ * none unless that is much. */
 size_t hk_policy_sparse_bytes(size_t slab_bytes, size_t free_bytes);
 
-/* Whether a heap looks for holes in its slabs, of whose bytes so many were free all through an epoch, and so many are holes. */
+/* Whether a heap looks for holes in its slabs, of whose bytes so many were free all through an
+ * epoch, and so many are holes. */
 bool hk_policy_wants_holes(size_t slab_bytes, size_t free_bytes, size_t hole_bytes);
 
 /* How many wholly empty superslabs the pool keeps mapped, when it has so many. */
@@ -126,20 +139,22 @@ uint32_t hk_policy_empty_superslabs(uint64_t superslabs);
 /* How much of a hard limit is kept back until the program releases it. */
 size_t hk_policy_reserve_bytes(size_t hard_bytes);
 
-/* Beyond a soft limit: how much may be committed before memory is reclaimed again, so that each time pays for itself. */
+/* Beyond a soft limit: how much may be committed before memory is reclaimed again, so that each
+ * time pays for itself. */
 size_t hk_policy_press_above(size_t committed_bytes, size_t soft_bytes);
 
 /* Whether so little is committed that the soft limit itself counts again. */
 bool hk_policy_is_relieved(size_t committed_bytes, size_t soft_bytes);
 
-/* How many units to raise a class's soft cap by, when reclaiming at it has left so many in use: none if that brought
- * enough, and else in proportion, so that each time is paid for by growth. */
+/* How many units to raise a class's soft cap by, when reclaiming at it has left so many in use:
+ * none if that brought enough, and else in proportion, so that each time is paid for by growth. */
 uint64_t hk_policy_cap_raise(uint64_t cap_units, uint64_t used_units);
 
 /* How many units a class gives back, of those that its cap was raised by, when it uses so many. */
 uint64_t hk_policy_cap_lower(uint64_t raised_units, uint64_t used_units);
 
-/* How long the housekeeper sleeps after a round, when it slept so long before, and memory has come or gone (changed) or not. */
+/* How long the housekeeper sleeps after a round, when it slept so long before, and memory has come
+ * or gone (changed) or not. */
 uint64_t hk_policy_house_ms(uint64_t period_ms, unsigned changed);
 
 #endif

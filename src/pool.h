@@ -1,9 +1,10 @@
 /*
- * pool: the slabs that no heap owns.  The Shared Pool is the one instance for all threads' heaps; each first-class heap has a
- * pool of its own, so that destroying it is freeing whole superslabs.
+ * pool: the slabs that no heap owns.  The Shared Pool is the one instance for all threads' heaps;
+ * each first-class heap has a pool of its own, so that destroying it is freeing whole superslabs.
  *
- * lock(pool) guards it.  It is never held across a mapping call.  Superslabs with free units are kept in lists by the number of
- * free units, so that the fullest is found first and the others drain.
+ * lock(pool) guards it.  It is never held across a mapping call.  Superslabs with free units are
+ * kept in lists by the number of free units, so that the fullest is found first and the others
+ * drain.
  */
 #ifndef HK_POOL_H
 #define HK_POOL_H
@@ -49,19 +50,20 @@ hk_slab_t *hk_pool_acquire_warm(hk_pool_t *pool, struct hk_heap *heap, unsigned 
 /* Takes a slab back.  Never calls the system: hk_pool_maintain does. */
 void hk_pool_release(hk_pool_t *pool, hk_slab_t *slab);
 
-/* Gives units beyond keep_units, and empty superslabs beyond keep_superslabs, back to the system.  Call without any lock held;
- * returns the bytes given back. */
+/* Gives units beyond keep_units, and empty superslabs beyond keep_superslabs, back to the system.
+ * Call without any lock held; returns the bytes given back. */
 size_t hk_pool_purge(hk_pool_t *pool, uint32_t keep_units, uint32_t keep_superslabs);
 
 /* Bytes of empty units that are still committed. */
 size_t hk_pool_warm_bytes(hk_pool_t *pool);
 
-/* A step towards what the working set needs: gives at most about HK_DECAY_STEP_BYTES of what the last epoch did not
- * need back.  Returns the bytes that may still go back, now or in a later epoch. */
+/* A step towards what the working set needs: gives at most about HK_DECAY_STEP_BYTES of what the
+ * last epoch did not need back.  Returns the bytes that may still go back, now or in a later
+ * epoch. */
 size_t hk_pool_maintain(hk_pool_t *pool, uint64_t now_ms);
 
-/* A full superslab that is not huge, has been full for a while and is dense: pinned, for hk_pool_make_huge.  NULL if
- * there is none, or none is due.  In pool_dense.c. */
+/* A full superslab that is not huge, has been full for a while and is dense: pinned, for
+ * hk_pool_make_huge.  NULL if there is none, or none is due.  In pool_dense.c. */
 hk_superslab_t *hk_pool_find_dense_locked(hk_pool_t *pool, uint64_t now_ms);
 void hk_pool_make_huge(hk_pool_t *pool, hk_superslab_t *superslab);
 
@@ -73,7 +75,8 @@ void hk_pool_link_locked(hk_pool_t *pool, hk_superslab_t *superslab);
 void hk_pool_unlink_locked(hk_pool_t *pool, hk_superslab_t *superslab);
 void hk_pool_set_free_locked(hk_pool_t *pool, hk_superslab_t *superslab, uint32_t free_units);
 
-/* Whether the class's cap counts what the pool hands out: heaps of the program's own have none but the process's limit. */
+/* Whether the class's cap counts what the pool hands out: heaps of the program's own have none but
+ * the process's limit. */
 static inline bool hk_pool_is_capped(const hk_pool_t *pool, uint8_t class_index)
 {
     return pool == &hk_shared_pool && class_index < HK_CLASS_COUNT;

@@ -39,7 +39,8 @@ static hk_superslab_t *find_superslab(hk_pool_t *pool, unsigned units, bool warm
     return NULL;
 }
 
-/* Takes the units out of the superslab, and makes them one slab; NULL if the limit does not allow what is not committed yet. */
+/* Takes the units out of the superslab, and makes them one slab; NULL if the limit does not allow
+ * what is not committed yet. */
 static hk_slab_t *take_units(hk_pool_t *pool, hk_superslab_t *superslab, unsigned first,
                              unsigned units, struct hk_heap *heap, uint8_t class_index)
 {

@@ -1,6 +1,7 @@
 /*
- * pool, dense superslabs: those that have been full of live blocks for a while are asked to be of huge pages.  The system's own
- * thread makes them so, if its setting allows it; nothing waits for that here.  See pool.h.
+ * pool, dense superslabs: those that have been full of live blocks for a while are asked to be of
+ * huge pages.  The system's own thread makes them so, if its setting allows it; nothing waits for
+ * that here.  See pool.h.
  */
 #include "log.h"
 #include "options.h"
@@ -9,8 +10,8 @@
 
 enum { LOOKS = 16 }; /* superslabs passed over in one go */
 
-/* The live bytes of blocks that are small enough to have been written to; none if a unit is in no slab, but on its way to the
- * system.  First-class heaps note no live blocks. */
+/* The live bytes of blocks that are small enough to have been written to; none if a unit is in no
+ * slab, but on its way to the system.  First-class heaps note no live blocks. */
 static size_t live_bytes(const hk_superslab_t *superslab)
 {
     size_t bytes = 0;
@@ -27,7 +28,8 @@ static size_t live_bytes(const hk_superslab_t *superslab)
     return bytes;
 }
 
-/* Goes on from where the last look ended, until it has found one that has been full for long enough. */
+/* Goes on from where the last look ended, until it has found one that has been full for long
+ * enough. */
 static hk_superslab_t *find_old_locked(hk_pool_t *pool, uint64_t now_ms)
 {
     hk_superslab_t *next = pool->look_at != NULL ? pool->look_at : pool->by_free[0];

@@ -44,7 +44,8 @@ static void lower_warm_locked(hk_pool_t *pool, uint32_t units)
     }
 }
 
-/* Takes up to PURGE_BATCH empty superslabs beyond keep out of the pool, as long as keep_units stay warm; returns how many. */
+/* Takes up to PURGE_BATCH empty superslabs beyond keep out of the pool, as long as keep_units stay
+ * warm; returns how many. */
 static unsigned take_empty_locked(hk_pool_t *pool, uint32_t keep_units, uint32_t keep,
                                   hk_superslab_t **taken)
 {
@@ -121,7 +122,8 @@ static uint32_t lowest_bits(uint32_t mask, uint32_t count)
     return mask & ~rest;
 }
 
-/* Purges one superslab's warm units.  They are nobody's while the lock is open for the system call. */
+/* Purges one superslab's warm units.  They are nobody's while the lock is open for the system
+ * call. */
 static size_t purge_one(hk_pool_t *pool, uint32_t keep_units)
 {
     size_t bytes = 0;

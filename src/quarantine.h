@@ -1,9 +1,11 @@
 /*
- * quarantine: freed blocks that wait, so that none is handed out again soon, nor after a time that anybody can know.
+ * quarantine: freed blocks that wait, so that none is handed out again soon, nor after a time that
+ * anybody can know.
  *
- * It belongs to a thread, or to a first-class heap, under its lock.  It holds so many blocks and bytes; for each one
- * more, one of the oldest sixteenth, or of the oldest two, has to go, a random one.  So a block waits until most of those
- * that were there have gone, and blocks are handed out again about in the order in which they were freed.
+ * It belongs to a thread, or to a first-class heap, under its lock.  It holds so many blocks and
+ * bytes; for each one more, one of the oldest sixteenth, or of the oldest two, has to go, a random
+ * one.  So a block waits until most of those that were there have gone, and blocks are handed out
+ * again about in the order in which they were freed.
  */
 #ifndef HK_QUARANTINE_H
 #define HK_QUARANTINE_H
@@ -144,7 +146,8 @@ static inline bool hk_quarantine_is_ready(const hk_quarantine_t *quarantine)
     return hk_quarantine_count(quarantine) == quarantine->most && quarantine->chances > 1;
 }
 
-/* The same for one that is ready, fast; returns the other one as a word.  The oldest one's place is the new one's. */
+/* The same for one that is ready, fast; returns the other one as a word.  The oldest one's place is
+ * the new one's. */
 HK_INLINE uint64_t hk_quarantine_exchange_ready(hk_quarantine_t *quarantine, hk_quarantined_t block)
 {
     uint32_t head = quarantine->head;

@@ -17,7 +17,8 @@ uint64_t hk_random_seed(void)
     uint64_t seed = 0;
     /* Not by the C library: its getrandom is where a thread may be cancelled. */
     if (syscall(SYS_getrandom, &seed, sizeof seed, GRND_NONBLOCK) != (long)sizeof seed) {
-        /* A kernel that has no randomness yet, or a sandbox: the process's own 16 bytes, and where it lies. */
+        /* A kernel that has no randomness yet, or a sandbox: the process's own 16 bytes, and where
+         * it lies. */
         const void *random = (const void *)getauxval(AT_RANDOM);
         if (random != NULL) {
             memcpy(&seed, random, sizeof seed);

@@ -16,7 +16,8 @@ enum { OTHERS_AT_CAP = 2 };
 
 static _Atomic(hk_reclaim_notify_t) notify_program; /* atomic: set at any time */
 
-/* owner: this thread is at work for the soft limit already: what the program's callback allocates does not call it again. */
+/* owner: this thread is at work for the soft limit already: what the program's callback allocates
+ * does not call it again. */
 static HK_TLS bool reclaiming;
 
 static void visit_heap(hk_heap_t *heap, void *context)
@@ -81,7 +82,8 @@ void hk_reclaim_set_notify(hk_reclaim_notify_t notify)
     hk_store_release(&notify_program, notify); /* release: pairs with the load below */
 }
 
-/* The program may do anything in its callback, malloc too, and a fork must not wait for it: so it runs outside the gate. */
+/* The program may do anything in its callback, malloc too, and a fork must not wait for it: so it
+ * runs outside the gate. */
 void hk_reclaim_under_pressure(void)
 {
     if (reclaiming || !hk_limit_take_pressure()) {

@@ -1,7 +1,9 @@
 /*
- * reclaim: what is done when memory is short: at the end of it, at a limit, beyond the soft limit, and when the program asks.
+ * reclaim: what is done when memory is short: at the end of it, at a limit, beyond the soft limit,
+ * and when the program asks.
  *
- * The functions that take a cache are for callers inside the gate who hold no lock; the cache is the caller's own, or NULL.
+ * The functions that take a cache are for callers inside the gate who hold no lock; the cache is
+ * the caller's own, or NULL.
  */
 #ifndef HK_RECLAIM_H
 #define HK_RECLAIM_H
@@ -9,22 +11,24 @@
 #include "limit.h"
 #include "thread.h"
 
-/* What the program wants to hear when the soft limit is exceeded: bytes committed, and the limit. */
+/* What the program wants to hear when the soft limit is exceeded: bytes committed, and the
+ * limit. */
 typedef void (*hk_reclaim_notify_t)(size_t committed_bytes, size_t limit_bytes);
 
 /* Puts about limit blocks of each thread's heap back into their slabs. */
 void hk_reclaim_heaps(size_t limit);
 
-/* Frees all that can be freed now, of all threads' heaps and of the cache, and gives it back but for keep_bytes.
- * Returns the bytes given back. */
+/* Frees all that can be freed now, of all threads' heaps and of the cache, and gives it back but
+ * for keep_bytes.  Returns the bytes given back. */
 size_t hk_reclaim_all(hk_cache_t *cache, size_t keep_bytes);
 
-/* Gives back the holes in all slabs of threads' heaps; returns the bytes.  No help for an allocation that has failed: holes
- * go on counting towards the limits, and their addresses stay taken. */
+/* Gives back the holes in all slabs of threads' heaps; returns the bytes.  No help for an
+ * allocation that has failed: holes go on counting towards the limits, and their addresses stay
+ * taken. */
 size_t hk_reclaim_holes(void);
 
-/* At a class's soft cap: reclaims a little, from this heap and a few others, raises the cap if that was not enough, and
- * returns true.  False if the class is not at its cap or the cap is strict. */
+/* At a class's soft cap: reclaims a little, from this heap and a few others, raises the cap if that
+ * was not enough, and returns true.  False if the class is not at its cap or the cap is strict. */
 bool hk_reclaim_at_cap(hk_heap_t *heap, unsigned class_index);
 
 /* Who is called; NULL for nobody. */

@@ -1,9 +1,10 @@
 /*
- * refuge: where other threads allocate and free while a fork is under way and their magazines do not suffice.
+ * refuge: where other threads allocate and free while a fork is under way and their magazines do
+ * not suffice.
  *
- * Regions are bumped by one atomic addition and never reuse a block, so nothing in them can be caught half-way by the
- * fork; a region goes when its last block is freed and no fork needs it.  Blocks freed meanwhile, of other layers, are
- * noted and freed later.
+ * Regions are bumped by one atomic addition and never reuse a block, so nothing in them can be
+ * caught half-way by the fork; a region goes when its last block is freed and no fork needs it.
+ * Blocks freed meanwhile, of other layers, are noted and freed later.
  */
 #ifndef HK_REFUGE_H
 #define HK_REFUGE_H
@@ -30,11 +31,12 @@ size_t hk_refuge_usable_bytes(const hk_refuge_t *refuge, const void *block, cons
 /* Notes a block to be freed later; false if there is no memory for the note. */
 bool hk_refuge_defer(void *block);
 
-/* Takes all noted blocks: calls free_block for each; and lets go of regions that a fork had to leave.  Inside the gate. */
+/* Takes all noted blocks: calls free_block for each; and lets go of regions that a fork had to
+ * leave.  Inside the gate. */
 void hk_refuge_replay(void (*free_block)(void *block));
 
-/* The same, and waits until other threads have worked off what they took: then no note names a block that was freed
- * before.  Inside the gate, without a lock. */
+/* The same, and waits until other threads have worked off what they took: then no note names a
+ * block that was freed before.  Inside the gate, without a lock. */
 void hk_refuge_settle(void (*free_block)(void *block));
 
 /* Whether hk_refuge_replay has something to do. */
@@ -47,7 +49,8 @@ static inline bool hk_refuge_has_deferred(void)
 /* Bytes of regions that have been written to, about. */
 size_t hk_refuge_bytes(void);
 
-/* After a fork in the parent: lets go of the regions.  In the child: forgets them, and the notes. */
+/* After a fork in the parent: lets go of the regions.  In the child: forgets them, and the
+ * notes. */
 void hk_refuge_close(void);
 void hk_refuge_reset(void);
 

@@ -10,8 +10,8 @@ enum {
     ADDRESS_BITS = 48,
     LEAF_BITS = 13, /* a leaf is 64 KiB and covers 16 GiB */
     ROOT_BITS = ADDRESS_BITS - HK_SUPERSLAB_SHIFT - LEAF_BITS,
-    /* Turned by half: what the system maps lies at the end of 47 bits, and so at the end of the root, on a page with other
-     * variables that are in use. */
+    /* Turned by half: what the system maps lies at the end of 47 bits, and so at the end of the
+     * root, on a page with other variables that are in use. */
     ROOT_TURN = 1 << (ROOT_BITS - 1),
 };
 
@@ -50,8 +50,8 @@ static leaf_entry_t *find_entry(uintptr_t address)
     return leaf == NULL ? NULL : &leaf[number & ((1u << LEAF_BITS) - 1)];
 }
 
-/* Leaves are added without a lock, so that a thread may map memory while a fork is under way; one that loses the race
- * goes back. */
+/* Leaves are added without a lock, so that a thread may map memory while a fork is under way; one
+ * that loses the race goes back. */
 static bool add_leaf(uintptr_t address)
 {
     size_t bytes = sizeof(leaf_entry_t) << LEAF_BITS;

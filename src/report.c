@@ -143,7 +143,8 @@ HAK_API int hak_stats_get(hak_stats_t *stats, size_t stats_bytes)
 
 /* ---- Writing ---- */
 
-/* The whole report, for one write: a file that several processes append to then has each report in one piece. */
+/* The whole report, for one write: a file that several processes append to then has each report in
+ * one piece. */
 typedef struct page {
     size_t length;
     char text[PAGE_BYTES];

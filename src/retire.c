@@ -21,8 +21,8 @@ enum {
     SPARE_SHARE = 2, /* a spare serves down to half of its room */
 };
 
-/* Address space only: what waits holds no memory.  Without hardening no more than an area has, since the program may have
- * other uses for it, under ulimit -v say. */
+/* Address space only: what waits holds no memory.  Without hardening no more than an area has,
+ * since the program may have other uses for it, under ulimit -v say. */
 static const size_t waiting_bytes_hardened = (size_t)4 << 30;
 static const size_t waiting_bytes_default = (size_t)64 << 20;
 static const size_t spare_bytes_max = (size_t)64 << 20; /* of one */
@@ -64,7 +64,8 @@ static hk_large_t *map_anew(size_t bytes, size_t alignment)
     return large;
 }
 
-/* ---- Spares: places that have waited, and serve again: one system call where a new place takes four ---- */
+/* ---- Spares: places that have waited, and serve again: one system call where a new place takes
+ * four ---- */
 
 /* One for a block of so many bytes: that with least room; NULL if there is none. */
 static hk_large_t *take_spare(size_t bytes)
@@ -87,7 +88,8 @@ static hk_large_t *take_spare(size_t bytes)
     return large;
 }
 
-/* Keeps the place of one that has waited; returns another that has to go for it, or the same, or NULL. */
+/* Keeps the place of one that has waited; returns another that has to go for it, or the same, or
+ * NULL. */
 static hk_large_t *keep_spare(hk_large_t *large)
 {
     hk_large_t *other = NULL;
@@ -175,7 +177,8 @@ static size_t waiting_bytes_max(void)
     return hk_options.harden != 0 ? waiting_bytes_hardened : waiting_bytes_default;
 }
 
-/* One that has to go before bytes have room, out of those that wait; NULL if there is room, or never will be. */
+/* One that has to go before bytes have room, out of those that wait; NULL if there is room, or
+ * never will be. */
 static hk_large_t *make_room(size_t bytes, unsigned most)
 {
     hk_large_t *large = NULL;
@@ -251,8 +254,9 @@ static bool cut(hk_large_t *large, size_t bytes)
     return true;
 }
 
-/* The place that a block's pages have left waits like a freed block, so that late uses fault and nobody gets it; its walls
- * are still there.  False, and nothing is done, if somebody has it already, or memory is short. */
+/* The place that a block's pages have left waits like a freed block, so that late uses fault and
+ * nobody gets it; its walls are still there.  False, and nothing is done, if somebody has it
+ * already, or memory is short. */
 static bool retire_place(const hk_large_t *moved_from)
 {
     hk_large_t *place = hk_meta_allocate(HK_META_LARGE, sizeof *place);
@@ -277,9 +281,9 @@ static bool retire_place(const hk_large_t *moved_from)
     return true;
 }
 
-/* Moves the pages between walls with more room.  As in large.c, the registry has a leaf for the new place before the
- * pages leave the old one, and knows neither place during the move: the old one after it, or the new one if it fails,
- * may be another mapping's. */
+/* Moves the pages between walls with more room.  As in large.c, the registry has a leaf for the new
+ * place before the pages leave the old one, and knows neither place during the move: the old one
+ * after it, or the new one if it fails, may be another mapping's. */
 static bool move(hk_large_t *large, size_t room)
 {
     char *old = large->address;
@@ -309,8 +313,8 @@ static bool move(hk_large_t *large, size_t room)
     return moved;
 }
 
-/* A block that grows will grow again: what it gets beyond its bytes is address space alone, which it opens when it
- * comes so far. */
+/* A block that grows will grow again: what it gets beyond its bytes is address space alone, which
+ * it opens when it comes so far. */
 static bool grow(hk_large_t *large, size_t bytes)
 {
     if (bytes <= large->room) {

@@ -1,8 +1,10 @@
 /*
- * retire: direct mappings between pages without access: hardening's, and a process's first few above 64 KiB.
+ * retire: direct mappings between pages without access: hardening's, and a process's first few
+ * above 64 KiB.
  *
- * A freed one stays where it is for a while, sealed and in the registry: a late read or write faults, a second free is
- * known for what it is.  lock(retired), of rank LARGE, guards those that wait; they go in random order.
+ * A freed one stays where it is for a while, sealed and in the registry: a late read or write
+ * faults, a second free is known for what it is.  lock(retired), of rank LARGE, guards those that
+ * wait; they go in random order.
  */
 #ifndef HK_RETIRE_H
 #define HK_RETIRE_H

@@ -17,7 +17,8 @@ static size_t pages_of(size_t bytes)
 
 /* ---- Allocating ---- */
 
-/* How many of the pages are dirty: part of a run that has whole pages and dirty_pages dirty ones. */
+/* How many of the pages are dirty: part of a run that has whole pages and dirty_pages dirty
+ * ones. */
 static size_t count_dirty(const hk_run_area_t *area, size_t first, size_t pages, size_t dirty_pages,
                           size_t whole)
 {
@@ -245,7 +246,8 @@ static size_t purge_one(size_t keep_bytes)
     return bytes;
 }
 
-/* Takes an area without a block out; NULL if there is none.  *bytes grows by what may be resident of it. */
+/* Takes an area without a block out; NULL if there is none.  *bytes grows by what may be resident
+ * of it. */
 static hk_run_area_t *take_empty_area(size_t *bytes)
 {
     hk_lock_acquire(&hk_runs.lock, HK_RANK_RUNS);

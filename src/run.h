@@ -1,17 +1,18 @@
 /*
- * run: blocks that are runs of whole pages, from HK_SMALL_MAX up to HK_RUN_BYTES_MAX, for all heaps.
+ * run: blocks that are runs of whole pages, from HK_SMALL_MAX up to HK_RUN_BYTES_MAX, for all
+ * heaps.
  *
- * Runs are cut out of areas (run_area.h).  Of the free runs that are large enough the smallest is taken, and of one
- * size one that is resident before one that is not: freed memory is used again before the process grows, whatever the
- * size of the next block.
+ * Runs are cut out of areas (run_area.h).  Of the free runs that are large enough the smallest is
+ * taken, and of one size one that is resident before one that is not: freed memory is used again
+ * before the process grows, whatever the size of the next block.
  */
 #ifndef HK_RUN_H
 #define HK_RUN_H
 
 #include "run_area.h"
 
-/* A block of bytes, at most HK_RUN_BYTES_MAX, at a multiple of alignment, at most 2 MiB.  *fresh tells whether it is as
- * the system zeroed it.  NULL if there is no memory. */
+/* A block of bytes, at most HK_RUN_BYTES_MAX, at a multiple of alignment, at most 2 MiB.  *fresh
+ * tells whether it is as the system zeroed it.  NULL if there is no memory. */
 hk_run_t *hk_run_allocate(size_t bytes, size_t alignment, bool *fresh);
 
 /* The same out of a free run with resident pages; NULL if there is none. */
@@ -29,11 +30,12 @@ bool hk_run_free(hk_run_t *run);
 /* Resizes the block in place; false leaves it as it was.  bytes is at most HK_RUN_BYTES_MAX. */
 bool hk_run_resize(hk_run_t *run, size_t bytes);
 
-/* Gives resident free pages beyond keep_bytes back to the system, the largest runs first, and unmaps areas without a
- * block.  Call without any lock held; returns the bytes given back. */
+/* Gives resident free pages beyond keep_bytes back to the system, the largest runs first, and
+ * unmaps areas without a block.  Call without any lock held; returns the bytes given back. */
 size_t hk_run_purge(size_t keep_bytes);
 
-/* A step towards what the working set needs, as hk_pool_maintain: returns the bytes that may still go back. */
+/* A step towards what the working set needs, as hk_pool_maintain: returns the bytes that may still
+ * go back. */
 size_t hk_run_maintain(uint64_t now_ms);
 
 /* How much of a block of bytes would lie in free pages that are resident already. */

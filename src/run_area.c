@@ -50,7 +50,8 @@ static hk_run_area_t *map_area(size_t bytes)
 {
     size_t page_bytes = hk_os_page_bytes();
     size_t pages = bytes / page_bytes;
-    /* Zeroed.  The descriptor counts towards the limit whole, though few of its entries are ever touched. */
+    /* Zeroed.  The descriptor counts towards the limit whole, though few of its entries are ever
+     * touched. */
     hk_run_area_t *area = hk_limit_map(hk_run_area_descriptor_bytes(pages), page_bytes);
     if (area == NULL) {
         return NULL;
@@ -198,7 +199,8 @@ hk_run_t *hk_run_area_find_locked(size_t pages)
     hk_assert(2, hk_lock_is_held(&hk_runs.lock));
     hk_run_t *found = search(1, pages);
     found = found != NULL ? found : search(0, pages);
-    /* Before the process grows, or the request fails, the one bin that may hide a run is searched to its end. */
+    /* Before the process grows, or the request fails, the one bin that may hide a run is searched
+     * to its end. */
     for (unsigned dirty = 2; found == NULL && dirty-- > 0;) {
         found = search_bin(dirty, hk_run_area_bin(pages), pages, UINT32_MAX);
     }

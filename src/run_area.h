@@ -1,9 +1,10 @@
 /*
  * run_area: areas, and the free runs in them.
  *
- * An area is a mapping of some MiB at a multiple of 2 MiB, cut into runs of pages.  Its descriptor lies in a mapping of
- * its own and has an entry for each page, of which a run uses the first and the last; what lies between is stale.  A
- * free run is merged with its free neighbours and lies in a bin by its size.
+ * An area is a mapping of some MiB at a multiple of 2 MiB, cut into runs of pages.  Its descriptor
+ * lies in a mapping of its own and has an entry for each page, of which a run uses the first and
+ * the last; what lies between is stale.  A free run is merged with its free neighbours and lies in
+ * a bin by its size.
  *
  * lock(runs) guards everything but what belongs to the holder of a block.
  */
@@ -43,8 +44,8 @@ typedef struct hk_run_area {
     uint32_t page_shift;      /* const */
     struct hk_run_area *next; /* lock(runs) */
     struct hk_run_area *prev; /* lock(runs) */
-    _Atomic uint64_t starts
-        [HK_RUN_AREA_WORDS]; /* atomic: written under lock(runs): a bit for each page at which a block starts */
+    /* Atomic: written under lock(runs): a bit for each page at which a block starts. */
+    _Atomic uint64_t starts[HK_RUN_AREA_WORDS];
     uint64_t dirty[HK_RUN_AREA_WORDS]; /* lock(runs): a bit for each page that may be resident */
     hk_run_t runs[];
 } hk_run_area_t;
@@ -75,7 +76,8 @@ typedef struct hk_runs {
 
 extern hk_runs_t hk_runs;
 
-/* Maps an area for a run of bytes, smaller than usual if there is no memory for more; NULL if there is none. */
+/* Maps an area for a run of bytes, smaller than usual if there is no memory for more; NULL if there
+ * is none. */
 hk_run_area_t *hk_run_area_map(size_t bytes);
 
 /* Calls visit for each area, under lock(runs). */
@@ -94,8 +96,8 @@ void hk_run_area_unmap(hk_run_area_t *area);
 hk_run_t *hk_run_area_mark_used_locked(hk_run_area_t *area, size_t first, size_t pages,
                                        bool is_block);
 
-/* Makes pages from first on free, together with free neighbours; no block starts there any more.  dirty_pages of them may be
- * resident. */
+/* Makes pages from first on free, together with free neighbours; no block starts there any more.
+ * dirty_pages of them may be resident. */
 void hk_run_area_put_locked(hk_run_area_t *area, size_t first, size_t pages, size_t dirty_pages);
 
 /* Counts bytes more in blocks; wraps as it should. */
@@ -107,13 +109,15 @@ void hk_run_area_free_locked(hk_run_t *run);
 /* Takes a free run out of its bin. */
 void hk_run_area_take_locked(hk_run_t *run);
 
-/* Lowers the epoch's low water to what is warm: when all that was taken and is not needed has been put back. */
+/* Lowers the epoch's low water to what is warm: when all that was taken and is not needed has been
+ * put back. */
 void hk_run_area_note_warm_locked(void);
 
 /* The bin of a free run of so many pages. */
 unsigned hk_run_area_bin(size_t pages);
 
-/* The smallest dirty free run of at least pages, roughly, or else the smallest clean one; NULL if there is none. */
+/* The smallest dirty free run of at least pages, roughly, or else the smallest clean one; NULL if
+ * there is none. */
 hk_run_t *hk_run_area_find_locked(size_t pages);
 
 /* The smallest dirty one, roughly, or NULL. */

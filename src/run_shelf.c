@@ -27,7 +27,8 @@ static _Atomic uint32_t last_id;     /* atomic */
 
 /* ---- In and out ---- */
 
-/* A run that was freed twice at the same moment lies on two shelves, or on one and in an area's bins. */
+/* A run that was freed twice at the same moment lies on two shelves, or on one and in an area's
+ * bins. */
 static void check_is_ours(const hk_run_shelf_t *shelf, const hk_run_t *run)
 {
     const hk_run_area_t *area = run->area;
@@ -40,7 +41,8 @@ static void check_is_ours(const hk_run_shelf_t *shelf, const hk_run_t *run)
     }
 }
 
-/* The slot is empty before the run is anything else: a signal handler may end the thread's work at any point. */
+/* The slot is empty before the run is anything else: a signal handler may end the thread's work at
+ * any point. */
 static hk_run_t *take_slot(hk_run_shelf_t *shelf, unsigned slot)
 {
     hk_run_t *run = shelf->run[slot];
@@ -56,8 +58,8 @@ static hk_run_t *take_slot(hk_run_shelf_t *shelf, unsigned slot)
 typedef uint16_t lanes_t __attribute__((vector_size(2 * HK_RUN_SHELF_SLOTS)));
 typedef uint64_t words_t __attribute__((vector_size(2 * HK_RUN_SHELF_SLOTS)));
 
-/* The slots whose runs have the pages or at most so many more, a bit for each.  Sizes are the program's, and chance: so all are
- * looked at at once, and nothing branches. */
+/* The slots whose runs have the pages or at most so many more, a bit for each.  Sizes are the
+ * program's, and chance: so all are looked at at once, and nothing branches. */
 static uint32_t find_fitting(const hk_run_shelf_t *shelf, size_t pages, size_t more)
 {
     static const lanes_t slot_bits = {1,       1 << 1,  1 << 2,  1 << 3, 1 << 4,  1 << 5,
@@ -88,7 +90,8 @@ hk_run_t *hk_run_shelf_take(hk_run_shelf_t *shelf, size_t bytes)
     return take_slot(shelf, (unsigned)__builtin_ctz(fitting));
 }
 
-/* The first of the slots that are filled (or not, if flip is all ones), the one behind the newest before all others. */
+/* The first of the slots that are filled (or not, if flip is all ones), the one behind the newest
+ * before all others. */
 static unsigned oldest_slot(const hk_run_shelf_t *shelf, uint32_t flip)
 {
     uint32_t bits = (shelf->filled ^ flip) & ALL_SLOTS;

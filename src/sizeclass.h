@@ -1,9 +1,9 @@
 /*
  * sizeclass: which sizes exist.  Pure arithmetic, no state.
  *
- * 16, 32, 48 ... 128, then eight classes to each doubling, up to 64 KiB: above 128 bytes a request wastes at most 1/9
- * of its block.  Every class is a multiple of 16, and slabs start at a multiple of 64 KiB, so a block's alignment is
- * the largest power of two that divides its class.
+ * 16, 32, 48 ... 128, then eight classes to each doubling, up to 64 KiB: above 128 bytes a request
+ * wastes at most 1/9 of its block.  Every class is a multiple of 16, and slabs start at a multiple
+ * of 64 KiB, so a block's alignment is the largest power of two that divides its class.
  */
 #ifndef HK_SIZECLASS_H
 #define HK_SIZECLASS_H
@@ -73,10 +73,11 @@ static inline unsigned hk_class_of(size_t size)
     return size <= HK_TABLE_MAX ? hk_class_table[size] : hk_class_compute(size);
 }
 
-/* The smallest class for size whose blocks are aligned to alignment; HK_CLASS_COUNT if there is none.
+/* The smallest class for size whose blocks are aligned to alignment; HK_CLASS_COUNT if there is
+ * none.
  *
- * It is the class of the next multiple of alignment: where classes lie closer than alignment each such multiple is one,
- * and where they do not every class is a multiple of it. */
+ * It is the class of the next multiple of alignment: where classes lie closer than alignment each
+ * such multiple is one, and where they do not every class is a multiple of it. */
 static inline unsigned hk_class_of_aligned(size_t size, size_t alignment)
 {
     size_t bytes = (size + (size == 0) + alignment - 1) & ~(alignment - 1);
@@ -89,7 +90,8 @@ static inline uint32_t hk_class_block_index(unsigned class_index, uint32_t offse
     return (uint32_t)((offset * hk_class_info[class_index].reciprocal) >> 40);
 }
 
-/* The index of the block that starts at offset in a slab of the class, or UINT32_MAX if none does. */
+/* The index of the block that starts at offset in a slab of the class, or UINT32_MAX if none
+ * does. */
 static inline uint32_t hk_class_start_index(unsigned class_index, uint32_t offset)
 {
     const hk_class_info_t *info = &hk_class_info[class_index];

@@ -70,7 +70,8 @@ static void *allocate_large(hk_heap_t *owned, size_t size, size_t alignment, boo
     return hand_out(owned, large, fresh);
 }
 
-/* Whether the next span is one of the process's first few, which lie apart, at a cost that only they pay. */
+/* Whether the next span is one of the process's first few, which lie apart, at a cost that only
+ * they pay. */
 static bool is_early(void)
 {
     static _Atomic unsigned count;                     /* stops a few above the most */
@@ -122,8 +123,9 @@ bool hk_span_free_run(hk_run_t *run)
     return hk_run_free(run);
 }
 
-/* Of two threads that have found the mapping in the map one takes it out of there; before that neither writes to it, since the other
- * may have freed the descriptor.  What waits sealed is in the map again. */
+/* Of two threads that have found the mapping in the map one takes it out of there; before that
+ * neither writes to it, since the other may have freed the descriptor.  What waits sealed is in the
+ * map again. */
 bool hk_span_free_large(hk_large_t *large, void *block)
 {
     if (!hk_registry_take(block, &large->region) || large->region.kind != HK_REGION_LARGE) {
@@ -145,8 +147,8 @@ bool hk_span_resize_run(hk_run_t *run, size_t size)
     return size > HK_SMALL_MAX && size <= HK_RUN_BYTES_MAX && hk_run_resize(run, size);
 }
 
-/* One that lies apart grows by whole pages, as others do.  One that shrinks is to move, and to be as any other from then on: what
- * goes up and down would cost some system calls each time. */
+/* One that lies apart grows by whole pages, as others do.  One that shrinks is to move, and to be
+ * as any other from then on: what goes up and down would cost some system calls each time. */
 static void *resize_apart(hk_large_t *large, size_t size)
 {
     bool grown = size > large->bytes && hk_retire_resize(large, hk_span_good_size(size));

@@ -1,8 +1,10 @@
 /*
- * span: blocks above the slab classes: a run of pages, or a direct mapping for what is larger or aligned to more than 2 MiB.
+ * span: blocks above the slab classes: a run of pages, or a direct mapping for what is larger or
+ * aligned to more than 2 MiB.
  *
- * Resizing is for whoever holds the block.  The spans of a first-class heap are in a list of it, so that they go with it.
- * With HAKMEM_HARDEN every span is a direct mapping between guard pages, and so are a process's first 8 in any case.
+ * Resizing is for whoever holds the block.  The spans of a first-class heap are in a list of it, so
+ * that they go with it.  With HAKMEM_HARDEN every span is a direct mapping between guard pages, and
+ * so are a process's first 8 in any case.
  */
 #ifndef HK_SPAN_H
 #define HK_SPAN_H
@@ -13,12 +15,13 @@
 
 enum { HK_SPAN_ALIGNMENT = 4096 }; /* any span has: no page is smaller */
 
-/* A block of size bytes, above HK_SMALL_MAX or aligned to more than a class can be; *fresh tells whether the system zeroed it and
- * nobody wrote to it since.  NULL if there is no memory. */
+/* A block of size bytes, above HK_SMALL_MAX or aligned to more than a class can be; *fresh tells
+ * whether the system zeroed it and nobody wrote to it since.  NULL if there is no memory. */
 void *hk_span_allocate(hk_heap_t *heap, size_t size, size_t alignment, bool *fresh);
 
-/* The same for a block that has grown and will grow again: a direct mapping from 2 MiB on, which grows without a copy; below that with some
- * room, so that of many that grow by turns none is copied at each step. */
+/* The same for a block that has grown and will grow again: a direct mapping from 2 MiB on, which
+ * grows without a copy; below that with some room, so that of many that grow by turns none is
+ * copied at each step. */
 void *hk_span_allocate_growing(hk_heap_t *heap, size_t size, size_t alignment, bool *fresh);
 
 /* A thread's run with resident pages; NULL if no free one suffices. */

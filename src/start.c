@@ -1,6 +1,6 @@
 /*
- * start: what the library does when it is loaded and when the process ends.  Nothing waits for it: the first malloc needs no
- * constructor.
+ * start: what the library does when it is loaded and when the process ends.  Nothing waits for it:
+ * the first malloc needs no constructor.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -30,7 +30,8 @@ static void fork_child(void)
     hk_housekeeper_forget();
 }
 
-/* Registered early, so that prepare runs after the program's own handlers and the others before them. */
+/* Registered early, so that prepare runs after the program's own handlers and the others before
+ * them. */
 __attribute__((constructor(101))) static void start(void)
 {
     hk_options_read(environ);
@@ -107,8 +108,8 @@ static void report_at_end(void)
     }
 }
 
-/* The last destructor: finds the bad frees that still lie in this thread's cache.  If a signal handler calls exit, the thread may hold a
- * lock, and nothing more is done. */
+/* The last destructor: finds the bad frees that still lie in this thread's cache.  If a signal
+ * handler calls exit, the thread may hold a lock, and nothing more is done. */
 __attribute__((destructor(101))) static void finish(void)
 {
     int saved = errno;

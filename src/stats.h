@@ -1,5 +1,6 @@
 /*
- * stats: the figures of hak_stats_t as a table: name, whether it is an amount of bytes, what it means.
+ * stats: the figures of hak_stats_t as a table: name, whether it is an amount of bytes, what it
+ * means.
  *
  * It makes the text report and the JSON.  The structure itself is part of the public header.
  */

@@ -61,8 +61,8 @@ bool hk_superslab_make_small(const hk_superslab_t *superslab)
     return done;
 }
 
-/* Asked to be huge, all units are resident from the first touch on, so all count as dirty.  In a small heap huge pages are
- * refused, whatever the system's setting: it would be 2 MiB at once. */
+/* Asked to be huge, all units are resident from the first touch on, so all count as dirty.  In a
+ * small heap huge pages are refused, whatever the system's setting: it would be 2 MiB at once. */
 static void choose_pages(hk_superslab_t *superslab)
 {
     size_t unit_bytes = (size_t)HK_SLAB_UNITS_MAX * HK_UNIT_BYTES;

@@ -1,13 +1,13 @@
 /*
  * superslab: a 2 MiB-aligned mapping cut into 32 units of 64 KiB, and slabs made of them.
  *
- * The first unit holds the bits of live.h and no blocks.  A slab is one unit or a few and holds blocks of one class.
- * Slab headers and block bitmaps live in the descriptor, apart from the blocks.  hk_superslab_allocate and
- * hk_superslab_free are the only way in and out.  A set bit in a slab's bitmap is a block that lies free in the slab;
- * blocks in magazines count as handed out.
+ * The first unit holds the bits of live.h and no blocks.  A slab is one unit or a few and holds
+ * blocks of one class.  Slab headers and block bitmaps live in the descriptor, apart from the
+ * blocks.  hk_superslab_allocate and hk_superslab_free are the only way in and out.  A set bit in a
+ * slab's bitmap is a block that lies free in the slab; blocks in magazines count as handed out.
  *
- * A superslab belongs to a pool: lock(pool) guards the unit masks and the list links; a slab's header and bitmap belong to the
- * heap that acquired it: lock(heap).
+ * A superslab belongs to a pool: lock(pool) guards the unit masks and the list links; a slab's
+ * header and bitmap belong to the heap that acquired it: lock(heap).
  */
 #ifndef HK_SUPERSLAB_H
 #define HK_SUPERSLAB_H
@@ -65,7 +65,8 @@ typedef struct hk_superslab {
     struct hk_superslab *prev;           /* lock(pool) */
     uint8_t slab_of[HK_SUPERSLAB_UNITS]; /* const while acquired: the slab's first unit, by unit */
     _Alignas(HK_CACHE_LINE) hk_slab_t slabs[HK_SUPERSLAB_UNITS];
-    /* By unit, bitmaps: of slabs of few blocks, close together, so that hardly any pages are begun for them; and of others. */
+    /* By unit, bitmaps: of slabs of few blocks, close together, so that hardly any pages are begun
+     * for them; and of others. */
     _Alignas(HK_CACHE_LINE) uint64_t short_bitmaps[HK_SUPERSLAB_UNITS][HK_BITMAP_SHORT_WORDS];
     uint64_t bitmaps[HK_SUPERSLAB_UNITS][HK_BITMAP_WORDS];
 } hk_superslab_t;
@@ -79,17 +80,19 @@ void hk_superslab_free(hk_superslab_t *superslab);
 /* Superslabs mapped now. */
 uint64_t hk_superslab_count(void);
 
-/* Asks for huge pages; false, and nothing changed, if the limit or the system refuses.  The superslab is pinned, or not
- * linked yet.  If granted, hk_superslab_mark_huge notes it, under the pool's lock. */
+/* Asks for huge pages; false, and nothing changed, if the limit or the system refuses.  The
+ * superslab is pinned, or not linked yet.  If granted, hk_superslab_mark_huge notes it, under the
+ * pool's lock. */
 bool hk_superslab_ask_huge(const hk_superslab_t *superslab);
 void hk_superslab_mark_huge(hk_superslab_t *superslab);
 
-/* Before a part of a huge one is purged: of small pages from now on, or the kernel would fill the hole.  Returns whether
- * the idle rest of its first unit went back too, and is no longer counted. */
+/* Before a part of a huge one is purged: of small pages from now on, or the kernel would fill the
+ * hole.  Returns whether the idle rest of its first unit went back too, and is no longer
+ * counted. */
 bool hk_superslab_make_small(const hk_superslab_t *superslab);
 
-/* Superslabs that were ever asked to be huge and are still mapped; and how often the system refused, which is 0 or 1 but
- * for threads that asked at once: then nobody asks any more. */
+/* Superslabs that were ever asked to be huge and are still mapped; and how often the system
+ * refused, which is 0 or 1 but for threads that asked at once: then nobody asks any more. */
 uint64_t hk_superslab_advised_count(void);
 uint64_t hk_superslab_huge_refusals(void);
 
@@ -129,7 +132,8 @@ static inline hk_slab_t *hk_slab_find(const void *address)
     return slab == NULL || slab->units == 0 ? NULL : slab;
 }
 
-/* Makes a slab just acquired ready to hand out blocks of its class: all of them free.  Names its units in the near table. */
+/* Makes a slab just acquired ready to hand out blocks of its class: all of them free.  Names its
+ * units in the near table. */
 void hk_slab_start(hk_slab_t *slab, uint16_t owner);
 
 /* The reverse, before it goes back to the pool.  All its blocks are free. */
@@ -138,8 +142,8 @@ void hk_slab_stop(hk_slab_t *slab, uint16_t owner);
 /* Takes up to count free blocks, lowest address first, into blocks; returns how many. */
 unsigned hk_slab_take(hk_slab_t *slab, void **blocks, unsigned count);
 
-/* Takes one free block, which there must be: the lowest, or (second) the one above it, if that is in the same word of the
- * bitmap. */
+/* Takes one free block, which there must be: the lowest, or (second) the one above it, if that is
+ * in the same word of the bitmap. */
 void *hk_slab_take_either(hk_slab_t *slab, bool second);
 
 /* Takes one free block, which there must be: a random one. */
@@ -151,15 +155,17 @@ typedef enum hk_put_result {
     HK_PUT_DOUBLE,   /* the block is free already */
 } hk_put_result_t;
 
-/* The block's index, or UINT32_MAX if no block starts at the address, which is one of the slab's. */
+/* The block's index, or UINT32_MAX if no block starts at the address, which is one of the
+ * slab's. */
 static inline uint32_t hk_slab_index_of(const hk_slab_t *slab, const void *block)
 {
     uint32_t offset = (uint32_t)((const char *)block - hk_slab_base(slab));
     return hk_class_start_index(slab->class_index, offset);
 }
 
-/* Puts back the first ones of some blocks, up to the first that lies elsewhere, or that *result says something against; returns
- * how many.  Their live bits are the caller's affair.  Inline: depots that are full come this way, block by block. */
+/* Puts back the first ones of some blocks, up to the first that lies elsewhere, or that *result
+ * says something against; returns how many.  Their live bits are the caller's affair.  Inline:
+ * depots that are full come this way, block by block. */
 static inline unsigned hk_slab_put(hk_slab_t *slab, void *const *blocks, unsigned count,
                                    hk_put_result_t *result)
 {

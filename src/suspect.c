@@ -5,7 +5,8 @@
 
 #include "log.h"
 
-/* Magazines of a depot that are looked through: a bit that was lost is no reason to search for long. */
+/* Magazines of a depot that are looked through: a bit that was lost is no reason to search for
+ * long. */
 enum { DEPOT_MAGAZINES = 64 };
 
 static bool is_among(const void *block, void *const *slots, size_t count)

@@ -38,7 +38,8 @@ static void unlink_cache_locked(hk_cache_t *cache)
     }
 }
 
-/* pthread's destructor for end_key.  Later calls of this thread, from other destructors, go past all caches. */
+/* pthread's destructor for end_key.  Later calls of this thread, from other destructors, go past
+ * all caches. */
 static void end_thread(void *argument)
 {
     hk_cache_t *cache = argument;
@@ -49,7 +50,8 @@ static void end_thread(void *argument)
     }
     hk_cache_flush(cache);
     hk_heap_release_empties(cache->heap);
-    /* The busy word goes with the cache: from before it leaves the list, this thread counts as a stranger. */
+    /* The busy word goes with the cache: from before it leaves the list, this thread counts as a
+     * stranger. */
     hk_gate_force_stranger();
     hk_lock_acquire(&hk_heaps_lock, HK_RANK_CACHES);
     hk_heaps_detach_locked(cache->heap);
@@ -85,8 +87,9 @@ static HK_COLD void warn_without_key(void)
     }
 }
 
-/* Sees to it that end_thread runs.  The first thread needs no end, and a malloc before the library's constructor calls nothing of
- * pthread; once there is a key nobody is asked whether it is the first, which takes two system calls. */
+/* Sees to it that end_thread runs.  The first thread needs no end, and a malloc before the
+ * library's constructor calls nothing of pthread; once there is a key nobody is asked whether it is
+ * the first, which takes two system calls. */
 static void register_end(hk_cache_t *cache)
 {
     /* acquire: pairs with the release above */
@@ -239,8 +242,8 @@ static bool others_are_busy(void)
 
 void hk_thread_fork_prepare(void)
 {
-    /* The thread may hold a lock that others wait for, so the wait must end.  Such a child may exec; it shares the fate of
-     * every multi-threaded program that does more there. */
+    /* The thread may hold a lock that others wait for, so the wait must end.  Such a child may
+     * exec; it shares the fate of every multi-threaded program that does more there. */
     bool inside = hk_thread_is_inside();
     hk_gate_close();
     if (inside) {
@@ -272,7 +275,8 @@ void hk_thread_fork_child(void)
     hk_nothing_reset_lock();
     hk_heaps_reset(mine != NULL ? mine->heap : NULL);
     hk_refuge_reset();
-    /* The other threads' caches, and what lay in them, stay behind: their last writes may be missing in the copy. */
+    /* The other threads' caches, and what lay in them, stay behind: their last writes may be
+     * missing in the copy. */
     others_stayed_behind |= caches != mine || (mine != NULL && mine->next != NULL);
     caches = mine;
     if (mine != NULL) {

@@ -1,16 +1,16 @@
 /*
  * thread: which cache the calling thread has, and what its end and a fork mean for it.
  *
- * lock(caches) guards the list of all caches.  A thread's cache is made by its first slow path and goes with pthread's
- * destructors; after that the thread gets along without one.
+ * lock(caches) guards the list of all caches.  A thread's cache is made by its first slow path and
+ * goes with pthread's destructors; after that the thread gets along without one.
  */
 #ifndef HK_THREAD_H
 #define HK_THREAD_H
 
 #include "cache.h"
 
-/* The calling thread's cache as the fast paths see it, and as it is: the empty one before the thread's first slow path
- * and after its end; and to the fast paths with hardening always. */
+/* The calling thread's cache as the fast paths see it, and as it is: the empty one before the
+ * thread's first slow path and after its end; and to the fast paths with hardening always. */
 extern HK_TLS hk_cache_t *hk_thread_cache;
 extern HK_TLS hk_cache_t *hk_thread_own;
 
@@ -24,14 +24,16 @@ static inline hk_cache_t *hk_thread_attach(void)
     return HK_LIKELY(cache != &hk_cache_empty) ? cache : hk_thread_make_cache();
 }
 
-/* Makes the key by which threads' ends are told; false if there is none left.  Early, before the program takes all. */
+/* Makes the key by which threads' ends are told; false if there is none left.  Early, before the
+ * program takes all. */
 bool hk_thread_make_key(void);
 
-/* Once the options ask for hardening: the calling thread's cache, if it has one already, is emptied, and gets a hardened heap.
- * There are no other threads yet. */
+/* Once the options ask for hardening: the calling thread's cache, if it has one already, is
+ * emptied, and gets a hardened heap.  There are no other threads yet. */
 void hk_thread_harden(void);
 
-/* Whether no other thread has a cache, nor had one when this process was forked: such a one may have been at work on a block. */
+/* Whether no other thread has a cache, nor had one when this process was forked: such a one may
+ * have been at work on a block. */
 bool hk_thread_is_alone(void);
 
 /* hk_thread_enter for a thread that has found the gate closed, or has no cache (NULL). */
@@ -52,10 +54,12 @@ static inline void hk_thread_leave(hk_cache_t *cache)
     }
 }
 
-/* Whether the calling thread is inside the gate: it is in a signal handler that interrupted a slow path. */
+/* Whether the calling thread is inside the gate: it is in a signal handler that interrupted a slow
+ * path. */
 bool hk_thread_is_inside(void);
 
-/* Calls visit for each thread's cache, under lock(caches): the cache does not go, but its thread may be at work. */
+/* Calls visit for each thread's cache, under lock(caches): the cache does not go, but its thread
+ * may be at work. */
 void hk_thread_each_cache(void (*visit)(const hk_cache_t *cache, void *context), void *context);
 
 /* fork: closes the gate and waits for the other threads; then in the parent; then in the child. */

@@ -1,8 +1,9 @@
 /*
  * trace: where a thread is, as a list of return addresses.
  *
- * Taken by the C library's backtrace, which opens libgcc_s when it is first called: hk_trace_start does that once,
- * outside of malloc, and only if somebody will want traces.  Where libgcc_s is missing, traces are empty.
+ * Taken by the C library's backtrace, which opens libgcc_s when it is first called: hk_trace_start
+ * does that once, outside of malloc, and only if somebody will want traces.  Where libgcc_s is
+ * missing, traces are empty.
  */
 #ifndef HK_TRACE_H
 #define HK_TRACE_H
@@ -26,7 +27,8 @@ void hk_trace_take(hk_trace_t *trace);
 /* Only which thread it is: no stack. */
 void hk_trace_take_thread(hk_trace_t *trace);
 
-/* Writes "hakmem: <what> by thread <number>:" and a line for each frame to stderr, without memory. */
+/* Writes "hakmem: <what> by thread <number>:" and a line for each frame to stderr, without
+ * memory. */
 void hk_trace_print(const hk_trace_t *trace, const char *what);
 
 #endif

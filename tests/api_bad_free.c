@@ -1,6 +1,6 @@
 /*
- * Bad frees of small blocks end the process in the very call: each case runs in a child of its own, which says "now"
- * right before the call that must not return, and "too late" after it.
+ * Bad frees of small blocks end the process in the very call: each case runs in a child of its own,
+ * which says "now" right before the call that must not return, and "too late" after it.
  */
 #include "hak_names.h"
 
@@ -248,7 +248,8 @@ static void *free_a_b_a(void *argument)
     return NULL;
 }
 
-/* malloc takes in what the other thread freed, and finds the block that is there twice before it hands it out twice. */
+/* malloc takes in what the other thread freed, and finds the block that is there twice before it
+ * hands it out twice. */
 static void drain(void)
 {
     bool seen = false;
@@ -266,7 +267,8 @@ static void other_a_b_a(void)
     drain();
 }
 
-/* Once malloc has handed the block out again, the other's free would be its rightful one: so nothing is allocated here. */
+/* Once malloc has handed the block out again, the other's free would be its rightful one: so
+ * nothing is allocated here. */
 static void other_then_owner(void)
 {
     test_join(test_thread(free_first, NULL));
@@ -291,8 +293,8 @@ static size_t index_of(const void *block)
     return i;
 }
 
-/* Other threads' frees have arrived when malloc hands one of them out: from then on the owner's free of another one of its magazine
- * is noticed. */
+/* Other threads' frees have arrived when malloc hands one of them out: from then on the owner's
+ * free of another one of its magazine is noticed. */
 static void other_then_owner_later(void)
 {
     test_join(test_thread(free_many, NULL));
@@ -304,7 +306,8 @@ static void other_then_owner_later(void)
     t_free(blocks[again == 0 ? 1 : again - 1]); /* the newest goes first */
 }
 
-/* A slow malloc of any class takes in what others freed of every class that has a magazine with room. */
+/* A slow malloc of any class takes in what others freed of every class that has a magazine with
+ * room. */
 static void other_then_owner_of_another_class(void)
 {
     for (int i = 0; i < 300; i++) {

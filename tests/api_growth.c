@@ -1,7 +1,8 @@
 /*
- * Many blocks that grow in turn, a little at a time, as buffers do: each is moved a number of times that goes with the logarithm of its size,
- * not with the number of steps.  And the process's first large blocks, which lie apart: they have whole pages to grow into, and one
- * that shrinks is no longer apart; of their places little is kept.
+ * Many blocks that grow in turn, a little at a time, as buffers do: each is moved a number of times
+ * that goes with the logarithm of its size, not with the number of steps.  And the process's first
+ * large blocks, which lie apart: they have whole pages to grow into, and one that shrinks is no
+ * longer apart; of their places little is kept.
  */
 #include "test.h"
 
@@ -78,7 +79,8 @@ static void first_shrinks_once(void)
     hak_free(block);
 }
 
-/* A vector that grows takes the mapping of the last one whole, and grows into it; what it may use is what it asked for. */
+/* A vector that grows takes the mapping of the last one whole, and grows into it; what it may use
+ * is what it asked for. */
 static void test_kept(void)
 {
     for (unsigned round = 0; round < 3; round++) {

@@ -403,7 +403,8 @@ static bool late_write_is_found(void)
     return WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT;
 }
 
-/* With HAKMEM_HARDEN a heap has a quarantine: what is freed does not come back at once, nor is it lost. */
+/* With HAKMEM_HARDEN a heap has a quarantine: what is freed does not come back at once, nor is it
+ * lost. */
 static void freed_blocks_wait(void)
 {
     bool hardened = getenv("HAKMEM_HARDEN") != NULL;

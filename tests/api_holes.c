@@ -1,6 +1,7 @@
 /*
- * Few blocks that live long keep slabs, but not their pages: what lies between them goes back by hak_trim, by time and
- * at a peak; the survivors keep their content, and the free blocks serve again.
+ * Few blocks that live long keep slabs, but not their pages: what lies between them goes back by
+ * hak_trim, by time and at a peak; the survivors keep their content, and the free blocks serve
+ * again.
  */
 #include "test.h"
 
@@ -127,7 +128,8 @@ static void at_a_peak(void)
     CHECK(hak_check() == 0);
 }
 
-/* A limit counts holes, so they are of no help to who fails at it, and a failure need not look through all slabs. */
+/* A limit counts holes, so they are of no help to who fails at it, and a failure need not look
+ * through all slabs. */
 static void not_by_failing(void)
 {
     (void)hak_trim(0);

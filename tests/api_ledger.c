@@ -1,7 +1,9 @@
 /*
- * The ledger adds up: its lines to their sum, the sum to what the kernel counts, and what is live to what this program holds.
+ * The ledger adds up: its lines to their sum, the sum to what the kernel counts, and what is live
+ * to what this program holds.
  *
- * At each stage of several workloads.  Everything is done through the hak_ names, so that a sanitizer's build counts the same.
+ * At each stage of several workloads.  Everything is done through the hak_ names, so that a
+ * sanitizer's build counts the same.
  */
 #include "test.h"
 
@@ -14,12 +16,14 @@
 
 enum { BLOCKS = 600000, THREADS = 4, SLACK = 512 * 1024 };
 
-/* Static and not HAKMEM's: a megabyte or two of the kernel's figure that is measured before, and taken off. */
+/* Static and not HAKMEM's: a megabyte or two of the kernel's figure that is measured before, and
+ * taken off. */
 static void *blocks[BLOCKS];
 static size_t held_bytes; /* the usable bytes of what is in blocks */
 static size_t other_bytes;
 
-/* The RSS of the mappings that have no name and no file: HAKMEM's, stacks of threads, and static data. */
+/* The RSS of the mappings that have no name and no file: HAKMEM's, stacks of threads, and static
+ * data. */
 static size_t anonymous_bytes(void)
 {
     char text[4096];
@@ -70,7 +74,8 @@ static bool is_protected(void)
     return getenv("HAKMEM_HARDEN") != NULL || getenv("HAKMEM_GUARD_SAMPLE") != NULL;
 }
 
-/* Within 2 % of the kernel's figure; and what is live is what this program holds, but for a few blocks of others. */
+/* Within 2 % of the kernel's figure; and what is live is what this program holds, but for a few
+ * blocks of others. */
 static hak_stats_t check(const char *stage)
 {
     hak_stats_t stats = take();
@@ -182,8 +187,8 @@ static size_t collapse_all(void)
     return collapsed;
 }
 
-/* Superslabs that are full for some seconds are asked to be of huge pages, and what these fill up is on a line of its own;
- * such a superslab still gives a part of it back. */
+/* Superslabs that are full for some seconds are asked to be of huge pages, and what these fill up
+ * is on a line of its own; such a superslab still gives a part of it back. */
 static void huge_pages(void)
 {
     if (getenv("HAKMEM_HARDEN") != NULL)
@@ -260,7 +265,8 @@ static void *worker(void *argument)
     return NULL;
 }
 
-/* Idle threads with caches, and their blocks freed by another: in outgoing magazines, inboxes and depots. */
+/* Idle threads with caches, and their blocks freed by another: in outgoing magazines, inboxes and
+ * depots. */
 static void threads(void)
 {
     pthread_t all[THREADS];

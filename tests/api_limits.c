@@ -66,7 +66,8 @@ static void check_arguments(void)
     CHECK(hak_limit_set(HAK_LIMIT_SOFT, 0) == 0 && hak_limit_get(HAK_LIMIT_SOFT) == 0);
 }
 
-/* Below what is in use: a line, nothing lost, nothing granted, and once enough is freed all is as before. */
+/* Below what is in use: a line, nothing lost, nothing granted, and once enough is freed all is as
+ * before. */
 static void check_below(void)
 {
     static const size_t size = 60000;
@@ -139,7 +140,8 @@ static void check_heaps(void)
     CHECKF(hak_limit_committed() <= before + MIB, " (%zu, %zu)", before, hak_limit_committed());
 }
 
-/* What threads' heaps have free is reclaimed for a first-class heap too, before it is refused anything. */
+/* What threads' heaps have free is reclaimed for a first-class heap too, before it is refused
+ * anything. */
 static void check_heap_reclaims(void)
 {
     (void)hak_trim(0);
@@ -178,8 +180,8 @@ static void *allocate_first(void *argument)
     return argument;
 }
 
-/* A thread's first call, when what others have freed takes up all that the limit allows and the allocator needs memory for the
- * thread itself. */
+/* A thread's first call, when what others have freed takes up all that the limit allows and the
+ * allocator needs memory for the thread itself. */
 static void check_new_threads(void)
 {
     enum { NEW_THREADS = 16, HEAPS_MOST = 1024 };

@@ -1,5 +1,6 @@
 /*
- * Blocks of no bytes with a wider alignment, among others of their class: none of the class's blocks is lost.
+ * Blocks of no bytes with a wider alignment, among others of their class: none of the class's
+ * blocks is lost.
  */
 #include "test.h"
 

@@ -1,7 +1,7 @@
 /*
- * A build with AddressSanitizer reports uses of blocks of the hak_ names after they were freed: each case runs in a
- * child, whose report is looked at.  Blocks that are handed out again, of whatever kind and wherever, must not be
- * reported.
+ * A build with AddressSanitizer reports uses of blocks of the hak_ names after they were freed:
+ * each case runs in a child, whose report is looked at.  Blocks that are handed out again, of
+ * whatever kind and wherever, must not be reported.
  */
 #include "hak_names.h"
 

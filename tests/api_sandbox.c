@@ -1,7 +1,8 @@
 /*
- * Kernel sandboxes.  A mixed workload of several threads, with growing and shrinking blocks of all kinds, passes under
- * a seccomp filter that allows what docs/DESIGN.md lists and nothing else; and under filters that refuse one call after
- * the other with EPERM or ENOSYS it gives the same output, and loses nothing.
+ * Kernel sandboxes.  A mixed workload of several threads, with growing and shrinking blocks of all
+ * kinds, passes under a seccomp filter that allows what docs/DESIGN.md lists and nothing else; and
+ * under filters that refuse one call after the other with EPERM or ENOSYS it gives the same output,
+ * and loses nothing.
  */
 #include "hak_names.h"
 #include "sandbox.h"
@@ -141,7 +142,8 @@ static void *work(void *argument)
     return NULL;
 }
 
-/* Threads, then the filter, then the work: starting threads is the program's own business.  Blocks from before live on. */
+/* Threads, then the filter, then the work: starting threads is the program's own business.  Blocks
+ * from before live on. */
 static void run_filtered(const long *calls, size_t count, uint32_t listed, uint32_t otherwise)
 {
     pthread_t threads[THREADS];
@@ -239,8 +241,8 @@ static void refuse_advice(long call, uint32_t action)
 
 /* ---- A move that fails after the kernel has unmapped its target ---- */
 
-/* In place of the kernel, which does the like where it runs into a limit: the target is unmapped, another thread maps something
- * there, and mremap says ENOMEM. */
+/* In place of the kernel, which does the like where it runs into a limit: the target is unmapped,
+ * another thread maps something there, and mremap says ENOMEM. */
 static char *volatile taken_place;
 
 #if defined(__x86_64__)

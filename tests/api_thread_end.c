@@ -1,6 +1,6 @@
 /*
- * What a thread leaves behind when it ends goes back to the system, though nobody calls malloc any more: what it freed,
- * and what others freed of its blocks.
+ * What a thread leaves behind when it ends goes back to the system, though nobody calls malloc any
+ * more: what it freed, and what others freed of its blocks.
  */
 #include "hak_names.h"
 

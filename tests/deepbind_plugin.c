@@ -1,5 +1,6 @@
 /*
- * What libc_deepbind.c loads: a library that frees a block of the program's, and gives it one of its own.
+ * What libc_deepbind.c loads: a library that frees a block of the program's, and gives it one of
+ * its own.
  */
 #include <stdlib.h>
 

@@ -1,6 +1,7 @@
 /*
- * A fake of src/os.h for unit tests: real mappings, and on top of them a countdown to failure, a clock that only the test moves,
- * and counters.  A test that includes this defines every function of os.h, so the linker leaves the library's os.c out.
+ * A fake of src/os.h for unit tests: real mappings, and on top of them a countdown to failure, a
+ * clock that only the test moves, and counters.  A test that includes this defines every function
+ * of os.h, so the linker leaves the library's os.c out.
  *
  * Included once, by the one file of the test.  Nothing in here allocates.
  */
@@ -52,8 +53,7 @@ typedef struct fake_os {
     _Atomic bool main_thread;
     void (*on_purge)(void);  /* not NULL: called before each purge, whose caller holds no lock */
     void (*on_advice)(void); /* not NULL: the same, before huge pages are asked for */
-    _Atomic uint64_t
-        spread; /* not 0: each mapping lies 16 GiB above the one before, so that each wants a registry leaf */
+    _Atomic uint64_t spread; /* not 0: mappings lie 16 GiB apart: each wants a registry leaf */
 } fake_os_t;
 
 static fake_os_t fake_os = {.fail_from = FAKE_OS_NEVER,
@@ -61,7 +61,8 @@ static fake_os_t fake_os = {.fail_from = FAKE_OS_NEVER,
                             .cpu_count = 2,
                             .main_thread = true};
 
-/* Of the mapping calls from now on, the one with number n (0 is the next) and all after it fail, until fake_os_heal. */
+/* Of the mapping calls from now on, the one with number n (0 is the next) and all after it fail,
+ * until fake_os_heal. */
 static inline void fake_os_fail_after(uint64_t n)
 {
     atomic_store(&fake_os.fail_from, atomic_load(&fake_os.calls) + n);
@@ -87,7 +88,8 @@ static inline bool fake_os_must_fail(void)
     return true;
 }
 
-/* What the callers rely on, checked at each call.  Ends the process: a test's CHECK might not be at hand. */
+/* What the callers rely on, checked at each call.  Ends the process: a test's CHECK might not be at
+ * hand. */
 static inline void fake_os_require(bool holds, const char *what)
 {
     if (!holds) {
@@ -172,7 +174,8 @@ void *hk_os_map(size_t bytes, size_t alignment)
     return address;
 }
 
-/* Never fails: the kernel's failure here is a lack of mappings, which os.c hides from its callers. */
+/* Never fails: the kernel's failure here is a lack of mappings, which os.c hides from its
+ * callers. */
 void hk_os_unmap(void *address, size_t bytes)
 {
     fake_os_require(fake_os_is_range(address, bytes), "unmap: range");
@@ -288,7 +291,8 @@ uint64_t hk_os_clock_ms(void)
     return atomic_load(&fake_os.clock_ms);
 }
 
-/* The machine of a test has no files, no control group, and 8 GiB, unless the test says otherwise. */
+/* The machine of a test has no files, no control group, and 8 GiB, unless the test says
+ * otherwise. */
 typedef struct fake_os_file {
     const char *path;
     const char *text;

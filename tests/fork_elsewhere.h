@@ -1,6 +1,6 @@
 /*
- * A fork by another thread, as far as HAKMEM is concerned: it closes the gate, and opens it when it is told to.  For tests that see
- * src/ too.
+ * A fork by another thread, as far as HAKMEM is concerned: it closes the gate, and opens it when it
+ * is told to.  For tests that see src/ too.
  */
 #ifndef HAKMEM_FORK_ELSEWHERE_H
 #define HAKMEM_FORK_ELSEWHERE_H
@@ -23,7 +23,8 @@ static void *fork_elsewhere(void *argument)
     return argument;
 }
 
-/* Returns once the gate is closed; who does not end the fork by fork_end sets fork_step and joins the thread. */
+/* Returns once the gate is closed; who does not end the fork by fork_end sets fork_step and joins
+ * the thread. */
 static inline pthread_t fork_begin(void)
 {
     fork_step = 0;

@@ -1,10 +1,13 @@
 /*
- * For the hostile_*.c programs.  Each misuses the heap in one way and knows nothing of HAKMEM, so that it runs on any allocator:
+ * For the hostile_*.c programs.  Each misuses the heap in one way and knows nothing of HAKMEM, so
+ * that it runs on any allocator:
  *   0    nobody noticed, and the misuse had no effect that the program could see
  *   66   the request cannot be met, and was refused
- *   99   nobody noticed, and the misuse had its effect: stale data read, one block handed out twice, a forged block returned
+ *   99   nobody noticed, and the misuse had its effect: stale data read, one block handed out
+ *        twice, a forged block returned
  *   77   this allocator lacks the function
- * All else is a signal.  hostile.txt says what each comes to at the levels of HAKMEM_HARDEN, hostile.py runs them.
+ * All else is a signal.  hostile.txt says what each comes to at the levels of HAKMEM_HARDEN,
+ * hostile.py runs them.
  */
 #ifndef HAKMEM_HOSTILE_H
 #define HAKMEM_HOSTILE_H

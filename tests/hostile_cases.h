@@ -1,7 +1,7 @@
 /*
- * For hostile programs that are alike: one file with many cases.  CASE(run_case) { ... } is what one program does; the
- * name is the program's argument, and a program of its own in hostile.txt.  hostile.py finds the cases by their CASE at
- * the start of a line.
+ * For hostile programs that are alike: one file with many cases.  CASE(run_case) { ... } is what
+ * one program does; the name is the program's argument, and a program of its own in hostile.txt.
+ * hostile.py finds the cases by their CASE at the start of a line.
  */
 #ifndef HAKMEM_HOSTILE_CASES_H
 #define HAKMEM_HOSTILE_CASES_H

@@ -2,7 +2,8 @@
 
 int main(void)
 {
-    /* A block's size in the header before it is made larger, so that it covers the next one when it is reused. */
+    /* A block's size in the header before it is made larger, so that it covers the next one when it
+     * is reused. */
     char *first = block_of(0x4f8);
     uintptr_t *second = hide(malloc(0x4f8));
     char *third = block_of(0x4f8);

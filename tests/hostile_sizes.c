@@ -1,4 +1,5 @@
-/* Requests that cannot be met, and should not be by wrapping round; functions called with nonsense. */
+/* Requests that cannot be met, and should not be by wrapping round; functions called with
+ * nonsense. */
 #include "hostile_cases.h"
 
 static int granted(void *block)

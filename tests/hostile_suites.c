@@ -1,4 +1,5 @@
-/* Kinds of misuse that other allocators' own test suites and the lists of common weaknesses (CWE) have, and no file here yet. */
+/* Kinds of misuse that other allocators' own test suites and the lists of common weaknesses (CWE)
+ * have, and no file here yet. */
 #include "hostile_cases.h"
 
 #include <stdio.h>
@@ -455,7 +456,8 @@ CASE(neighbours_in_order)
 
 CASE(overlapping_by_size)
 {
-    /* The size of a block in use is made larger; freed and taken again, it overlaps its neighbour. */
+    /* The size of a block in use is made larger; freed and taken again, it overlaps its
+     * neighbour. */
     uintptr_t *a = hide(malloc(0x18)), *b = hide(malloc(0x98)), *c = hide(malloc(0x98));
     (void)hide(malloc(0x18));
     ((volatile uintptr_t *)hide(a))[3] = 0x141;

@@ -1,6 +1,7 @@
 /*
- * A library loaded with RTLD_DEEPBIND, as PHP loads its extensions: blocks go between it and the program.  It is found by the
- * program's own run path, which the C library looks up by the address that dlopen was called from.
+ * A library loaded with RTLD_DEEPBIND, as PHP loads its extensions: blocks go between it and the
+ * program.  It is found by the program's own run path, which the C library looks up by the address
+ * that dlopen was called from.
  */
 #include "test.h"
 

@@ -1,6 +1,7 @@
 /*
- * The housekeeper thread under HAKMEM_HOUSEKEEPER=1: a process that does nothing gives its memory back; and the thread
- * gets in the way of nothing: signals, fork, exit, the end of the first thread.
+ * The housekeeper thread under HAKMEM_HOUSEKEEPER=1: a process that does nothing gives its memory
+ * back; and the thread gets in the way of nothing: signals, fork, exit, the end of the first
+ * thread.
  *
  * Each case runs in a process of its own.
  */
@@ -28,7 +29,8 @@ static void read_file(const char *path, char *text, size_t bytes)
         close(fd);
 }
 
-/* The number of the thread named "hakmem"; 0 if there is none.  *threads becomes the number of all. */
+/* The number of the thread named "hakmem"; 0 if there is none.  *threads becomes the number of
+ * all. */
 static int find_housekeeper(int *threads)
 {
     char path[300], text[64];
@@ -93,7 +95,8 @@ static void *allocate_and_idle(void *argument)
     return NULL;
 }
 
-/* The worst case for an allocator: the owners idle, another thread frees all they allocated and idles too. */
+/* The worst case for an allocator: the owners idle, another thread frees all they allocated and
+ * idles too. */
 static void four_workers(void)
 {
     pthread_t threads[WORKERS];
@@ -204,7 +207,8 @@ static void exits(void)
     exit(7);
 }
 
-/* The first thread ends, and nobody but the housekeeper is left: the process ends, with status 0. */
+/* The first thread ends, and nobody but the housekeeper is left: the process ends, with status
+ * 0. */
 static void main_ends(void)
 {
     (void)await_housekeeper();

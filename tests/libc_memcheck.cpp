@@ -1,6 +1,7 @@
 /*
- * The usual errors, one by argument, for preload_memcheck.py, which looks whether memcheck finds them.  Without an argument it does
- * nothing wrong.  It knows nothing of HAKMEM; linked with it, it is memcheck_static and memcheck_shared besides.
+ * The usual errors, one by argument, for preload_memcheck.py, which looks whether memcheck finds
+ * them.  Without an argument it does nothing wrong.  It knows nothing of HAKMEM; linked with it, it
+ * is memcheck_static and memcheck_shared besides.
  */
 #include "test.h"
 

@@ -1,6 +1,7 @@
 /*
- * A signal handler that calls exit, wherever in malloc and free it comes: the process ends as it would without HAKMEM, with the status
- * given and no line; run with LD_PRELOAD=libhakmem.so.  Each signal has a process of its own.
+ * A signal handler that calls exit, wherever in malloc and free it comes: the process ends as it
+ * would without HAKMEM, with the status given and no line; run with LD_PRELOAD=libhakmem.so.  Each
+ * signal has a process of its own.
  *
  *     libc_signal_exit [seed [processes]]
  */

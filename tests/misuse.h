@@ -1,7 +1,8 @@
 /*
- * For the misuse_*.c programs.  Each does one thing wrong, after having written the address concerned to stdout, and then
- * returns from main.  Where that must be noticed in the very call, the program says that it survived it; misuse.py takes a second
- * word on stdout for a failure.  Where it is only noticed later, it must be noticed at exit at the latest.
+ * For the misuse_*.c programs.  Each does one thing wrong, after having written the address
+ * concerned to stdout, and then returns from main.  Where that must be noticed in the very call,
+ * the program says that it survived it; misuse.py takes a second word on stdout for a failure.
+ * Where it is only noticed later, it must be noticed at exit at the latest.
  */
 #ifndef HAKMEM_MISUSE_H
 #define HAKMEM_MISUSE_H

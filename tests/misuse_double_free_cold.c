@@ -6,7 +6,8 @@ static void *free_it(void *block)
     return NULL;
 }
 
-/* Of a class that is hardly used: its blocks pass by the magazines, and a remote free is first seen when its block is to be handed out. */
+/* Of a class that is hardly used: its blocks pass by the magazines, and a remote free is first seen
+ * when its block is to be handed out. */
 int main(void)
 {
     void *block = misuse_announce(misuse_block(3000));

@@ -1,7 +1,7 @@
 /*
- * seccomp filters for the tests: which system calls a process may make, and what the others do.  Written as BPF by
- * hand, so that no library is needed.  A filter holds for all threads of the process and cannot be taken off again: use
- * it in a child.
+ * seccomp filters for the tests: which system calls a process may make, and what the others do.
+ * Written as BPF by hand, so that no library is needed.  A filter holds for all threads of the
+ * process and cannot be taken off again: use it in a child.
  */
 #ifndef HAKMEM_SANDBOX_H
 #define HAKMEM_SANDBOX_H
@@ -23,7 +23,8 @@
 
 enum { SANDBOX_CALLS_MAX = 64, SANDBOX_HEAD = 4 };
 
-/* Of the calls listed each does what `listed` says, all others what `otherwise` says (SECCOMP_RET_...); in all threads. */
+/* Of the calls listed each does what `listed` says, all others what `otherwise` says
+ * (SECCOMP_RET_...); in all threads. */
 static inline void sandbox_install(const long *calls, size_t count, uint32_t listed,
                                    uint32_t otherwise)
 {

@@ -1,8 +1,9 @@
 /*
- * A shadow of the address space, for many threads at once and without a lock: one bit for each 16 bytes, set while a
- * live block covers them.  Two blocks that overlap show when the second one is marked, whichever threads they belong
- * to.  Mark a block after it was allocated and clear it before it is freed: then what is marked is always live, also
- * in a child that was forked at any moment.
+ * A shadow of the address space, for many threads at once and without a lock: one bit for each 16
+ * bytes, set while a live block covers them.  Two blocks that overlap show when the second one is
+ * marked, whichever threads they belong to.  Mark a block after it was allocated and clear it
+ * before it is freed: then what is marked is always live, also in a child that was forked at any
+ * moment.
  *
  * Leaves of 1 GiB are mapped when they are needed, without malloc, and stay.
  */
@@ -24,7 +25,8 @@ typedef _Atomic uint64_t shadow_word_t;
 
 static _Atomic(shadow_word_t *) shadow_leaves[SHADOW_LEAVES];
 
-/* The word for the 1 KiB around address.  While the system refuses memory it waits for better times. */
+/* The word for the 1 KiB around address.  While the system refuses memory it waits for better
+ * times. */
 static inline shadow_word_t *shadow_word(uintptr_t address)
 {
     CHECKF(address >> 47 == 0, " (%p)", (void *)address);
@@ -52,7 +54,8 @@ static inline uint64_t shadow_mask(uintptr_t first, uintptr_t last)
     return ~UINT64_C(0) << (first & 63) & ~UINT64_C(0) >> (63 - (last & 63));
 }
 
-/* Sets or clears the bits of a block; all must have been otherwise.  A block of no bytes has one. */
+/* Sets or clears the bits of a block; all must have been otherwise.  A block of no bytes has
+ * one. */
 static inline void shadow_turn(const void *block, size_t bytes, bool live)
 {
     uintptr_t granule = (uintptr_t)block >> 4;

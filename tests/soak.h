@@ -1,7 +1,7 @@
 /*
- * What stress_soak.c's threads hold and do to it: blocks of all sizes from the common heap and from first-class heaps,
- * with patterns in them and a shadow of the address space; and what is counted.  Memory may be refused only while
- * `burst` is odd, and then with ENOMEM.
+ * What stress_soak.c's threads hold and do to it: blocks of all sizes from the common heap and from
+ * first-class heaps, with patterns in them and a shadow of the address space; and what is counted.
+ * Memory may be refused only while `burst` is odd, and then with ENOMEM.
  */
 #ifndef HAKMEM_SOAK_H
 #define HAKMEM_SOAK_H
@@ -68,7 +68,8 @@ static inline bool is_short(unsigned before)
     return before % 2 == 1 || burst != before;
 }
 
-/* An allocation that began at `before` has returned block: whether it was refused, and with a reason. */
+/* An allocation that began at `before` has returned block: whether it was refused, and with a
+ * reason. */
 static inline bool refused(const void *block, unsigned before)
 {
     if (block != NULL)
@@ -240,7 +241,8 @@ static inline void end_worker(worker_t *worker)
     t_free(worker);
 }
 
-/* Other sizes and another number of blocks, so that slabs fill up, empty and go back; at times some rest. */
+/* Other sizes and another number of blocks, so that slabs fill up, empty and go back; at times some
+ * rest. */
 static inline void change_mood(worker_t *worker)
 {
     static const unsigned char bits[] = {5, 7, 9, 10, 11, 12, 13, 14, 15, 16, 18, 21, 23};

@@ -1,6 +1,6 @@
 /*
- * Patterns in both ends of a block and in a word of each 64 KiB between, so that large blocks cost little: see test.h
- * for denser ones.
+ * Patterns in both ends of a block and in a word of each 64 KiB between, so that large blocks cost
+ * little: see test.h for denser ones.
  */
 #ifndef HAKMEM_SPARSE_H
 #define HAKMEM_SPARSE_H

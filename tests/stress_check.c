@@ -1,6 +1,6 @@
 /*
- * hak_check, hak_trim and the statistics while other threads are at work, and hand each other blocks to free: a check finds
- * nothing, and nobody is harmed.
+ * hak_check, hak_trim and the statistics while other threads are at work, and hand each other
+ * blocks to free: a check finds nothing, and nobody is harmed.
  *
  *     stress_check [seed [checks]]
  */

@@ -1,10 +1,11 @@
 /*
- * A correct program with more threads than heaps, so that threads share heaps and undo each other's writes of
- * neighbouring live bits: none of its frees may be taken for a bad one.
+ * A correct program with more threads than heaps, so that threads share heaps and undo each other's
+ * writes of neighbouring live bits: none of its frees may be taken for a bad one.
  *
- * It pretends to have one processor while the library counts them, and uses all of them afterwards: four heaps for 32
- * threads that really run side by side.  Blocks are small, so that many share a word of bits; each is freed by its
- * owner, by another thread, after its thread's end, or in a forked child.  An argument gives the seconds.
+ * It pretends to have one processor while the library counts them, and uses all of them afterwards:
+ * four heaps for 32 threads that really run side by side.  Blocks are small, so that many share a
+ * word of bits; each is freed by its owner, by another thread, after its thread's end, or in a
+ * forked child.  An argument gives the seconds.
  */
 #define _GNU_SOURCE
 #include "hak_names.h"

@@ -1,10 +1,10 @@
 /*
  * Signals that land anywhere in malloc and free.
  *
- * First with a handler that does what handlers may: nothing must be different.  Then with one that leaves by
- * siglongjmp: what it interrupted is lost.  Each such run is a process of its own, with two more threads that allocate
- * and free each other's blocks; it goes on to its end, or ends with the one line that says why; it never hangs,
- * crashes, or gives a block twice.
+ * First with a handler that does what handlers may: nothing must be different.  Then with one that
+ * leaves by siglongjmp: what it interrupted is lost.  Each such run is a process of its own, with
+ * two more threads that allocate and free each other's blocks; it goes on to its end, or ends with
+ * the one line that says why; it never hangs, crashes, or gives a block twice.
  *
  *     stress_signals [seed [runs [jumps]]]
  */
@@ -92,7 +92,8 @@ static void check_slot(const slot_t *slot)
            " (seed %llu, %zu bytes)", (unsigned long long)seed, slot->size);
 }
 
-/* One operation.  While may_jump is set a handler may leave it: what the slot says is right at each moment. */
+/* One operation.  While may_jump is set a handler may leave it: what the slot says is right at each
+ * moment. */
 static void step(slot_t *slot, test_rng_t *rng, bool jumps_allowed)
 {
     size_t size = 1 + random_size(rng);

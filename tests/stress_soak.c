@@ -1,10 +1,12 @@
 /*
- * Everything at once, for as long as one likes: threads that take, resize, hand on and free blocks of all sizes, end in
- * every way and leave blocks behind; forks out of any of them; first-class heaps that come and go; whole-heap walks,
- * trims and reports in between; bursts in which memory is refused, by the hard limit or by the system.  A shadow of the
- * address space shows overlaps, patterns show writes that went astray.  Every 20 seconds all of it comes to rest: then
- * nothing may be live, and little resident.  Totals are printed once a minute; SIGTERM ends it early, with the totals.
- * Sanitizers bear no limit of the system's, no threads in children, and no destructors after theirs.
+ * Everything at once, for as long as one likes: threads that take, resize, hand on and free blocks
+ * of all sizes, end in every way and leave blocks behind; forks out of any of them; first-class
+ * heaps that come and go; whole-heap walks, trims and reports in between; bursts in which memory is
+ * refused, by the hard limit or by the system.  A shadow of the address space shows overlaps,
+ * patterns show writes that went astray.  Every 20 seconds all of it comes to rest: then nothing
+ * may be live, and little resident.  Totals are printed once a minute; SIGTERM ends it early, with
+ * the totals.  Sanitizers bear no limit of the system's, no threads in children, and no destructors
+ * after theirs.
  *
  *     stress_soak [seconds [seed]]
  */
@@ -31,7 +33,8 @@ static _Atomic(worker_t *) left_behind; /* by a thread that has ended, with all 
 static atomic_bool stop, enough;
 static pthread_key_t key;
 
-/* Held for reading by who forks, for writing while the system refuses memory: a free in the midst of both would lose its block. */
+/* Held for reading by who forks, for writing while the system refuses memory: a free in the midst
+ * of both would lose its block. */
 static pthread_rwlock_t address_space = PTHREAD_RWLOCK_INITIALIZER;
 
 /* ---- threads ---- */
@@ -172,7 +175,8 @@ static void refuse_memory(test_rng_t *rng)
     count(&counted->bursts);
 }
 
-/* The child has the forking thread's blocks and what lies in shared places; others' blocks are lost to it. */
+/* The child has the forking thread's blocks and what lies in shared places; others' blocks are lost
+ * to it. */
 __attribute__((noreturn)) static void be_child(worker_t *worker)
 {
     depth++;

@@ -320,7 +320,8 @@ static inline int test_cases(int argc, char **argv, const test_case_t *cases, si
     return failures == 0 ? 0 : 1;
 }
 
-/* Takes and frees the process's first large blocks, which lie apart, for tests of what comes after them. */
+/* Takes and frees the process's first large blocks, which lie apart, for tests of what comes after
+ * them. */
 static inline void test_use_up_apart(void *(*take)(size_t), void (*give)(void *))
 {
     enum { APART = 8, LARGE_ENOUGH = 100 * 1024 };

@@ -1,7 +1,7 @@
 /*
- * The caps of classes.  Soft: a request is always served, caps follow the demand, and a working set does not run into
- * them again and again; told by counters.  Strict: a cap holds at each step, and all is well again once blocks are
- * freed.
+ * The caps of classes.  Soft: a request is always served, caps follow the demand, and a working set
+ * does not run into them again and again; told by counters.  Strict: a cap holds at each step, and
+ * all is well again once blocks are freed.
  */
 #include "test.h"
 
@@ -23,8 +23,8 @@ static void clear(size_t count)
     }
 }
 
-/* The counts of the caps are the slabs that there are: of the test's blocks none is left after a trim, and the C
- * library's are few. */
+/* The counts of the caps are the slabs that there are: of the test's blocks none is left after a
+ * trim, and the C library's are few. */
 static void check_empty(void)
 {
     (void)hak_trim(0);
@@ -60,7 +60,8 @@ static void check_counting(void)
     CHECK(hk_cap_units(21) == cap);
 }
 
-/* Whatever is used of whatever cap: once it has given way, a slab fits.  Else who asks for one would come back for ever. */
+/* Whatever is used of whatever cap: once it has given way, a slab fits.  Else who asks for one
+ * would come back for ever. */
 static void check_slab_fits(unsigned class_index)
 {
     for (int i = 0; i < 60; i++) {
@@ -73,7 +74,8 @@ static void check_slab_fits(unsigned class_index)
     hk_cap_uncharge(class_index, (unsigned)hk_cap_used_units(class_index));
 }
 
-/* The random mixed benchmark's working set, and larger blocks too: hits while it grows, none while it runs. */
+/* The random mixed benchmark's working set, and larger blocks too: hits while it grows, none while
+ * it runs. */
 static void check_working_set(size_t least, size_t spread, size_t slots)
 {
     test_rng_t rng = test_rng(spread);
@@ -101,8 +103,8 @@ static void check_working_set(size_t least, size_t spread, size_t slots)
     clear(slots);
 }
 
-/* Bursts in one class after the other: each is served with few hits, and what one class was raised by falls when
- * another needs it. */
+/* Bursts in one class after the other: each is served with few hits, and what one class was raised
+ * by falls when another needs it. */
 static void check_bursts(void)
 {
     uint64_t before = hk_cap_hits();
@@ -133,8 +135,8 @@ static void *other_thread(void *argument)
     return NULL;
 }
 
-/* Blocks of one size until the cap; then ENOMEM, at once and again; the other sizes are served; and after frees this
- * one is too. */
+/* Blocks of one size until the cap; then ENOMEM, at once and again; the other sizes are served; and
+ * after frees this one is too. */
 static void check_strict(size_t size)
 {
     unsigned class_index = hk_class_of(size);

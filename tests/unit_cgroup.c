@@ -1,5 +1,6 @@
 /*
- * The control group's memory limit: version 2 and 1, nested groups, containers that see a part, and files that make no sense.
+ * The control group's memory limit: version 2 and 1, nested groups, containers that see a part, and
+ * files that make no sense.
  */
 #include "test.h"
 

@@ -1,6 +1,6 @@
 /*
- * What a thread has freed and does not use goes back while it uses something else, step by step, by the thread itself:
- * out of its heap's depots, and out of its slabs into the pool.
+ * What a thread has freed and does not use goes back while it uses something else, step by step, by
+ * the thread itself: out of its heap's depots, and out of its slabs into the pool.
  */
 #include "test.h"
 
@@ -29,7 +29,8 @@ static void free_many(void)
         hak_free(blocks[i]);
 }
 
-/* A thread lingers as long as its sparse slabs have something to give back: no longer than until that is holes. */
+/* A thread lingers as long as its sparse slabs have something to give back: no longer than until
+ * that is holes. */
 static void linger_until_holes(void)
 {
     enum { SPARSE = 10000, SPARSE_BYTES = 5000, KEPT = 10 };
@@ -54,7 +55,8 @@ static void linger_until_holes(void)
         hak_free(sparse[i]);
 }
 
-/* What is free in runs goes before a block that is large beside the process and fits none of them; before others it stays. */
+/* What is free in runs goes before a block that is large beside the process and fits none of them;
+ * before others it stays. */
 static void make_way_for_a_large_block(void)
 {
     enum { RUNS = 50, RUN_BYTES = 300000, FREED = 5, LARGE_BYTES = 4 << 20 };

@@ -1,6 +1,7 @@
 /*
- * Dense superslabs: which are asked to be of huge pages and when, what that counts, how they become small again, and what
- * becomes of a refusal.  The units are filled by setting live bits, as malloc does.
+ * Dense superslabs: which are asked to be of huge pages and when, what that counts, how they become
+ * small again, and what becomes of a refusal.  The units are filled by setting live bits, as malloc
+ * does.
  */
 #include "test.h"
 
@@ -126,8 +127,8 @@ static void test_density(void)
     CHECK(hk_limit_committed_bytes() == committed);
 }
 
-/* Not in a small heap, nor by HAKMEM_HUGE=0; neither large blocks, which need not have been written to, nor superslabs
- * that lack a unit, or got their last one a moment ago. */
+/* Not in a small heap, nor by HAKMEM_HUGE=0; neither large blocks, which need not have been written
+ * to, nor superslabs that lack a unit, or got their last one a moment ago. */
 static void test_others(void)
 {
     size_t asked = fake_os.huge_bytes;
@@ -157,7 +158,8 @@ static void test_others(void)
 
 /* ---- Small again ---- */
 
-/* One that gives a part back is advised against huge pages first, and loses what they have filled up. */
+/* One that gives a part back is advised against huge pages first, and loses what they have filled
+ * up. */
 static void test_drain(void)
 {
     size_t committed = hk_limit_committed_bytes();

@@ -1,5 +1,6 @@
 /*
- * errno is kept though the system refuses what is asked of it; the functions of it that are called here are this file's own.
+ * errno is kept though the system refuses what is asked of it; the functions of it that are called
+ * here are this file's own.
  */
 #include "test.h"
 

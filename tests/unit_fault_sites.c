@@ -1,11 +1,13 @@
 /*
- * Every place from which HAKMEM asks the system for memory, or gives it back, fails in turn, under several workloads.
+ * Every place from which HAKMEM asks the system for memory, or gives it back, fails in turn, under
+ * several workloads.
  *
- * The program's own mmap, munmap, mremap, madvise and mprotect stand in for the C library's.  They know a call site by
- * the frames above them.  A first run of a workload finds its sites; then, for each, its first, second, ... call fails:
- * once alone, and once with every call of any kind after it.  Each run is a process of its own.  Blocks must keep their
- * content, requests fail with ENOMEM or not at all, and when there is memory again all succeeds, the heaps are whole,
- * and what was mapped has gone back.
+ * The program's own mmap, munmap, mremap, madvise and mprotect stand in for the C library's.  They
+ * know a call site by the frames above them.  A first run of a workload finds its sites; then, for
+ * each, its first, second, ... call fails: once alone, and once with every call of any kind after
+ * it.  Each run is a process of its own.  Blocks must keep their content, requests fail with ENOMEM
+ * or not at all, and when there is memory again all succeeds, the heaps are whole, and what was
+ * mapped has gone back.
  *
  *     unit_fault_sites [all]      all: every single call of every site, which takes long
  */
@@ -267,8 +269,8 @@ static void small_blocks(void)
     (void)hak_trim(0);
 }
 
-/* Runs of pages and direct mappings, from the ones to the others and back; what is kept of both goes back while the
- * clock goes on. */
+/* Runs of pages and direct mappings, from the ones to the others and back; what is kept of both
+ * goes back while the clock goes on. */
 static void large_blocks(void)
 {
     worker_t *worker = &workers[0];
@@ -328,7 +330,8 @@ static void *thread_body(void *argument)
     return NULL;
 }
 
-/* Threads that end, whose blocks others free: by magazines that are handed over, and into parked heaps. */
+/* Threads that end, whose blocks others free: by magazines that are handed over, and into parked
+ * heaps. */
 static void threads(void)
 {
     for (int wave = 0; wave < 3; wave++) {
@@ -393,7 +396,8 @@ static void give_all_back(void)
     CHECK(hak_check() == 0);
 }
 
-/* The workload with the plan, then again with memory; ends the process.  The bytes mapped at the end are left in the plan. */
+/* The workload with the plan, then again with memory; ends the process.  The bytes mapped at the
+ * end are left in the plan. */
 __attribute__((noreturn)) static void run_child(const struct workload *workload)
 {
     alarm(120);

@@ -1,10 +1,11 @@
 /*
- * Memory runs out at every point there is: for n = 0, 1, 2, ... the n-th mapping call and all after it fail, under a
- * mixed workload.  Every failure must be NULL with ENOMEM, every live block keeps its content, and once there is memory
- * again all succeeds.
+ * Memory runs out at every point there is: for n = 0, 1, 2, ... the n-th mapping call and all after
+ * it fail, under a mixed workload.  Every failure must be NULL with ENOMEM, every live block keeps
+ * its content, and once there is memory again all succeeds.
  *
- * The cold walk does that in a fresh process for each n, where the first call of everything is met; the warm walk does
- * it over and over in this process, and looks for leaks.  An argument gives the warm walk another seed.
+ * The cold walk does that in a fresh process for each n, where the first call of everything is met;
+ * the warm walk does it over and over in this process, and looks for leaks.  An argument gives the
+ * warm walk another seed.
  */
 #include "test.h"
 
@@ -196,7 +197,8 @@ static void release_all(void)
             destroy_heap(i);
 }
 
-/* The workload with the n-th mapping call failing, and then with memory again.  Whether any call was made to fail. */
+/* The workload with the n-th mapping call failing, and then with memory again.  Whether any call
+ * was made to fail. */
 static bool run_with(uint64_t n, uint64_t seed)
 {
     work.rng = test_rng(seed);
@@ -283,7 +285,8 @@ static void warm_walk(uint64_t seed)
             failed = run_with(n, seed);
             (void)hak_trim(0);
             size_t now = mapped_for_blocks();
-            /* Leaves of the registry stay: 64 KiB for each 16 GiB of address space that was ever used. */
+            /* Leaves of the registry stay: 64 KiB for each 16 GiB of address space that was ever
+             * used. */
             CHECKF(now <= 1 * MIB && now % (64 * KIB) == 0, " (n %llu: %zu bytes are left)",
                    (unsigned long long)n, now);
             rest = pass == 0 ? now : rest;

@@ -1,7 +1,8 @@
 /*
- * A block of a first-class heap that is freed while another thread forks is only noted; the heap may be destroyed
- * before the note is worked off, and then the note must not be.  And what is only noted goes back by a trim, without a malloc before; so do regions of the
- * refuge that the fork had to leave because a thread was at work in them.
+ * A block of a first-class heap that is freed while another thread forks is only noted; the heap
+ * may be destroyed before the note is worked off, and then the note must not be.  And what is only
+ * noted goes back by a trim, without a malloc before; so do regions of the refuge that the fork had
+ * to leave because a thread was at work in them.
  */
 #include "test.h"
 
@@ -115,7 +116,8 @@ static void run(size_t size, bool others_replay)
     CHECK(hak_check() == 0);
 }
 
-/* The thread's first call, which the fork keeps from making a cache; it gets one inside, as it works off the note. */
+/* The thread's first call, which the fork keeps from making a cache; it gets one inside, as it
+ * works off the note. */
 static void *destroy_late(void *heap)
 {
     CHECK(hk_thread_own == &hk_cache_empty);

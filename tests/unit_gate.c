@@ -1,6 +1,6 @@
 /*
- * The gate and a signal handler that jumps out of a slow path: a fork that waits for the thread goes on as soon as it comes back,
- * though it is not let in.
+ * The gate and a signal handler that jumps out of a slow path: a fork that waits for the thread
+ * goes on as soon as it comes back, though it is not let in.
  */
 #include "test.h"
 
@@ -9,8 +9,8 @@
 static hk_busy_t busy;
 static pthread_barrier_t barrier;
 
-/* From deeper in the stack.  Who returns from here and has not left the gate is as a slow path that was left by a jump: inside, and
- * its frame is gone. */
+/* From deeper in the stack.  Who returns from here and has not left the gate is as a slow path that
+ * was left by a jump: inside, and its frame is gone. */
 static __attribute__((noinline)) void enter_deeper(void)
 {
     volatile char frame[4096];

@@ -280,7 +280,8 @@ static void test_dissolve(void)
     hk_heap_delete(heap);
 }
 
-/* Takes so many blocks of the class, and puts all of them back; returns the units in slabs between. */
+/* Takes so many blocks of the class, and puts all of them back; returns the units in slabs
+ * between. */
 static uint64_t take_and_put(hk_heap_t *heap, unsigned class_index, size_t count)
 {
     static void *blocks[HK_EMPTY_UNITS_MAX + 2 * HK_LENT_UNITS];
@@ -294,8 +295,8 @@ static uint64_t take_and_put(hk_heap_t *heap, unsigned class_index, size_t count
     return units;
 }
 
-/* Of what a heap frees at once the pool gets its share first; the rest the heap keeps for its own class, until the
- * epoch ends or another class needs it. */
+/* Of what a heap frees at once the pool gets its share first; the rest the heap keeps for its own
+ * class, until the epoch ends or another class needs it. */
 static void test_surplus(void)
 {
     enum { LARGEST = HK_CLASS_COUNT - 1, COUNT = HK_LENT_UNITS + 300 }; /* a block a slab */
@@ -341,7 +342,8 @@ static void test_surplus(void)
     hk_heap_delete(heap);
 }
 
-/* Where one heap takes empty magazines and another keeps them, they come round, whole, and no more are made. */
+/* Where one heap takes empty magazines and another keeps them, they come round, whole, and no more
+ * are made. */
 static void test_bundles(void)
 {
     enum { MANY = 1000 };
@@ -409,7 +411,8 @@ static size_t count_live(const hk_slab_t *slab)
     return count;
 }
 
-/* What other threads freed comes with its live bits set, and says so on every way back to a cache. */
+/* What other threads freed comes with its live bits set, and says so on every way back to a
+ * cache. */
 static void test_marks(void)
 {
     hk_heap_t *heap = new_heap();
@@ -477,8 +480,8 @@ static void test_marks(void)
     hk_heap_delete(heap);
 }
 
-/* Threads that share a heap may set a bit again that a free has cleared, and nobody notes it: the slab's next heap must
- * not find it. */
+/* Threads that share a heap may set a bit again that a free has cleared, and nobody notes it: the
+ * slab's next heap must not find it. */
 static void test_stale_bits(void)
 {
     hk_heap_t *heap = new_heap();
@@ -498,7 +501,8 @@ static void test_stale_bits(void)
     hk_heap_delete(heap);
 }
 
-/* A block past all magazines is live if it is a thread's heap's; free needs no bit there, since the slab's bitmap answers. */
+/* A block past all magazines is live if it is a thread's heap's; free needs no bit there, since the
+ * slab's bitmap answers. */
 static void test_single_bits(void)
 {
     hk_heap_t *heap = new_heap();

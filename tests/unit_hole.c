@@ -1,5 +1,6 @@
 /*
- * The round for holes: it goes on where it ended, however the lists change meanwhile, and no call passes by all slabs.
+ * The round for holes: it goes on where it ended, however the lists change meanwhile, and no call
+ * passes by all slabs.
  */
 #include "test.h"
 

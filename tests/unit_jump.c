@@ -1,6 +1,6 @@
 /*
- * A signal handler that jumps out of a slow path: whichever lock was given back last, no magazine is in the cache and in the heap, or
- * twice in either.  The locks here are none; they jump.
+ * A signal handler that jumps out of a slow path: whichever lock was given back last, no magazine
+ * is in the cache and in the heap, or twice in either.  The locks here are none; they jump.
  */
 #include "test.h"
 
@@ -127,7 +127,8 @@ static void take_in_and_flush(void)
     hk_cache_flush(hk_thread_own);
 }
 
-/* Jumps out behind the first lock that is given back, then behind the second, and so on, until there are no more of them. */
+/* Jumps out behind the first lock that is given back, then behind the second, and so on, until
+ * there are no more of them. */
 static unsigned jump_out_of(void (*work)(void), bool others_free)
 {
     volatile unsigned jumps = 0;

@@ -1,5 +1,6 @@
 /*
- * A direct mapping that two threads free at the same time: the second is told, however far it had come.
+ * A direct mapping that two threads free at the same time: the second is told, however far it had
+ * come.
  */
 #include "test.h"
 

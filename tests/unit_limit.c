@@ -1,6 +1,6 @@
 /*
- * The limits, where they are counted: what is committed follows what the heap really takes, the hard limit holds exactly at every
- * moment, and once it has refused something nothing is lost.
+ * The limits, where they are counted: what is committed follows what the heap really takes, the
+ * hard limit holds exactly at every moment, and once it has refused something nothing is lost.
  */
 #include "test.h"
 
@@ -83,7 +83,8 @@ static void check_policy(void)
     }
 }
 
-/* The bytes counted are what the fake system has handed out, less the units of superslabs that were never used or were purged. */
+/* The bytes counted are what the fake system has handed out, less the units of superslabs that were
+ * never used or were purged. */
 static void check_counted(void)
 {
     hak_stats_t stats;
@@ -105,8 +106,8 @@ static size_t random_size(test_rng_t *rng)
     }
 }
 
-/* Random work under a hard limit: it holds at each step, what is refused is refused with ENOMEM, and blocks keep their
- * content. */
+/* Random work under a hard limit: it holds at each step, what is refused is refused with ENOMEM,
+ * and blocks keep their content. */
 static void check_work(size_t hard, test_rng_t *rng)
 {
     size_t refused = 0;

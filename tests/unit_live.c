@@ -1,5 +1,6 @@
 /*
- * The live bits, exhaustively: every granule of a superslab, every misaligned address beside one, every unit.
+ * The live bits, exhaustively: every granule of a superslab, every misaligned address beside one,
+ * every unit.
  */
 #include "test.h"
 

@@ -174,7 +174,8 @@ static void check_caps(void)
                    " (%d of %d: %d)", (int)used, (int)cap, (int)raise);
         }
         CHECKF(hk_policy_cap_raise(cap, 0) == 0, " (%d)", (int)cap);
-        /* A share falls to what is used, with headroom, and not below; half-way each time, and all the way in the end. */
+        /* A share falls to what is used, with headroom, and not below; half-way each time, and all
+         * the way in the end. */
         for (uint64_t used = 0; used <= cap; used += 1 + cap / 31) {
             uint64_t raised = cap;
             for (unsigned step = 0; step < 64; step++) {

@@ -1,6 +1,6 @@
 /*
- * The pool: its stages in their order, what it gives back and what it keeps, and what it does without memory.
- * Every case works on a pool of its own.
+ * The pool: its stages in their order, what it gives back and what it keeps, and what it does
+ * without memory.  Every case works on a pool of its own.
  */
 #include "test.h"
 
@@ -26,8 +26,8 @@ static hk_slab_t *acquire(hk_pool_t *pool, unsigned units)
     return slab;
 }
 
-/* Two slabs that fill a superslab, a new one if all others are full: the first, of units, is returned; the rest is for
- * the caller to release, so that it is warm. */
+/* Two slabs that fill a superslab, a new one if all others are full: the first, of units, is
+ * returned; the rest is for the caller to release, so that it is warm. */
 static hk_slab_t *acquire_two(hk_pool_t *pool, unsigned units, hk_slab_t **rest)
 {
     hk_slab_t *slab = acquire(pool, units);

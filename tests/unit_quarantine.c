@@ -18,7 +18,8 @@ static size_t number_of(hk_quarantined_t block)
     return (uintptr_t)block.block / HK_GRANULE_BYTES - 1;
 }
 
-/* Each block goes once, whole; none before all but the window's have come after it; and not in the order in which they came. */
+/* Each block goes once, whole; none before all but the window's have come after it; and not in the
+ * order in which they came. */
 static void test_order(void)
 {
     static bool gone[STEPS];

@@ -1,6 +1,6 @@
 /*
- * What other threads allocate while one forks: it is as large and as aligned as at any other time, and known from what is none.  And what
- * they free then, which is noted: who works the notes off.
+ * What other threads allocate while one forks: it is as large and as aligned as at any other time,
+ * and known from what is none.  And what they free then, which is noted: who works the notes off.
  */
 #include "test.h"
 

@@ -14,7 +14,8 @@ static const uintptr_t top = (uintptr_t)1 << 47;
 static hk_region_t region = {HK_REGION_SUPERSLAB};
 static hk_region_t other = {HK_REGION_LARGE};
 
-/* The class that free would read for the address and a thread whose heap is owner; from HK_CLASS_COUNT on it is not its own. */
+/* The class that free would read for the address and a thread whose heap is owner; from
+ * HK_CLASS_COUNT on it is not its own. */
 static uint64_t near_class(uintptr_t address, uint16_t owner)
 {
     uint64_t tag = (uint64_t)owner << HK_OWNER_SHIFT;
@@ -49,7 +50,8 @@ static void check_near(void)
                 hk_registry_clear_near(unit ^ ((uintptr_t)1 << 40), c, owner);
                 CHECK(near_class(unit, owner) == c);
 
-                /* The later of two that share an entry has it; clearing the earlier one changes nothing. */
+                /* The later of two that share an entry has it; clearing the earlier one changes
+                 * nothing. */
                 uintptr_t twin = unit ^ ((uintptr_t)1 << 33);
                 hk_registry_set_near(twin, c, owner);
                 CHECK(near_class(twin, owner) == c);

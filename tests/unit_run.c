@@ -1,7 +1,7 @@
 /*
- * Runs of pages: which free run a block is cut from, what is merged, when a block is fresh, what goes back to the
- * system and what the limit is charged, on the system's pages and on larger ones.  hak_check counts all structures
- * again.
+ * Runs of pages: which free run a block is cut from, what is merged, when a block is fresh, what
+ * goes back to the system and what the limit is charged, on the system's pages and on larger ones.
+ * hak_check counts all structures again.
  */
 #include "test.h"
 
@@ -17,7 +17,8 @@ enum { SLOTS = 300, STEPS = 12000, THREADS = 4 };
 
 static size_t page_bytes;
 
-/* What there was before the first area, without the registry's leaves: an area may lie where the map has none yet. */
+/* What there was before the first area, without the registry's leaves: an area may lie where the
+ * map has none yet. */
 static size_t base_charge, base_mapped;
 
 static void add_leaf_bytes(const void *address, size_t bytes, void *context)
@@ -92,15 +93,16 @@ static void test_merge(void)
     check_empty();
 }
 
-/* A block of so many pages, to be freed later, and one behind it, which is returned: so it is not merged with what is
- * free there. */
+/* A block of so many pages, to be freed later, and one behind it, which is returned: so it is not
+ * merged with what is free there. */
 static hk_run_t *make_hole(size_t pages, hk_run_t **hole)
 {
     *hole = allocate(pages, 1, true);
     return allocate(1, 1, true);
 }
 
-/* An area of so many pages or some more, all but the first of them free and clean; returns the block at its start. */
+/* An area of so many pages or some more, all but the first of them free and clean; returns the
+ * block at its start. */
 static hk_run_t *make_area(size_t pages)
 {
     hk_run_t *start = allocate(pages, 1, true);

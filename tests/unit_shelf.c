@@ -1,6 +1,6 @@
 /*
- * A thread's shelf of free runs: when it gets one, what serves a request, what is found of a block that lies on one, what a
- * free by two threads at the same moment comes to, and that all goes back.
+ * A thread's shelf of free runs: when it gets one, what serves a request, what is found of a block
+ * that lies on one, what a free by two threads at the same moment comes to, and that all goes back.
  */
 #include "test.h"
 
@@ -136,7 +136,8 @@ static void test_grants(void)
     hk_run_shelf_end(&after);
 }
 
-/* Both threads have seen a live block, so it lies in two places; the one that hands it out second says so. */
+/* Both threads have seen a live block, so it lies in two places; the one that hands it out second
+ * says so. */
 static void check_twice(bool by_areas)
 {
     pid_t pid = fork();

@@ -2,8 +2,8 @@
  * bench: what all benchmark programs share: a clock, a random sequence, tables that are not of the
  * heap under test, and what the kernel says about the process.
  *
- * The allocator under test is whatever LD_PRELOAD puts in place of the C library's.  The benchmarks'
- * own tables come from mmap or are static, so that they never share its heap.
+ * The allocator under test is whatever LD_PRELOAD puts in place of the C library's.  The
+ * benchmarks' own tables come from mmap or are static, so that they never share its heap.
  */
 #ifndef BENCH_H
 #define BENCH_H

@@ -1,9 +1,9 @@
 /*
  * bump: a limit, not an allocator to use.  malloc moves a pointer, free does nothing.
  *
- * BUMP_READY_MIB of memory, in huge pages where the system gives them, is made resident before main;
- * threads cut chunks out of it.  When
- * it is used up the process ends: figures that had page faults in them would be no limit.
+ * BUMP_READY_MIB of memory, in huge pages where the system gives them, is made resident before
+ * main; threads cut chunks out of it.  When it is used up the process ends: figures that had page
+ * faults in them would be no limit.
  */
 #include "bench.h"
 

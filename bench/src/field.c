@@ -4,8 +4,8 @@
  *
  * usage: field TEST [ARGUMENT]
  *
- * Exit status: 0; 2 usage; 3 the allocator gave no memory.  What a test finds, a hang included, is in
- * its line and not in the exit status.
+ * Exit status: 0; 2 usage; 3 the allocator gave no memory.  What a test finds, a hang included, is
+ * in its line and not in the exit status.
  */
 #include "field.h"
 

@@ -76,8 +76,8 @@ _Noreturn static void child_main(uint32_t seed)
 }
 
 /*
- * A server that forks workers while its threads allocate, for 20 s at most.  forks: how many it made;
- * hung: children that never ended.
+ * A server that forks workers while its threads allocate, for 20 s at most.  forks: how many it
+ * made; hung: children that never ended.
  */
 void field_fork_storm(const char *forks)
 {

@@ -4,14 +4,14 @@
  * usage: launch REPORT LIBRARY|- CPUS|- COMMAND [ARG...]
  *
  * Stands between the Python runner and the program because Linux counts the memory of the process
- * that called exec into ru_maxrss: a program started from Python directly could never show less than
- * Python's own size.  This process is small.  LIBRARY becomes LD_PRELOAD of the program only; CPUS, as
- * "0,1", what it may run on.
+ * that called exec into ru_maxrss: a program started from Python directly could never show less
+ * than Python's own size.  This process is small.  LIBRARY becomes LD_PRELOAD of the program only;
+ * CPUS, as "0,1", what it may run on.
  *
- * Writes the pid to the file REPORT at the start, and at the end a line of name=value pairs: wall_s,
- * user_s and sys_s, maxrss_kib (of the largest process of those that ended), minor and major page
- * faults, exit, signal, last_kib and mean_kib (the program's own RSS, sampled), and series, the
- * samples as milliseconds:KiB.
+ * Writes the pid to the file REPORT at the start, and at the end a line of name=value pairs:
+ * wall_s, user_s and sys_s, maxrss_kib (of the largest process of those that ended), minor and
+ * major page faults, exit, signal, last_kib and mean_kib (the program's own RSS, sampled), and
+ * series, the samples as milliseconds:KiB.
  */
 #include <fcntl.h>
 #include <sched.h>

@@ -5,10 +5,10 @@
  *
  * scale, 1 unless given, shortens or lengthens the run.  Reports on one line:
  *   ns_per_op=F      time a thread spends on one operation (elapsed time * threads / operations)
- *   cpu_ns_per_op=F  the process's CPU time for one operation, which others on the machine hardly touch
+ *   cpu_ns_per_op=F  the process's CPU time for one operation, which others here hardly touch
  *   ops_per_s=F      operations of all threads together per second of elapsed time
  *   peak_rss_kib=N   largest resident size of the process (VmHWM), less the workload's own tables
- *   after_rss_kib=N  resident size when the work is done, its blocks are freed and its threads ended
+ *   after_rss_kib=N  resident size at the end, the blocks freed and the threads ended
  * and what the workload itself adds.
  * Exit status: 0; 2 usage; 3 the allocator gave no memory or damaged a block (said on stderr).
  */

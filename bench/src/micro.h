@@ -1,9 +1,10 @@
 /*
  * micro: small workloads that spend nearly all their time in malloc and free.
  *
- * A workload runs in one or more workers, each a thread.  What its blocks hold is looked at: a block
- * that another wrote over, or that realloc lost, ends the run.  Workloads stand in one table for each
- * theme; all of them free what they made before they return, except where they say otherwise.
+ * A workload runs in one or more workers, each a thread.  What its blocks hold is looked at: a
+ * block that another wrote over, or that realloc lost, ends the run.  Workloads stand in one table
+ * for each theme; all of them free what they made before they return, except where they say
+ * otherwise.
  */
 #ifndef MICRO_H
 #define MICRO_H
@@ -43,7 +44,8 @@ uint64_t micro_scaled(uint64_t n);
 /* One more figure for the line that is printed.  One thread at a time. */
 void micro_note(const char *name, double value);
 
-/* The workload's own tables hold so many bytes, all of them written; the peak is told without them. */
+/* The workload's own tables hold so many bytes, all of them written; the peak is told without
+ * them. */
 void micro_own(size_t bytes);
 
 /* Waits for all workers of this run. */

@@ -183,8 +183,8 @@ static uint64_t graph(struct worker *w)
 
 /* ---- an index in memory, probed at random ---- */
 
-/* What a key-value server or a join holds: half a GiB of entries of 48 to 303 bytes, in chains.  One probe in 16
- * replaces its entry by one of another size. */
+/* What a key-value server or a join holds: half a GiB of entries of 48 to 303 bytes, in chains.
+ * One probe in 16 replaces its entry by one of another size. */
 enum { INDEX_ENTRIES = 3000000, INDEX_BUCKETS = 1 << 22 };
 
 struct entry {

@@ -5,8 +5,8 @@
 #include "micro.h"
 
 /*
- * The random mixed benchmark: a slot is filled or emptied at random, 16 to 1039 bytes, so half of the
- * slots are full.  With 256 slots everything fits in a thread's cache; with 8192 it does not.
+ * The random mixed benchmark: a slot is filled or emptied at random, 16 to 1039 bytes, so half of
+ * the slots are full.  With 256 slots everything fits in a thread's cache; with 8192 it does not.
  */
 static uint64_t mixed(struct worker *w)
 {

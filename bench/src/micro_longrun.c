@@ -1,6 +1,7 @@
 /*
- * micro_longrun: what days of service do to a heap, in seconds.  Memory is the result here, time only
- * beside it.  Extra figures in MiB: what the program itself holds, and what is resident with it.
+ * micro_longrun: what days of service do to a heap, in seconds.  Memory is the result here, time
+ * only beside it.  Extra figures in MiB: what the program itself holds, and what is resident with
+ * it.
  */
 #include "micro.h"
 
@@ -60,8 +61,9 @@ static uint64_t heap_phase(struct heap *h, unsigned phase, size_t churn_bytes)
 }
 
 /*
- * A cache or a broker over weeks: 64 MiB live all the time, but sizes and lives shift between phases,
- * and each phase leaves survivors among the blocks of the next.  live_mib and resident_mib at the end.
+ * A cache or a broker over weeks: 64 MiB live all the time, but sizes and lives shift between
+ * phases, and each phase leaves survivors among the blocks of the next.  live_mib and resident_mib
+ * at the end.
  */
 static uint64_t fragment(struct worker *w)
 {

@@ -100,7 +100,8 @@ static uint64_t range_blocks(const struct workload *load)
     return micro_scaled(load->high <= 2048 ? 1500000 : load->high <= 32768 ? 600000 : 300000);
 }
 
-/* Of the blocks each worker makes, `percent` in 100 are freed by another worker, while all allocate. */
+/* Of the blocks each worker makes, `percent` in 100 are freed by another worker, while all
+ * allocate. */
 static uint64_t alltoall(struct worker *w)
 {
     enum { LIVE = 500 };
@@ -134,8 +135,8 @@ enum { PHASE = 3000 };
 static void *made[MAX_THREADS][PHASE];
 
 /*
- * Bulk-synchronous programs: all allocate, all wait, all free, all wait.  Of the blocks a worker made,
- * `percent` in 100 are freed by the next worker, the rest by itself.
+ * Bulk-synchronous programs: all allocate, all wait, all free, all wait.  Of the blocks a worker
+ * made, `percent` in 100 are freed by the next worker, the rest by itself.
  */
 static uint64_t phased(struct worker *w)
 {

@@ -150,8 +150,9 @@ static uint64_t large(struct worker *w)
 }
 
 /*
- * Sizes just below, at and above the powers of two at which allocators change their method, 32 KiB to
- * 32 MiB; few live, the first and the last page written: a decoder's frames, a database's buffers.
+ * Sizes just below, at and above the powers of two at which allocators change their method, 32 KiB
+ * to 32 MiB; few live, the first and the last page written: a decoder's frames, a database's
+ * buffers.
  */
 static uint64_t threshold(struct worker *w)
 {

@@ -75,7 +75,8 @@ static void write_often(volatile char *p)
         p[i % SHARED_SIZE]++;
 }
 
-/* Active: two threads allocate at the same time, and an allocator may give them one line's halves. */
+/* Active: two threads allocate at the same time, and an allocator may give them one line's
+ * halves. */
 static uint64_t false_active(struct worker *w)
 {
     uint64_t rounds = micro_scaled(300000);
@@ -91,8 +92,8 @@ static uint64_t false_active(struct worker *w)
 static void *handed[MAX_THREADS];
 
 /*
- * Passive: one thread makes neighbouring blocks and hands them out; each receiver frees its own, and
- * an allocator that gives it back to that same thread keeps the line shared for ever.
+ * Passive: one thread makes neighbouring blocks and hands them out; each receiver frees its own,
+ * and an allocator that gives it back to that same thread keeps the line shared for ever.
  */
 static uint64_t false_passive(struct worker *w)
 {

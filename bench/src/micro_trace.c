@@ -1,10 +1,10 @@
 /*
- * micro_trace: plays back recorded mixes (mix.h): how python3, gcc and redis use their heaps, with all
- * else those programs do left out.  Sizes, lives, reallocs and callocs come as often as they did there;
- * lives beyond a million allocations end at a million.
+ * micro_trace: plays back recorded mixes (mix.h): how python3, gcc and redis use their heaps, with
+ * all else those programs do left out.  Sizes, lives, reallocs and callocs come as often as they
+ * did there; lives beyond a million allocations end at a million.
  *
- * One step is one allocation.  Blocks are written when they are made, and wait in a wheel for the step
- * they die in; then they are freed, or grow by realloc and begin another life.
+ * One step is one allocation.  Blocks are written when they are made, and wait in a wheel for the
+ * step they die in; then they are freed, or grow by realloc and begin another life.
  */
 #include "micro.h"
 #include "mix_tables.h"

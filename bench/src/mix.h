@@ -2,9 +2,9 @@
  * mix: how a recorded program uses its heap, as small histograms.  bench/src/record.c makes them,
  * bench/record writes them to mix_tables.h, micro_trace.c plays them back.
  *
- * A size bucket is 16 bytes wide up to 1 KiB, then an eighth of a power of two.  A life is counted in
- * allocations of the whole process between a block's birth and its end, in buckets of powers of two.
- * Lives depend on sizes, so they are kept for each of four bands of sizes.
+ * A size bucket is 16 bytes wide up to 1 KiB, then an eighth of a power of two.  A life is counted
+ * in allocations of the whole process between a block's birth and its end, in buckets of powers of
+ * two.  Lives depend on sizes, so they are kept for each of four bands of sizes.
  */
 #ifndef MIX_H
 #define MIX_H

@@ -1,7 +1,7 @@
 /*
  * record: a library to preload into a program, that records how the program uses its heap: sizes,
- * lives, reallocs, and the peak of live bytes.  At the program's end it appends one line to the file
- * that RECORD_FILE names; bench/record reads these.
+ * lives, reallocs, and the peak of live bytes.  At the program's end it appends one line to the
+ * file that RECORD_FILE names; bench/record reads these.
  *
  * The blocks come from the C library, under the names it has for itself.  What is known of a block
  * lies in a table of its own, under one lock: recording is slow, and meant to be.  A child of fork
@@ -130,7 +130,8 @@ void free(void *block)
     __libc_free(block);
 }
 
-/* Under the lock throughout: else another thread could be given the old block before it is forgotten. */
+/* Under the lock throughout: else another thread could be given the old block before it is
+ * forgotten. */
 void *realloc(void *block, size_t size)
 {
     if (!block)

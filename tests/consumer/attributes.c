@@ -1,5 +1,6 @@
 /*
- * What hakmem.h tells the compiler: right uses are no warning and blocks have bounds; each MISTAKE is a warning of gcc's.
+ * What hakmem.h tells the compiler: right uses are no warning and blocks have bounds; each MISTAKE
+ * is a warning of gcc's.
  */
 #include <hakmem/hakmem.h>
 #include <stdio.h>

@@ -1,8 +1,8 @@
 /*
  * What the fuzz targets share: reading an input, and catching what the library writes.
  *
- * A target is a file fuzz_<name>.c with LLVMFuzzerTestOneInput, which libFuzzer calls, and main.c in every build without libFuzzer.
- * What must not happen ends the process (CHECK).
+ * A target is a file fuzz_<name>.c with LLVMFuzzerTestOneInput, which libFuzzer calls, and main.c
+ * in every build without libFuzzer.  What must not happen ends the process (CHECK).
  */
 #ifndef HAKMEM_FUZZ_H
 #define HAKMEM_FUZZ_H
@@ -34,7 +34,8 @@ static inline size_t fuzz_number(fuzz_input_t *input, unsigned bytes)
     return number;
 }
 
-/* A size: most of them small, some at the borders between kinds of blocks, a few that cannot be had. */
+/* A size: most of them small, some at the borders between kinds of blocks, a few that cannot be
+ * had. */
 static inline size_t fuzz_size(fuzz_input_t *input)
 {
     static const size_t borders[] = {0,
@@ -63,8 +64,8 @@ static inline size_t fuzz_size(fuzz_input_t *input)
     return borders[kind & 15] + (kind & 16 ? 1 : 0) * (size_t)(int8_t)fuzz_byte(input);
 }
 
-/* Runs write_it(context) with the descriptor `fd` leading into memory; returns what was written, of *length bytes and ended by a NUL.
- * The text lives until the next call. */
+/* Runs write_it(context) with the descriptor `fd` leading into memory; returns what was written, of
+ * *length bytes and ended by a NUL.  The text lives until the next call. */
 static inline const char *fuzz_capture(int fd, void (*write_it)(void *context), void *context,
                                        size_t *length)
 {

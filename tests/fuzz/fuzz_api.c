@@ -1,7 +1,8 @@
 /*
- * Any sequence of calls of the API against a shadow: an input's bytes are operations and their arguments, see step().  Blocks must not
- * overlap, keep their content, be as large and as aligned as asked; failures must be ENOMEM, and only when the input has made the system
- * fail.  The input moves the clock too.  After each input everything is freed, and the heaps must be whole.
+ * Any sequence of calls of the API against a shadow: an input's bytes are operations and their
+ * arguments, see step().  Blocks must not overlap, keep their content, be as large and as aligned
+ * as asked; failures must be ENOMEM, and only when the input has made the system fail.  The input
+ * moves the clock too.  After each input everything is freed, and the heaps must be whole.
  */
 #include "fuzz.h"
 
@@ -93,7 +94,8 @@ static void drop(slot_t *slot, uint8_t way)
     slot_t old = *slot;
     forget(slot);
     errno = 4711;
-    /* Known to be wrong (docs/DESIGN.md): a block that could not be shrunk for want of memory is not taken by its new size. */
+    /* Known to be wrong (docs/DESIGN.md): a block that could not be shrunk for want of memory is
+     * not taken by its new size. */
     if (work.short_of_memory && old.size < old.usable / 2)
         way = 2;
     switch (way % 4) {
@@ -192,7 +194,8 @@ static void ask_for_nonsense(size_t size)
     hak_free_sized(NULL, size);
 }
 
-/* What other threads free comes back by an inbox; their own blocks stay live when they have ended. */
+/* What other threads free comes back by an inbox; their own blocks stay live when they have
+ * ended. */
 typedef struct errand {
     uint8_t first, count;
     fuzz_input_t *input;

@@ -1,6 +1,7 @@
 /*
- * Any environment: the first byte of the input says whether entries get the prefix, the rest are the entries, separated by NUL.  The
- * options must be what an independent reading of the table says, and each complaint one line of printable text.
+ * Any environment: the first byte of the input says whether entries get the prefix, the rest are
+ * the entries, separated by NUL.  The options must be what an independent reading of the table
+ * says, and each complaint one line of printable text.
  */
 #include "fuzz.h"
 

@@ -1,7 +1,8 @@
 /*
- * The reports: an input brings the allocator into some state; the JSON must then be JSON (RFC 8259), with each name once and every figure
- * that hak_stats_get has; the text must be lines of a figure and what it means; and a caller's structure of any size is filled as far as
- * it goes and no further.
+ * The reports: an input brings the allocator into some state; the JSON must then be JSON (RFC
+ * 8259), with each name once and every figure that hak_stats_get has; the text must be lines of a
+ * figure and what it means; and a caller's structure of any size is filled as far as it goes and no
+ * further.
  */
 #include "fuzz.h"
 

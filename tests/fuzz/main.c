@@ -1,6 +1,6 @@
 /*
- * Runs a fuzz target without libFuzzer: on the files and folders named, or on standard input.  Built by afl-clang-fast it is
- * AFL++'s persistent mode.
+ * Runs a fuzz target without libFuzzer: on the files and folders named, or on standard input.
+ * Built by afl-clang-fast it is AFL++'s persistent mode.
  */
 #include "fuzz.h"
 

@@ -1,0 +1,87 @@
+/*
+ * cache, outgoing: blocks of other heaps, on their way there.  See cache.h.
+ */
+#include "cache.h"
+#include "log.h"
+
+static void hand_over(hk_outgoing_t *outgoing)
+{
+    hk_magazine_t *magazine = outgoing->magazine;
+    hk_heap_t *heap = hk_load_acquire(&hk_heap_table[outgoing->owner]);
+    outgoing->owner = 0;
+    hk_fence_signal();
+    outgoing->magazine = NULL;
+    hk_heap_hand_over(heap, magazine);
+}
+
+void hk_cache_hand_over(hk_cache_t *cache)
+{
+    for (unsigned slot = 0; slot < HK_OUTGOING_SLOTS; slot++) {
+        if (cache->outgoing[slot].owner != 0) {
+            hand_over(&cache->outgoing[slot]);
+        }
+    }
+}
+
+/* An empty magazine for blocks of another heap; NULL without memory. */
+static hk_magazine_t *take_spare(hk_cache_t *cache)
+{
+    hk_magazine_t *magazine = hk_magazine_pop_list(&cache->spare);
+    if (magazine == NULL) {
+        return hk_heap_take_magazine(cache->heap, HK_MAGAZINE_KINDS - 1);
+    }
+    cache->spare_count--;
+    return magazine;
+}
+
+/* The live bit stays set: clearing it is for the heap's own threads. */
+static void append(hk_magazine_t *magazine, unsigned class_index, void *block)
+{
+    if (magazine->count > 0 && magazine->slot[magazine->count - 1] == block) {
+        hk_log_fatal("double free", block, "the block is free already");
+    }
+    if (magazine->class_index != class_index) {
+        magazine->class_index = HK_MAGAZINE_MIXED;
+    }
+    magazine->slot[magazine->count] = block;
+    hk_fence_signal(); /* as in hk_cache_push */
+    magazine->count++;
+}
+
+/* Begins a magazine with a block; false without memory. */
+static bool begin_outgoing(hk_cache_t *cache, uint16_t owner, unsigned class_index, void *block)
+{
+    hk_outgoing_t *outgoing = &cache->outgoing[owner % HK_OUTGOING_SLOTS];
+    hk_magazine_t *magazine = take_spare(cache);
+    if (magazine == NULL) {
+        return false;
+    }
+    magazine->class_index = (uint16_t)class_index;
+    magazine->marks = HK_MARKS_SET;
+    append(magazine, class_index, block);
+    outgoing->magazine = magazine;
+    outgoing->room_bytes = HK_OUTGOING_BYTES - (int32_t)hk_class_info[class_index].block_bytes;
+    hk_fence_signal(); /* the owner says that it is there */
+    outgoing->owner = owner;
+    return true;
+}
+
+void hk_cache_push_outgoing(hk_cache_t *cache, uint16_t owner, unsigned class_index, void *block)
+{
+    hk_outgoing_t *outgoing = &cache->outgoing[owner % HK_OUTGOING_SLOTS];
+    if (outgoing->owner != owner) {
+        if (outgoing->owner != 0) {
+            hand_over(outgoing);
+        }
+        if (!begin_outgoing(cache, owner, class_index, block)) {
+            hk_heap_put_any(block);
+        }
+        return;
+    }
+    append(outgoing->magazine, class_index, block);
+    outgoing->room_bytes -= (int32_t)hk_class_info[class_index].block_bytes;
+    if (outgoing->magazine->count == outgoing->magazine->capacity || outgoing->room_bytes <= 0) {
+        hand_over(outgoing);
+        hk_cache_help(cache);
+    }
+}
