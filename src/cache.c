@@ -82,9 +82,10 @@ bool hk_cache_is_still_cold(hk_cache_t *cache, unsigned class_index)
     return true;
 }
 
-static void flush_magazines(hk_cache_t *cache)
+/* Of the class first and those above it. */
+static void dissolve_from(hk_cache_t *cache, unsigned first)
 {
-    for (unsigned class_index = 0; class_index < HK_CLASS_COUNT; class_index++) {
+    for (unsigned class_index = first; class_index < HK_CLASS_COUNT; class_index++) {
         hk_magazine_t *loaded = take_loaded(cache, class_index);
         hk_magazine_t *previous = cache->previous[class_index];
         cache->previous[class_index] = NULL;
@@ -95,6 +96,11 @@ static void flush_magazines(hk_cache_t *cache)
             hk_heap_dissolve(cache->heap, previous);
         }
     }
+}
+
+static void flush_magazines(hk_cache_t *cache)
+{
+    dissolve_from(cache, 0);
     hk_run_shelf_end(&cache->shelf);
     hk_cache_hand_over(cache);
     hk_magazine_t *spare = cache->spare;
@@ -123,9 +129,35 @@ static void linger(hk_cache_t *cache, size_t excess, uint64_t now_ms)
     cache->linger_uses = LINGER_USES;
 }
 
+static size_t bytes_from(const hk_cache_t *cache, unsigned first)
+{
+    size_t bytes = 0;
+    for (unsigned class_index = first; class_index < HK_CLASS_COUNT; class_index++) {
+        const hk_magazine_t *loaded = cache->loaded[class_index];
+        const hk_magazine_t *previous = cache->previous[class_index];
+        size_t count = previous != NULL ? previous->count : 0;
+        if (loaded != NULL) {
+            count += (size_t)(cache->top[class_index] - &loaded->sentinel);
+        }
+        bytes += count * hk_class_info[class_index].block_bytes;
+    }
+    return bytes;
+}
+
+/* Before the process grows beyond what it ever was: the thread's magazines of blocks that make
+ * whole slabs soon, if they are much beside the process. */
+static void shed(hk_cache_t *cache)
+{
+    unsigned first = hk_class_of(HK_SHED_BLOCK_BYTES);
+    if (bytes_from(cache, first) > hk_policy_stock_bytes(hk_limit_committed_bytes())) {
+        dissolve_from(cache, first);
+    }
+}
+
 void hk_cache_help(hk_cache_t *cache)
 {
     if (HK_UNLIKELY(hk_decay_is_peak())) {
+        shed(cache);
         hk_decay_at_peak();
     }
     uint64_t now = hk_os_clock_ms();

@@ -97,6 +97,11 @@ size_t hk_policy_growing_bytes(size_t bytes)
     return bytes + bytes / 8;
 }
 
+size_t hk_policy_stock_bytes(size_t committed_bytes)
+{
+    return committed_bytes / 16;
+}
+
 size_t hk_policy_warm_bytes(size_t committed_bytes)
 {
     return committed_bytes / 4;

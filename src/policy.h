@@ -19,6 +19,7 @@ enum {
     HK_INBOX_MAGAZINES = 64, /* longer inboxes are drained by whoever lengthens them */
     HK_DECAY_MS = 250,       /* the epoch of the working-set estimate */
     HK_PEAK_STEP_BYTES = 256 << 10,    /* growth between two looks at a new peak */
+    HK_SHED_BLOCK_BYTES = 1024,        /* magazines of smaller blocks stay at a peak */
     HK_DECAY_STEP_BYTES = 8 << 20,     /* given back by one step: about 100 us */
     HK_LINGER_BYTES = 16 << 20,        /* so much to give back keeps a thread on its slow paths, */
     HK_LINGER_BYTES_MIN = 1 << 20,     /* until there is no more than this */
@@ -84,6 +85,10 @@ size_t hk_policy_shelves_bytes(size_t committed_bytes, size_t hard_limit);
 /* How many bytes a block gets that has grown to so many, and could not where it was: as if there
  * were classes above HK_SMALL_MAX. */
 size_t hk_policy_growing_bytes(size_t bytes);
+
+/* How many bytes a thread's magazines, of blocks of HK_SHED_BLOCK_BYTES and more, may hold when a
+ * process grows that has committed so many. */
+size_t hk_policy_stock_bytes(size_t committed_bytes);
 
 /* How many bytes may be free and resident when a process grows that has committed so many. */
 size_t hk_policy_warm_bytes(size_t committed_bytes);

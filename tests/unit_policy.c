@@ -256,6 +256,8 @@ static void check_warm(void)
         size_t slabs = hk_policy_warm_slab_bytes(committed);
         CHECKF(all <= committed / 3 && slabs <= all / 2, " (%zu: %zu, %zu)", committed, all, slabs);
         CHECKF(committed == 0 || slabs > 0, " (%zu)", committed);
+        size_t stock = hk_policy_stock_bytes(committed);
+        CHECKF(stock < all || committed == 0, " (%zu: %zu of %zu)", committed, stock, all);
         size_t beside = hk_policy_warm_beside_bytes(committed);
         CHECKF(beside <= slabs && hk_policy_beside_bytes(committed) > beside, " (%zu)", committed);
     }
