@@ -14,8 +14,11 @@ hk_busy_t hk_gate_strangers;
 /* owner: this thread is between the prepare and the parent or child handler of fork. */
 static HK_TLS bool forking;
 
-/* owner: how often this thread is inside as a stranger. */
+/* owner: how often this thread is inside as a stranger; how often the shared count has it for
+ * certain; and where on the stack the outermost entry was made. */
 static HK_TLS uint32_t stranger_depth;
+static HK_TLS uint32_t stranger_counted;
+static HK_TLS uintptr_t stranger_frame;
 
 static HK_COLD bool is_mine(uint32_t forks)
 {
@@ -32,17 +35,33 @@ HK_INLINE bool is_open(void)
 /* Whether the outermost entry's frame is gone, though nobody left the gate.  A call from inside, or
  * from a signal handler that interrupted the inside, lies deeper on the stack, or on another
  * one. */
-static HK_COLD bool was_left(const hk_busy_t *busy, uintptr_t frame)
+static HK_COLD bool was_left(uintptr_t outermost, uintptr_t frame)
 {
     int saved = errno;
     stack_t stack = {0};
-    bool known = frame >= busy->frame && sigaltstack(NULL, &stack) == 0;
+    bool known = frame >= outermost && sigaltstack(NULL, &stack) == 0;
     errno = saved;
     if (!known || (stack.ss_flags & SS_ONSTACK) != 0) {
         return false;
     }
     hk_lock_check_none();
     return true;
+}
+
+/* Whether the thread is inside as a stranger, seen from a frame: puts that right if it was left. */
+static HK_COLD bool is_stranger_still(uintptr_t frame)
+{
+    if (!was_left(stranger_frame, frame)) {
+        return true;
+    }
+    hk_sub_acq_rel(&hk_gate_strangers.depth, stranger_counted);
+    stranger_counted = stranger_depth = 0;
+    return false;
+}
+
+HK_INLINE bool is_stranger(uintptr_t frame)
+{
+    return HK_UNLIKELY(stranger_depth > 0) && is_stranger_still(frame);
 }
 
 HK_INLINE bool enter_from_outside(hk_busy_t *busy, uintptr_t frame)
@@ -61,7 +80,7 @@ HK_INLINE bool enter_from_outside(hk_busy_t *busy, uintptr_t frame)
 
 static HK_COLD bool enter_again(hk_busy_t *busy, uintptr_t frame)
 {
-    if (was_left(busy, frame)) {
+    if (was_left(busy->frame, frame)) {
         hk_store_release(&busy->depth, 0); /* at once: a fork may be waiting for it */
         return enter_from_outside(busy, frame);
     }
@@ -76,27 +95,43 @@ bool hk_gate_enter(hk_busy_t *busy)
     if (HK_UNLIKELY(hk_load_relaxed(&busy->depth) > 0)) { /* relaxed: only this thread writes it */
         return enter_again(busy, frame);
     }
+    (void)is_stranger(frame); /* its cache may be newer than what it has left as a stranger */
     return enter_from_outside(busy, frame);
+}
+
+/* A handler may jump out between any two of these: the shared count never loses an entry that is
+ * another thread's. */
+static void count_stranger(uintptr_t frame)
+{
+    if (stranger_depth == 0) {
+        stranger_frame = frame;
+        hk_fence_signal();
+    }
+    stranger_depth++;
+    hk_fence_signal();
+    hk_add_seq_cst(&hk_gate_strangers.depth, 1);
+    stranger_counted++;
 }
 
 void hk_gate_force_stranger(void)
 {
-    stranger_depth++;
-    hk_add_seq_cst(&hk_gate_strangers.depth, 1);
+    count_stranger((uintptr_t)__builtin_frame_address(0));
 }
 
 bool hk_gate_is_stranger(void)
 {
-    return stranger_depth > 0;
+    return is_stranger((uintptr_t)__builtin_frame_address(0));
 }
 
 bool hk_gate_enter_stranger(void)
 {
-    if (HK_UNLIKELY(stranger_depth == 0 && !is_open())) {
+    uintptr_t frame = (uintptr_t)__builtin_frame_address(0);
+    bool again = is_stranger(frame);
+    if (HK_UNLIKELY(!again && !is_open())) {
         return false; /* as above */
     }
-    hk_gate_force_stranger();
-    if (stranger_depth > 1 || is_open()) {
+    count_stranger(frame);
+    if (again || is_open()) {
         return true;
     }
     hk_gate_leave_stranger();
@@ -105,6 +140,8 @@ bool hk_gate_enter_stranger(void)
 
 void hk_gate_leave_stranger(void)
 {
+    stranger_counted--;
+    hk_fence_signal();
     hk_sub_acq_rel(&hk_gate_strangers.depth, 1);
     stranger_depth--;
 }

@@ -57,7 +57,7 @@ void hk_gate_force_stranger(void);
 void hk_gate_leave_stranger(void);
 
 /* Whether the calling thread is inside as a stranger: a signal handler may have interrupted it
- * there. */
+ * there.  One that has jumped out is found by the stack, as above. */
 bool hk_gate_is_stranger(void);
 
 /* The forking thread, before it waits for the others, and after fork in the parent and in the

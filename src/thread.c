@@ -155,7 +155,9 @@ static hk_cache_t *make_cache(void)
 
 hk_cache_t *hk_thread_make_cache(void)
 {
-    if (thread_ended || attaching || !hk_gate_enter_stranger()) {
+    /* A handler may have jumped out of an attachment, and so out of the gate. */
+    bool inside = hk_gate_is_stranger() && attaching;
+    if (thread_ended || inside || !hk_gate_enter_stranger()) {
         return NULL;
     }
     attaching = true; /* a signal handler that allocates in here gets along without a cache */

@@ -19,6 +19,46 @@ static __attribute__((noinline)) void enter_deeper(void)
     frame[4095] = frame[0];
 }
 
+static __attribute__((noinline)) void enter_deeper_as_stranger(void)
+{
+    volatile char frame[4096];
+    frame[0] = 0;
+    CHECK(hk_gate_enter_stranger());
+    frame[4095] = frame[0];
+}
+
+/* And once more from inside. */
+static __attribute__((noinline)) void enter_twice_as_stranger(void)
+{
+    CHECK(hk_gate_enter_stranger());
+    enter_deeper_as_stranger();
+    CHECK(hk_gate_strangers.depth == 2);
+}
+
+static __attribute__((noinline)) void enter_twice_deeper_as_stranger(void)
+{
+    volatile char frame[4096];
+    frame[0] = 0;
+    enter_twice_as_stranger();
+    frame[4095] = frame[0];
+}
+
+/* The same without a cache: the count is all threads', and a fork would wait for it for ever. */
+static void leave_as_stranger(void)
+{
+    enter_twice_deeper_as_stranger();
+    CHECK(hk_gate_enter_stranger());
+    CHECK(hk_gate_strangers.depth == 1);
+    hk_gate_leave_stranger();
+    CHECK(hk_gate_strangers.depth == 0);
+    enter_deeper_as_stranger();
+    CHECK(!hk_gate_is_stranger() && hk_gate_strangers.depth == 0);
+    enter_deeper_as_stranger(); /* and then it has got a cache */
+    CHECK(hk_gate_enter(&busy));
+    CHECK(hk_gate_strangers.depth == 0);
+    hk_gate_leave(&busy);
+}
+
 static void *forker(void *argument)
 {
     hk_gate_close();
@@ -31,6 +71,7 @@ static void *forker(void *argument)
 int main(void)
 {
     CHECK(pthread_barrier_init(&barrier, NULL, 2) == 0);
+    leave_as_stranger();
     enter_deeper();
     CHECK(busy.depth == 1);
     pthread_t thread = test_thread(forker, NULL);

@@ -151,9 +151,41 @@ static unsigned jump_out_of(void (*work)(void), bool others_free)
     return jumps;
 }
 
+static unsigned releases_wanted;
+
+/* A thread's first call makes its cache.  Out of that, the next call makes one: and nobody is left
+ * in the gate, where a fork would wait for it for ever. */
+static void *jump_out_of_first(void *argument)
+{
+    volatile bool *jumped = argument;
+    releases_left = releases_wanted;
+    *jumped = setjmp(landing) != 0;
+    if (!*jumped) {
+        hak_free(hak_malloc(40));
+        *jumped = releases_left == 0;
+    }
+    releases_left = 0;
+    void *block = hak_malloc(40);
+    CHECK(block != NULL && hk_thread_own != &hk_cache_empty);
+    hak_free(block);
+    CHECK(hk_gate_strangers.depth == 0);
+    return NULL;
+}
+
+static unsigned jump_out_of_firsts(void)
+{
+    unsigned jumps = 0;
+    for (bool jumped = true; jumped && jumps < JUMPS_MAX; jumps += jumped) {
+        releases_wanted = jumps + 1;
+        test_join(test_thread(jump_out_of_first, &jumped));
+    }
+    return jumps;
+}
+
 int main(void)
 {
     allocate_and_free();
+    CHECK(jump_out_of_firsts() > 3);
     CHECK(jump_out_of(allocate_and_free, false) > 20);
     CHECK(jump_out_of(take_in_and_flush, true) > 20);
     return 0;
