@@ -39,7 +39,8 @@ extern hk_busy_t hk_gate_strangers;
  *
  * A signal handler that leaves by longjmp may have left a slow path, inside.  The next entry finds
  * that, by the stack: if a lock was held the process ends with a line; if none was, what the slow
- * path had in hand is lost and the word is put right. */
+ * path had in hand is lost and the word is put right.  So whoever enters must call this itself, out
+ * of the frame that stays until it leaves: an entry from inside then always lies deeper. */
 bool hk_gate_enter(hk_busy_t *busy);
 
 static inline void hk_gate_leave(hk_busy_t *busy)

@@ -209,14 +209,3 @@ void hk_path_finish(void)
         hk_gate_leave(&cache->busy);
     }
 }
-
-bool hk_path_enter(hk_cache_t **cache)
-{
-    *cache = hk_thread_attach();
-    return hk_thread_enter(*cache);
-}
-
-void hk_path_leave(hk_cache_t *cache)
-{
-    hk_thread_leave(cache);
-}

@@ -67,8 +67,16 @@ void hk_path_finish(void);
 
 /* Enters the gate with this thread's busy word, for whoever walks the heaps, and leaves it the same
  * way: the thread may get a cache while it is inside, if a fork kept it from one before. */
-bool hk_path_enter(hk_cache_t **cache);
-void hk_path_leave(hk_cache_t *cache);
+HK_INLINE bool hk_path_enter(hk_cache_t **cache)
+{
+    *cache = hk_thread_attach();
+    return hk_thread_enter(*cache);
+}
+
+static inline void hk_path_leave(hk_cache_t *cache)
+{
+    hk_thread_leave(cache);
+}
 
 /* Whether the near table says that the block is of the class, of whichever heap.  False proves
  * nothing. */

@@ -168,7 +168,7 @@ void *hk_path_allocate_refuge(size_t size, size_t alignment)
 }
 
 /* Enters the gate; or false, with a block out of the refuge, or NULL: a fork is under way. */
-static bool enter_or_take(hk_cache_t *cache, size_t size, size_t alignment, void **block)
+HK_INLINE bool enter_or_take(hk_cache_t *cache, size_t size, size_t alignment, void **block)
 {
     *block = NULL;
     if (hk_thread_enter(cache)) {

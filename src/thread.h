@@ -39,8 +39,9 @@ bool hk_thread_is_alone(void);
 /* hk_thread_enter for a thread that has found the gate closed, or has no cache (NULL). */
 HK_COLD bool hk_thread_try_again(hk_cache_t *cache);
 
-/* Enters and leaves the gate, with or without (NULL) a cache. */
-static inline bool hk_thread_enter(hk_cache_t *cache)
+/* Enters and leaves the gate, with or without (NULL) a cache.  In the frame of the function that
+ * will be inside: gate.h. */
+HK_INLINE bool hk_thread_enter(hk_cache_t *cache)
 {
     return HK_LIKELY(cache != NULL && hk_gate_enter(&cache->busy)) || hk_thread_try_again(cache);
 }

@@ -1,0 +1,41 @@
+/*
+ * Calls that enter the gate inside the gate: the inner entry is not taken for one after a jump,
+ * whatever frames the compiler makes, or the word of the thread is wrong for good, and a fork waits
+ * for ever.
+ */
+#include "test.h"
+
+#include <errno.h>
+#include <hakmem/hakmem.h>
+
+#include "thread.h"
+
+static uint32_t depth(void)
+{
+    return hk_load_relaxed(&hk_thread_own->busy.depth);
+}
+
+static void *fail_in_heap(void *argument)
+{
+    hak_heap_t *heap = argument;
+    errno = 0;
+    CHECK(hak_heap_malloc(heap, 64 << 20) == NULL && errno == ENOMEM); /* and has trimmed */
+    CHECK(hk_thread_own != &hk_cache_empty);
+    CHECK(depth() == 0);
+    CHECK(hk_gate_strangers.depth == 0);
+    return NULL;
+}
+
+int main(void)
+{
+    hak_heap_t *heap = hak_heap_create();
+    CHECK(heap != NULL);
+    CHECK(hak_limit_set(HAK_LIMIT_HARD, 16 << 20) == 0);
+    (void)fail_in_heap(heap);
+    test_join(test_thread(fail_in_heap, heap));
+    hak_heap_destroy(heap);
+    CHECK(depth() == 0);
+    CHECK(hak_trim(0) >= 0 && depth() == 0);
+    CHECK(hak_check() == 0 && depth() == 0);
+    return 0;
+}
