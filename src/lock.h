@@ -16,6 +16,7 @@
  * one lock for each heap and pool; LARGE and GUARD are two locks each, named behind what they
  * protect, of which a thread holds one at most. */
 #define HK_LOCK_TABLE(X)                                                                           \
+    X(RECLAIM, "nothing: one thread at a time gives back all it can")                              \
     X(CACHES, "the list of thread caches, the list of heaps, which heap a new thread gets")        \
     X(HEAP, "a heap: its slabs, depots and large blocks")                                          \
     X(POOL, "a pool: its superslabs and their free units")                                         \

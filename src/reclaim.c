@@ -14,6 +14,10 @@
 /* A heap's step takes up to 50 us, and a malloc should not pay for many. */
 enum { OTHERS_AT_CAP = 2 };
 
+/* What one thread is just giving back is counted until it is gone: at the limit another one, which
+ * finds nothing any more, must wait for that before it tries again. */
+static hk_lock_t reclaim_lock;
+
 static _Atomic(hk_reclaim_notify_t) notify_program; /* atomic: set at any time */
 
 /* owner: this thread is at work for the soft limit already: what the program's callback allocates
@@ -39,14 +43,22 @@ static uint32_t count_of(size_t bytes, unsigned shift)
 
 size_t hk_reclaim_all(hk_cache_t *cache, size_t keep_bytes)
 {
+    hk_lock_acquire(&reclaim_lock, HK_RANK_RECLAIM);
     if (cache != NULL) {
         hk_cache_flush(cache);
     }
     hk_reclaim_heaps(SIZE_MAX);
     size_t bytes = hk_large_decay(UINT64_MAX) + hk_run_purge(keep_bytes);
     (void)hk_retire_drain(); /* address space alone */
-    return bytes + hk_pool_purge(&hk_shared_pool, count_of(keep_bytes, HK_UNIT_SHIFT),
-                                 count_of(keep_bytes, HK_SUPERSLAB_SHIFT));
+    bytes += hk_pool_purge(&hk_shared_pool, count_of(keep_bytes, HK_UNIT_SHIFT),
+                           count_of(keep_bytes, HK_SUPERSLAB_SHIFT));
+    hk_lock_release(&reclaim_lock, HK_RANK_RECLAIM);
+    return bytes;
+}
+
+void hk_reclaim_reset_lock(void)
+{
+    hk_lock_reset(&reclaim_lock);
 }
 
 static void purge_holes(hk_heap_t *heap, void *context)

@@ -22,6 +22,9 @@ void hk_reclaim_heaps(size_t limit);
  * for keep_bytes.  Returns the bytes given back. */
 size_t hk_reclaim_all(hk_cache_t *cache, size_t keep_bytes);
 
+/* In a forked child: opens the lock under which that is done. */
+void hk_reclaim_reset_lock(void);
+
 /* Gives back the holes in all slabs of threads' heaps; returns the bytes.  No help for an
  * allocation that has failed: holes go on counting towards the limits, and their addresses stay
  * taken. */

@@ -20,6 +20,7 @@
 #include "options.h"
 #include "os.h"
 #include "path.h"
+#include "reclaim.h"
 
 /* One block in so many at level 2, if nothing else was asked for. */
 enum { HARDENED_SAMPLE = 1024 };
@@ -27,6 +28,7 @@ enum { HARDENED_SAMPLE = 1024 };
 static void fork_child(void)
 {
     hk_thread_fork_child();
+    hk_reclaim_reset_lock();
     hk_housekeeper_forget();
 }
 

@@ -51,7 +51,8 @@ typedef struct fake_os {
     _Atomic size_t most_bytes; /* not 0: larger mappings fail */
     _Atomic size_t page_bytes; /* not 0: larger pages than the system's */
     _Atomic bool main_thread;
-    void (*on_purge)(void);  /* not NULL: called before each purge, whose caller holds no lock */
+    void (*on_purge)(
+        void); /* not NULL: called before each purge, whose caller holds RECLAIM at most */
     void (*on_advice)(void); /* not NULL: the same, before huge pages are asked for */
     _Atomic uint64_t spread; /* not 0: mappings lie 16 GiB apart: each wants a registry leaf */
 } fake_os_t;
