@@ -3,6 +3,8 @@
  */
 #include "lock.h"
 
+#include <pthread.h>
+#include <signal.h>
 #include <stdlib.h>
 
 #include "log.h"
@@ -16,8 +18,12 @@ enum { SPINS_BEFORE_SLEEP = 64 };
  * out. */
 static HK_TLS uint32_t held_ranks;
 
+/* No handler jumps out of the ending: others may wait for the lock for ever. */
 static HK_COLD _Noreturn void reject(void)
 {
+    sigset_t all;
+    (void)sigfillset(&all);
+    (void)pthread_sigmask(SIG_SETMASK, &all, NULL);
     hk_log_warning("a signal handler called malloc or free, or jumped out of them,",
                    "while they held a lock");
     abort();
