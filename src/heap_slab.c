@@ -130,8 +130,27 @@ static void move_slab(hk_heap_t *heap, hk_slab_t *slab)
     }
 }
 
-/* Puts blocks into the slab, as many of the first ones as are its; how many.  It may be the pool's
- * then. */
+/* Blocks have come into the slab.  It may be the pool's after this. */
+HK_INLINE void note_put(hk_heap_t *heap, hk_slab_t *slab, unsigned count, bool unsettled)
+{
+    count_free(heap, bytes_of(slab->class_index, count));
+    slab->unsettled |= unsettled;
+    if (HK_UNLIKELY(slab->free_blocks > slab->bucket_last)) {
+        move_slab(heap, slab);
+    }
+}
+
+/* Puts one block into its slab. */
+HK_INLINE void put_one(hk_heap_t *heap, hk_slab_t *slab, void *block, bool unsettled)
+{
+    hk_put_result_t result = hk_slab_put_one(slab, block);
+    if (HK_UNLIKELY(result != HK_PUT_DONE)) {
+        hk_heap_reject(result, block);
+    }
+    note_put(heap, slab, 1, unsettled);
+}
+
+/* Puts as many of the first blocks as are the slab's; how many. */
 HK_INLINE unsigned put(hk_heap_t *heap, hk_slab_t *slab, void *const *blocks, unsigned count,
                        bool unsettled)
 {
@@ -140,35 +159,43 @@ HK_INLINE unsigned put(hk_heap_t *heap, hk_slab_t *slab, void *const *blocks, un
     if (HK_UNLIKELY(result != HK_PUT_DONE)) {
         hk_heap_reject(result, blocks[done]);
     }
-    count_free(heap, bytes_of(slab->class_index, done));
-    slab->unsettled |= unsettled;
-    if (HK_UNLIKELY(slab->free_blocks > slab->bucket_last)) {
-        move_slab(heap, slab);
-    }
+    note_put(heap, slab, done, unsettled);
     return done;
 }
 
 void hk_heap_slab_put_locked(hk_heap_t *heap, hk_slab_t *slab, void *block, bool unsettled)
 {
     hk_assert(2, hk_lock_is_held(&heap->lock));
-    if (HK_UNLIKELY(put(heap, slab, &block, 1, unsettled) == 0)) { /* the slab ends before it */
-        hk_heap_reject(HK_PUT_INTERIOR, block);
-    }
+    put_one(heap, slab, block, unsettled);
 }
 
+static bool are_in_one_unit(const void *a, const void *b)
+{
+    return ((uintptr_t)a ^ (uintptr_t)b) >> HK_UNIT_SHIFT == 0;
+}
+
+/* The slab of a block in the heap's hands. */
+HK_INLINE hk_slab_t *find_own(const hk_heap_t *heap, const void *block)
+{
+    hk_slab_t *slab = hk_slab_find(block);
+    if (HK_UNLIKELY(slab == NULL || slab->heap != heap || slab->class_index >= HK_CLASS_COUNT)) {
+        hk_log_fatal("double free", block, "its slab has been given back since");
+    }
+    return slab;
+}
+
+/* Neighbours that lie in one slab share its looking up.  Blocks freed here and there have none. */
 void hk_heap_slab_put_all_locked(hk_heap_t *heap, void *const *blocks, unsigned count,
                                  bool unsettled)
 {
-    hk_assert(2, hk_lock_is_held(&heap->lock));
-    while (count > 0) {
-        hk_slab_t *slab = hk_slab_find(*blocks);
-        if (HK_UNLIKELY(slab == NULL || slab->heap != heap ||
-                        slab->class_index >= HK_CLASS_COUNT)) {
-            hk_log_fatal("double free", *blocks, "its slab has been given back since");
+    void *const *end = blocks + count;
+    while (blocks < end) {
+        hk_slab_t *slab = find_own(heap, *blocks);
+        if (blocks + 1 < end && are_in_one_unit(blocks[0], blocks[1])) {
+            blocks += put(heap, slab, blocks, (unsigned)(end - blocks), unsettled);
+        } else {
+            put_one(heap, slab, *blocks++, unsettled);
         }
-        unsigned done = put(heap, slab, blocks, count, unsettled);
-        blocks += done;
-        count -= done;
     }
 }
 

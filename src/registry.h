@@ -25,6 +25,9 @@ enum {
     HK_NEAR_ENTRIES = 1 << 16,
     HK_OWNER_SHIFT = 48, /* owners live above the address bits */
     HK_OWNER_NONE = 0xffff,
+    HK_ADDRESS_BITS = 48,
+    HK_LEAF_BITS = 13, /* a leaf is 64 KiB and covers 16 GiB */
+    HK_ROOT_BITS = HK_ADDRESS_BITS - HK_SUPERSLAB_SHIFT - HK_LEAF_BITS,
     /* Added to the class of a hardened heap's unit in the near table: no fast path takes such a
      * one. */
     HK_NEAR_HARDENED = 0x80,
@@ -47,7 +50,18 @@ typedef struct hk_region {
     hk_region_kind_t kind;
 } hk_region_t;
 
+/* What the map's leaves are arrays of. */
+typedef _Atomic(hk_region_t *) hk_leaf_entry_t;
+
 extern _Atomic uint64_t hk_near[HK_NEAR_ENTRIES];
+extern _Atomic(hk_leaf_entry_t *) hk_registry_root[1 << HK_ROOT_BITS];
+
+/* Turned by half: what the system maps lies at the end of 47 bits, and so at the end of the root,
+ * on a page with other variables that are in use. */
+static inline size_t hk_registry_root_index(uintptr_t address)
+{
+    return address >> HK_SUPERSLAB_SHIFT >> HK_LEAF_BITS ^ 1u << (HK_ROOT_BITS - 1);
+}
 
 /* address XOR hk_registry_entry(...) XOR (owner << HK_OWNER_SHIFT), shifted right by HK_UNIT_SHIFT,
  * is the class if and only if address lies in the unit that the entry was made for and owner is its
@@ -84,8 +98,24 @@ void hk_registry_remove(void *address);
  * true. */
 bool hk_registry_take(void *address, hk_region_t *region);
 
+/* The map's entry for address; NULL if its leaf does not exist, or address is none of ours. */
+static inline hk_leaf_entry_t *hk_registry_entry_of(uintptr_t address)
+{
+    if (HK_UNLIKELY(address >> HK_ADDRESS_BITS != 0)) {
+        return NULL;
+    }
+    /* acquire: pairs with the CAS in add_leaf */
+    hk_leaf_entry_t *leaf = hk_load_acquire(&hk_registry_root[hk_registry_root_index(address)]);
+    size_t number = address >> HK_SUPERSLAB_SHIFT & ((1u << HK_LEAF_BITS) - 1);
+    return HK_UNLIKELY(leaf == NULL) ? NULL : &leaf[number];
+}
+
 /* The region whose first 2 MiB hold address, or NULL. */
-hk_region_t *hk_registry_find(const void *address);
+static inline hk_region_t *hk_registry_find(const void *address)
+{
+    hk_leaf_entry_t *entry = hk_registry_entry_of((uintptr_t)address);
+    return entry == NULL ? NULL : hk_load_acquire(entry);
+}
 
 /* Calls visit for each leaf of the map; for the tables that are part of the library. */
 void hk_registry_each_leaf(void (*visit)(const void *address, size_t bytes, void *context),

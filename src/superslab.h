@@ -28,7 +28,8 @@ struct hk_pool;
 struct hk_superslab;
 
 typedef struct hk_slab {
-    struct hk_slab *next; /* lock(heap): in a list of the heap */
+    /* lock(heap): in a list of the heap.  Aligned: a header is one cache line. */
+    _Alignas(HK_CACHE_LINE) struct hk_slab *next;
     struct hk_slab *prev;
     struct hk_heap *heap;           /* const while acquired */
     struct hk_superslab *superslab; /* const */
@@ -47,11 +48,16 @@ typedef struct hk_slab {
     uint16_t bucket_last; /* lock(heap): the most free blocks its list is for; 0: in no list */
 } hk_slab_t;
 
-static_assert(sizeof(hk_slab_t) <= HK_CACHE_LINE, "one line for a slab header");
+static_assert(sizeof(hk_slab_t) == HK_CACHE_LINE, "one line for a slab header");
 
 typedef struct hk_superslab {
+    /* The first line is all that it takes to find a block's slab; what changes as others' slabs
+     * come and go lies apart. */
     hk_region_t region;
-    uint32_t free_units;  /* lock(pool): a bit for each unit that is in no slab */
+    uint8_t slab_of[HK_SUPERSLAB_UNITS]; /* const while acquired: the slab's first unit, by unit */
+    char *base;                          /* const */
+    struct hk_pool *pool;                /* const */
+    _Alignas(HK_CACHE_LINE) uint32_t free_units; /* lock(pool): one bit a unit: it is in no slab */
     uint32_t dirty_units; /* lock(pool): a bit for each unit that may be resident */
     uint64_t full_ms;     /* lock(pool): when it was first seen without free units; 0: not yet */
     bool huge;       /* lock(pool): of huge pages, if the system has them, until a part goes back */
@@ -59,12 +65,9 @@ typedef struct hk_superslab {
     bool advised;    /* lock(pool): was ever asked to be huge */
     bool pinned; /* lock(pool): neither purged nor unmapped: somebody is at it without the lock */
     bool walled; /* const: between pages without access */
-    char *base;  /* const */
-    struct hk_pool *pool;                /* const */
-    struct hk_superslab *next;           /* lock(pool) */
-    struct hk_superslab *prev;           /* lock(pool) */
-    uint8_t slab_of[HK_SUPERSLAB_UNITS]; /* const while acquired: the slab's first unit, by unit */
-    _Alignas(HK_CACHE_LINE) hk_slab_t slabs[HK_SUPERSLAB_UNITS];
+    struct hk_superslab *next; /* lock(pool) */
+    struct hk_superslab *prev; /* lock(pool) */
+    hk_slab_t slabs[HK_SUPERSLAB_UNITS];
     /* By unit, bitmaps: of slabs of few blocks, close together, so that hardly any pages are begun
      * for them; and of others. */
     _Alignas(HK_CACHE_LINE) uint64_t short_bitmaps[HK_SUPERSLAB_UNITS][HK_BITMAP_SHORT_WORDS];
@@ -112,7 +115,7 @@ static inline uint64_t *hk_superslab_bitmap(hk_superslab_t *superslab, unsigned 
 /* The slab that the address lies in. */
 static inline hk_slab_t *hk_superslab_slab_at(hk_superslab_t *superslab, const void *address)
 {
-    size_t unit = (size_t)((const char *)address - superslab->base) >> HK_UNIT_SHIFT;
+    size_t unit = (uintptr_t)address >> HK_UNIT_SHIFT & (HK_SUPERSLAB_UNITS - 1);
     return &superslab->slabs[superslab->slab_of[unit]];
 }
 
@@ -159,8 +162,27 @@ typedef enum hk_put_result {
  * slab's. */
 static inline uint32_t hk_slab_index_of(const hk_slab_t *slab, const void *block)
 {
-    uint32_t offset = (uint32_t)((const char *)block - hk_slab_base(slab));
+    uint32_t offset = (uint32_t)(uintptr_t)block & (HK_SUPERSLAB_BYTES - 1);
+    offset -= (uint32_t)slab->first_unit << HK_UNIT_SHIFT;
     return hk_class_start_index(slab->class_index, offset);
+}
+
+/* Puts one block of the slab back. */
+static inline hk_put_result_t hk_slab_put_one(hk_slab_t *slab, const void *block)
+{
+    uint32_t index = hk_slab_index_of(slab, block);
+    if (HK_UNLIKELY(index == UINT32_MAX)) {
+        return HK_PUT_INTERIOR;
+    }
+    uint64_t *word = &slab->bitmap[index / 64];
+    uint64_t bit = 1ull << index % 64;
+    if (HK_UNLIKELY((*word & bit) != 0)) {
+        return HK_PUT_DOUBLE;
+    }
+    *word |= bit;
+    slab->first_word = (uint16_t)(index / 64 < slab->first_word ? index / 64 : slab->first_word);
+    slab->free_blocks++;
+    return HK_PUT_DONE;
 }
 
 /* Puts back the first ones of some blocks, up to the first that lies elsewhere, or that *result
