@@ -59,11 +59,12 @@ HK_INLINE bool hk_harden_find(const void *block, hk_quarantined_t *found)
 
 /* Whether a whole live block of the class starts there, and its size.  A pointer into a block may
  * lie so near to the superslab's end that there is no tail to read. */
-HK_INLINE bool hk_harden_is_live(hk_quarantined_t found, size_t *size, hk_canary_extent_t extent)
+HK_INLINE bool hk_harden_is_live(hk_quarantined_t found, uint64_t seal, size_t *size,
+                                 hk_canary_extent_t extent)
 {
     uintptr_t address = (uintptr_t)found.block;
     return (address ^ (address + found.bytes - 1)) >> HK_SUPERSLAB_SHIFT == 0 &&
-           hk_canary_is_live(found.block, found.bytes, hk_canary_seal(found.block), size) &&
+           hk_canary_is_live(found.block, found.bytes, seal, size) &&
            hk_canary_holds(found.block, found.bytes, *size, extent);
 }
 
@@ -72,11 +73,12 @@ HK_INLINE bool hk_harden_is_live(hk_quarantined_t found, size_t *size, hk_canary
 HK_INLINE bool hk_harden_try_end_as(hk_quarantined_t found, hk_canary_extent_t extent, bool alone)
 {
     size_t size;
-    if (HK_UNLIKELY(!hk_harden_is_live(found, &size, extent))) {
+    uint64_t seal = hk_canary_seal(found.block);
+    if (HK_UNLIKELY(!hk_harden_is_live(found, seal, &size, extent))) {
         return false;
     }
     if (alone) {
-        hk_canary_end(found.block, found.bytes, hk_canary_seal(found.block));
+        hk_canary_end(found.block, found.bytes, seal);
     } else if (HK_UNLIKELY(!hk_canary_try_end(found.block, found.bytes, size))) {
         return false;
     }

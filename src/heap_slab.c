@@ -232,11 +232,15 @@ static unsigned take_lowest(hk_slab_t *slab, void **blocks, unsigned count, uint
 {
     unsigned taken = count > 1 ? hk_slab_take(slab, blocks, count - 1) : 0;
     uint64_t chances = hk_random_next(random); /* magazines have less than 64 */
+    uintptr_t kept = taken > 0 ? (uintptr_t)blocks[0] : 0;
     for (unsigned i = 0; i + 1 < taken; i++) {
-        uintptr_t kept = (uintptr_t)blocks[i];
-        uintptr_t change = (kept ^ (uintptr_t)blocks[i + 1]) & -(uintptr_t)(chances >> i & 1);
+        uintptr_t next = (uintptr_t)blocks[i + 1];
+        uintptr_t change = (kept ^ next) & -(uintptr_t)(chances >> i & 1);
         blocks[i] = (void *)(kept ^ change); /* not by a branch, which nobody could foresee */
-        blocks[i + 1] = (void *)((uintptr_t)blocks[i + 1] ^ change);
+        kept = next ^ change;
+    }
+    if (taken > 0) {
+        blocks[taken - 1] = (void *)kept;
     }
     if (slab->free_blocks > 0) {
         blocks[taken++] = hk_slab_take_either(slab, chances >> 63 != 0);

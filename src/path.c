@@ -47,7 +47,7 @@ size_t hk_path_usable_bytes(const void *block, const char *what, const char *wha
     size_t size;
     hk_quarantined_t found;
     if (hk_options.harden != 0 && hk_harden_find(block, &found) &&
-        hk_harden_is_live(found, &size, hk_canary.extent)) {
+        hk_harden_is_live(found, hk_canary_seal(block), &size, hk_canary.extent)) {
         return size;
     }
     hk_region_t *region = hk_registry_find(block);

@@ -297,14 +297,19 @@ static HK_NOINLINE void free_hardened_quickly(hk_cache_t *cache, void *block, ui
 {
     hk_quarantine_t *quarantine = cache->quarantine;
     hk_quarantined_t freed;
-    if (HK_UNLIKELY(!hk_harden_find_folded(block, folded, &freed) || quarantine == NULL ||
-                    !hk_quarantine_is_ready(quarantine) ||
+    if (HK_UNLIKELY(!hk_harden_find_folded(block, folded, &freed))) {
+        if (block != NULL) { /* as it is often enough */
+            free_through_gate(block);
+        }
+        return;
+    }
+    if (HK_UNLIKELY(quarantine == NULL || !hk_quarantine_is_full(quarantine) ||
                     hk_load_relaxed(&hk_harden_threads) || /* relaxed: see harden.h */
                     !hk_harden_try_end_as(freed, HK_CANARY_PART, true))) {
         free_hardened_part(cache, block, folded);
         return;
     }
-    uint64_t evicted = hk_quarantine_exchange_ready(quarantine, freed);
+    uint64_t evicted = hk_quarantine_exchange_full(quarantine, freed);
     if (HK_UNLIKELY(!free_evicted_quickly(cache, evicted))) {
         free_all_evicted(cache, hk_quarantine_unpack(evicted));
     }

@@ -89,20 +89,15 @@ static inline uint64_t *hk_quarantine_place(hk_quarantine_t *quarantine, uint32_
     return &quarantine->blocks[number & (quarantine->most - 1)];
 }
 
-/* A random number below limit, which is at most 256; a byte of chances must be left. */
-static inline uint32_t hk_quarantine_choose_ready(hk_quarantine_t *quarantine, uint32_t limit)
-{
-    uint64_t chances = quarantine->chances;
-    quarantine->chances = chances >> 8;
-    return (uint32_t)(chances & 0xff) * limit >> 8;
-}
-
+/* A random number below limit, which is at most 256. */
 static inline uint32_t hk_quarantine_choose(hk_quarantine_t *quarantine, uint32_t limit)
 {
-    if (quarantine->chances <= 1) {
-        quarantine->chances = hk_random_next(&quarantine->random) >> 8 | (uint64_t)1 << 56;
+    uint64_t chances = quarantine->chances;
+    if (HK_UNLIKELY(chances <= 1)) {
+        chances = hk_random_next(&quarantine->random) >> 8 | (uint64_t)1 << 56;
     }
-    return hk_quarantine_choose_ready(quarantine, limit);
+    quarantine->chances = chances >> 8;
+    return (uint32_t)(chances & 0xff) * limit >> 8;
 }
 
 /* Takes a random one of the oldest blocks out; there must be one. */
@@ -140,19 +135,19 @@ static inline bool hk_quarantine_exchange(hk_quarantine_t *quarantine, hk_quaran
     return full;
 }
 
-/* Whether it is the number of blocks that is full, and the next choice is at hand. */
-static inline bool hk_quarantine_is_ready(const hk_quarantine_t *quarantine)
+/* Whether it has as many blocks as it may. */
+static inline bool hk_quarantine_is_full(const hk_quarantine_t *quarantine)
 {
-    return hk_quarantine_count(quarantine) == quarantine->most && quarantine->chances > 1;
+    return hk_quarantine_count(quarantine) == quarantine->most;
 }
 
-/* The same for one that is ready, fast; returns the other one as a word.  The oldest one's place is
+/* The same for one that is full, fast; returns the other one as a word.  The oldest one's place is
  * the new one's. */
-HK_INLINE uint64_t hk_quarantine_exchange_ready(hk_quarantine_t *quarantine, hk_quarantined_t block)
+HK_INLINE uint64_t hk_quarantine_exchange_full(hk_quarantine_t *quarantine, hk_quarantined_t block)
 {
     uint32_t head = quarantine->head;
     uint32_t most = quarantine->most;
-    uint32_t choice = hk_quarantine_choose_ready(quarantine, most / HK_QUARANTINE_AGES);
+    uint32_t choice = hk_quarantine_choose(quarantine, most / HK_QUARANTINE_AGES);
     uint64_t *oldest = &quarantine->blocks[head & (most - 1)];
     uint64_t *chosen = &quarantine->blocks[(head + choice) & (most - 1)];
     uint64_t first = *oldest;
