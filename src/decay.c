@@ -193,11 +193,13 @@ typedef struct allowance {
 
 static allowance_t at_end;
 static allowance_t beside = {.bytes = HK_BESIDE_BYTES_FIRST};
+static allowance_t kept_beside = {.bytes = HK_BESIDE_KEPT_MAX};
 
 void hk_decay_start(uint64_t now_ms)
 {
     hk_store_relaxed(&at_end.at_ms, now_ms);
     hk_store_relaxed(&beside.at_ms, now_ms);
+    hk_store_relaxed(&kept_beside.at_ms, now_ms);
 }
 
 static size_t allowance_now(allowance_t *allowance, uint64_t now_ms, size_t bytes_per_ms,
@@ -294,6 +296,25 @@ static void make_way_beside(size_t size, size_t more, size_t reused)
     }
 }
 
+/* A block that will be a run lies in no kept mapping: as much of these goes as it takes anew.
+ * Returns what has gone. */
+static size_t make_way_of_kept(size_t more)
+{
+    size_t surplus = least(hk_large_kept_bytes(), more);
+    if (surplus > 0) {
+        surplus = least(surplus, allowance_now(&kept_beside, hk_os_clock_ms(),
+                                               HK_BESIDE_BYTES_PER_MS, HK_BESIDE_KEPT_MAX));
+    }
+    if (surplus < HK_BESIDE_BYTES_FIRST) {
+        return 0;
+    }
+    bool sparse =
+        is_sparse_peak(hk_limit_committed_bytes()); /* asks the system: that is paid too */
+    size_t gone = sparse ? 0 : hk_large_cut_kept(surplus);
+    spend(&kept_beside, sparse ? surplus : gone);
+    return gone;
+}
+
 void hk_decay_make_way(size_t size)
 {
     if (size > HK_RUN_BYTES_MAX) {
@@ -302,7 +323,8 @@ void hk_decay_make_way(size_t size)
         make_way_beside(size, size > kept ? size - kept : 0, 0);
     } else if (size >= hk_policy_beside_bytes(hk_limit_committed_bytes())) {
         size_t reused = hk_run_reused_bytes(size);
-        make_way_beside(size, size > reused ? size - reused : 0, reused);
+        size_t more = size > reused ? size - reused : 0;
+        make_way_beside(size, more - make_way_of_kept(more), reused);
     }
 }
 

@@ -42,6 +42,18 @@ static hk_large_t *remove_kept_locked(unsigned at)
     return large;
 }
 
+/* False if too much is kept already. */
+static bool keep_locked(hk_large_t *large)
+{
+    size_t most = hk_policy_large_kept_bytes(hk_large_used_bytes());
+    if (mappings.count == KEPT_MAX || mappings.kept_bytes + large->bytes > most) {
+        return false;
+    }
+    mappings.kept[mappings.count++] = large;
+    mappings.kept_bytes += large->bytes;
+    return true;
+}
+
 /* The kept mapping to make a block of bytes from: the smallest that is large enough, else the
  * largest.  No longer kept; NULL if there is none. */
 static hk_large_t *take_kept(size_t bytes)
@@ -144,6 +156,29 @@ static bool resize_counted(hk_large_t *large, size_t bytes, bool (*resize)(hk_la
     return done;
 }
 
+/* It is in nobody's hands while it is cut; then it is as old as before. */
+size_t hk_large_cut_kept(size_t bytes)
+{
+    hk_large_t *large = take_oldest(UINT64_MAX);
+    if (large == NULL) {
+        return 0;
+    }
+    bytes = hk_align_up(bytes, hk_os_page_bytes());
+    if (bytes >= large->bytes) {
+        bytes = large->bytes;
+        unmap_large(large);
+        return bytes;
+    }
+    (void)resize_counted(large, large->bytes - bytes, fit_mapping);
+    hk_lock_acquire(&mappings.lock, HK_RANK_LARGE);
+    bool kept = keep_locked(large);
+    hk_lock_release(&mappings.lock, HK_RANK_LARGE);
+    if (!kept) {
+        unmap_large(large);
+    }
+    return bytes;
+}
+
 /* One of bytes, or more, but not more than most. */
 static hk_large_t *reuse_kept(size_t bytes, size_t most)
 {
@@ -241,15 +276,9 @@ void hk_large_free(hk_large_t *large)
     hk_sub_relaxed(&mappings.used_bytes, large->bytes); /* relaxed: a statistic */
     large->fresh = false;
     large->freed_ms = hk_os_clock_ms();
-    bool kept = false;
     hk_lock_acquire(&mappings.lock, HK_RANK_LARGE);
     unlink_used_locked(large);
-    size_t most = hk_policy_large_kept_bytes(hk_large_used_bytes());
-    if (mappings.count < KEPT_MAX && mappings.kept_bytes + large->bytes <= most) {
-        mappings.kept[mappings.count++] = large;
-        mappings.kept_bytes += large->bytes;
-        kept = true;
-    }
+    bool kept = keep_locked(large);
     hk_lock_release(&mappings.lock, HK_RANK_LARGE);
     if (!kept) {
         unmap_large(large);

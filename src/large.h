@@ -52,6 +52,9 @@ bool hk_large_resize(hk_large_t *large, size_t bytes);
 /* Gives kept mappings back that were freed at or before the time; returns their bytes. */
 size_t hk_large_decay(uint64_t until_ms);
 
+/* Gives so many bytes of one kept mapping back, or all that the oldest has; returns them. */
+size_t hk_large_cut_kept(size_t bytes);
+
 /* Calls visit for each mapping in use, whose holder may be resizing it, and for each kept one;
  * under lock(large). */
 void hk_large_each_used(void (*visit)(const hk_large_t *large, void *context), void *context);

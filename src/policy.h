@@ -27,7 +27,8 @@ enum {
     HK_END_BYTES_PER_MS = 128 << 10,   /* since the last time may go at a thread's end */
     HK_BESIDE_BYTES_FIRST = 2 << 20,   /* so much may go before large blocks at first, */
     HK_BESIDE_BYTES_PER_MS = 32 << 10, /* so much more with time, */
-    HK_BESIDE_BYTES_MAX = 8 << 20,     /* and never more at once */
+    HK_BESIDE_BYTES_MAX = 8 << 20,     /* and never more at once, */
+    HK_BESIDE_KEPT_MAX = 64 << 20,     /* or, of kept mappings, at first too */
     HK_SHELF_BYTES = 1 << 20,          /* of free runs of pages that a thread has for itself */
     HK_LARGE_KEEP_MS = 1000,           /* how long a freed direct mapping is kept */
     HK_APART_SPANS = 8,                /* a process's first spans, between pages without access */
