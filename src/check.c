@@ -232,11 +232,11 @@ static void check_area(walk_t *walk, const hk_run_area_t *area, run_sums_t *sums
 }
 
 /* The free runs in a bin. */
-static size_t check_bin(walk_t *walk, unsigned dirty, unsigned bin)
+static size_t check_bin(walk_t *walk, const hk_runs_t *part, unsigned dirty, unsigned bin)
 {
     size_t count = 0;
     const hk_run_t *prev = NULL;
-    for (const hk_run_t *run = hk_runs.bins[dirty][bin]; run != NULL; run = run->next) {
+    for (const hk_run_t *run = part->bins[dirty][bin]; run != NULL; run = run->next) {
         expect(walk, run->prev == prev, run, "a broken list of free runs");
         expect(walk, run->is_free != 0, run, "a run in a bin that is not free");
         expect(walk, hk_run_area_bin(hk_run_area_pages(run)) == bin, run, "a run in a wrong bin");
@@ -244,31 +244,39 @@ static size_t check_bin(walk_t *walk, unsigned dirty, unsigned bin)
         prev = run;
         count++;
     }
-    bool filled = (hk_runs.filled[dirty][bin / 64] >> bin % 64 & 1) != 0;
-    expect(walk, filled == (count > 0), &hk_runs.bins[dirty][bin], "a bin's bit is wrong");
+    bool filled = (part->filled[dirty][bin / 64] >> bin % 64 & 1) != 0;
+    expect(walk, filled == (count > 0), &part->bins[dirty][bin], "a bin's bit is wrong");
     return count;
 }
 
-static void check_runs(walk_t *walk)
+static void check_part(walk_t *walk, hk_runs_t *part)
 {
     run_sums_t sums = {0};
     size_t in_bins = 0;
-    hk_lock_acquire(&hk_runs.lock, HK_RANK_RUNS);
+    hk_lock_acquire(&part->lock, HK_RANK_RUNS);
     const hk_run_area_t *prev = NULL;
-    for (const hk_run_area_t *area = hk_runs.areas; area != NULL; area = area->next) {
+    for (const hk_run_area_t *area = part->areas; area != NULL; area = area->next) {
         expect(walk, area->prev == prev, area, "a broken list of areas");
         check_area(walk, area, &sums);
         prev = area;
     }
     for (unsigned bin = 0; bin < HK_RUN_BINS; bin++) {
-        in_bins += check_bin(walk, 0, bin) + check_bin(walk, 1, bin);
+        in_bins += check_bin(walk, part, 0, bin) + check_bin(walk, part, 1, bin);
     }
-    expect(walk, sums.areas == hk_runs.area_count, &hk_runs, "the count of areas is wrong");
-    expect(walk, sums.mapped_bytes == hk_runs.mapped_bytes, &hk_runs, "areas differ in bytes");
-    expect(walk, sums.warm_bytes == hk_runs.warm_bytes, &hk_runs, "warm bytes of runs are wrong");
-    expect(walk, sums.used_bytes == hk_run_used_bytes(), &hk_runs, "used bytes of runs are wrong");
-    expect(walk, sums.free_runs == in_bins, &hk_runs, "free runs differ from the bins");
-    hk_lock_release(&hk_runs.lock, HK_RANK_RUNS);
+    expect(walk, sums.areas == part->area_count, part, "the count of areas is wrong");
+    expect(walk, sums.mapped_bytes == part->mapped_bytes, part, "areas differ in bytes");
+    expect(walk, sums.warm_bytes == part->warm_bytes, part, "warm bytes of runs are wrong");
+    expect(walk, sums.used_bytes == hk_load_relaxed(&part->used_bytes), part,
+           "used bytes of runs are wrong");
+    expect(walk, sums.free_runs == in_bins, part, "free runs differ from the bins");
+    hk_lock_release(&part->lock, HK_RANK_RUNS);
+}
+
+static void check_runs(walk_t *walk)
+{
+    for (hk_runs_t *part = NULL; (part = hk_run_area_next_part(part)) != NULL;) {
+        check_part(walk, part);
+    }
 }
 
 static void check_owned_heap(hk_heap_t *heap, void *context)

@@ -12,15 +12,15 @@
 #include "atomic.h"
 #include "base.h"
 
-/* The lock table: rank and what it protects.  Bottom of the list is taken last.  HEAP and POOL are
- * one lock for each heap and pool; LARGE and GUARD are two locks each, named behind what they
+/* The lock table: rank and what it protects.  Bottom of the list is taken last.  HEAP, POOL and
+ * RUNS are one lock for each heap, pool and part; LARGE and GUARD are two locks each, named behind what they
  * protect, of which a thread holds one at most. */
 #define HK_LOCK_TABLE(X)                                                                           \
     X(RECLAIM, "nothing: one thread at a time gives back all it can")                              \
     X(CACHES, "the list of thread caches, the list of heaps, which heap a new thread gets")        \
     X(HEAP, "a heap: its slabs, depots and large blocks")                                          \
     X(POOL, "a pool: its superslabs and their free units")                                         \
-    X(RUNS, "runs of pages: areas, free runs")                                                     \
+    X(RUNS, "runs of pages: a part's areas and free runs")                                         \
     X(LARGE, "direct mappings: kept and in use (large), sealed (retired)")                         \
     X(GUARD, "the slots of sampled blocks (guard), the blocks of no bytes (nothing)")              \
     X(META, "the allocator's own memory")

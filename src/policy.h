@@ -29,6 +29,7 @@ enum {
     HK_BESIDE_BYTES_PER_MS = 32 << 10, /* so much more with time, */
     HK_BESIDE_BYTES_MAX = 8 << 20,     /* and never more at once, */
     HK_BESIDE_KEPT_MAX = 64 << 20,     /* or, of kept mappings, at first too */
+    HK_RUN_PARTS = 32,                 /* of the areas, at most */
     HK_SHELF_BYTES = 1 << 20,          /* of free runs of pages that a thread has for itself */
     HK_LARGE_KEEP_MS = 1000,           /* how long a freed direct mapping is kept */
     HK_APART_SPANS = 8,                /* a process's first spans, between pages without access */
@@ -62,8 +63,11 @@ uint32_t hk_policy_purge_units(uint32_t low_water);
 size_t hk_policy_area_bytes(size_t mapped_bytes);
 
 /* How many bytes of free resident pages go back in the epoch after one in which there were never
- * fewer than low_water. */
-size_t hk_policy_purge_run_bytes(size_t low_water);
+ * fewer than low_water, in one of so many parts. */
+size_t hk_policy_purge_run_bytes(size_t low_water, uint32_t parts);
+
+/* In how many parts, each with a lock, areas are at most. */
+uint32_t hk_policy_run_parts(unsigned cpu_count);
 
 /* How many bytes a heap's depots may hold before blocks that come are dissolved, when its slabs
  * have so many. */

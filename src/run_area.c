@@ -10,7 +10,8 @@
 #include "os.h"
 #include "policy.h"
 
-hk_runs_t hk_runs;
+hk_runs_t hk_runs[HK_RUN_PARTS];
+_Atomic uint32_t hk_run_last_part;
 
 enum { SEARCH_DEPTH = 16 }; /* a bin of several sizes is searched this far */
 
@@ -46,7 +47,7 @@ static void unmap_descriptor(hk_run_area_t *area, size_t pages)
     hk_limit_uncharge(hk_run_area_descriptor_bytes(pages));
 }
 
-static hk_run_area_t *map_area(size_t bytes)
+static hk_run_area_t *map_area(hk_runs_t *part, size_t bytes)
 {
     size_t page_bytes = hk_os_page_bytes();
     size_t pages = bytes / page_bytes;
@@ -57,6 +58,7 @@ static hk_run_area_t *map_area(size_t bytes)
         return NULL;
     }
     area->region.kind = HK_REGION_RUNS;
+    area->part = part;
     area->pages = (uint32_t)pages;
     area->page_shift = (uint32_t)__builtin_ctzl(page_bytes);
     area->base = hk_os_map(bytes, HK_SUPERSLAB_BYTES);
@@ -73,15 +75,15 @@ static hk_run_area_t *map_area(size_t bytes)
     return NULL;
 }
 
-hk_run_area_t *hk_run_area_map(size_t bytes)
+hk_run_area_t *hk_run_area_map(hk_runs_t *part, size_t bytes)
 {
     size_t least = hk_align_up(bytes, HK_SUPERSLAB_BYTES);
-    hk_lock_acquire(&hk_runs.lock, HK_RANK_RUNS);
-    size_t wanted = hk_policy_area_bytes(hk_runs.mapped_bytes);
-    hk_lock_release(&hk_runs.lock, HK_RANK_RUNS);
+    hk_lock_acquire(&part->lock, HK_RANK_RUNS);
+    size_t wanted = hk_policy_area_bytes(part->mapped_bytes);
+    hk_lock_release(&part->lock, HK_RANK_RUNS);
     wanted = wanted < least ? least : wanted;
     hk_run_area_t *area;
-    while ((area = map_area(wanted)) == NULL && wanted > least) {
+    while ((area = map_area(part, wanted)) == NULL && wanted > least) {
         wanted = hk_align_up(wanted / 2, HK_SUPERSLAB_BYTES);
         wanted = wanted < least ? least : wanted;
     }
@@ -98,38 +100,42 @@ void hk_run_area_unmap(hk_run_area_t *area)
 
 void hk_run_area_add_locked(hk_run_area_t *area)
 {
+    hk_runs_t *part = area->part;
     area->prev = NULL;
-    area->next = hk_runs.areas;
+    area->next = part->areas;
     if (area->next != NULL) {
         area->next->prev = area;
     }
-    hk_runs.areas = area;
-    hk_runs.area_count++;
-    hk_runs.mapped_bytes += (size_t)area->pages << area->page_shift;
-    hk_runs.descriptor_bytes += hk_run_area_descriptor_bytes(area->pages);
+    part->areas = area;
+    part->area_count++;
+    part->mapped_bytes += (size_t)area->pages << area->page_shift;
+    part->descriptor_bytes += hk_run_area_descriptor_bytes(area->pages);
     hk_run_area_put_locked(area, 0, area->pages, 0);
 }
 
 void hk_run_area_remove_locked(hk_run_area_t *area)
 {
+    hk_runs_t *part = area->part;
     hk_assert(2, hk_run_area_pages(area->runs) == area->pages && area->runs->is_free);
     hk_run_area_take_locked(area->runs);
-    *(area->prev != NULL ? &area->prev->next : &hk_runs.areas) = area->next;
+    *(area->prev != NULL ? &area->prev->next : &part->areas) = area->next;
     if (area->next != NULL) {
         area->next->prev = area->prev;
     }
-    hk_runs.area_count--;
-    hk_runs.mapped_bytes -= (size_t)area->pages << area->page_shift;
-    hk_runs.descriptor_bytes -= hk_run_area_descriptor_bytes(area->pages);
+    part->area_count--;
+    part->mapped_bytes -= (size_t)area->pages << area->page_shift;
+    part->descriptor_bytes -= hk_run_area_descriptor_bytes(area->pages);
 }
 
 void hk_run_area_each(void (*visit)(const hk_run_area_t *area, void *context), void *context)
 {
-    hk_lock_acquire(&hk_runs.lock, HK_RANK_RUNS);
-    for (const hk_run_area_t *area = hk_runs.areas; area != NULL; area = area->next) {
-        visit(area, context);
+    for (hk_runs_t *part = NULL; (part = hk_run_area_next_part(part)) != NULL;) {
+        hk_lock_acquire(&part->lock, HK_RANK_RUNS);
+        for (const hk_run_area_t *area = part->areas; area != NULL; area = area->next) {
+            visit(area, context);
+        }
+        hk_lock_release(&part->lock, HK_RANK_RUNS);
     }
-    hk_lock_release(&hk_runs.lock, HK_RANK_RUNS);
 }
 
 /* ---- Bins ---- */
@@ -145,33 +151,36 @@ unsigned hk_run_area_bin(size_t pages)
 
 static void link_run(hk_run_t *run)
 {
+    hk_runs_t *part = run->area->part;
     unsigned bin = hk_run_area_bin(hk_run_area_pages(run));
-    hk_run_t **list = &hk_runs.bins[run->dirty_pages > 0][bin];
+    hk_run_t **list = &part->bins[run->dirty_pages > 0][bin];
     run->prev = NULL;
     run->next = *list;
     if (*list != NULL) {
         (*list)->prev = run;
     }
     *list = run;
-    hk_runs.filled[run->dirty_pages > 0][bin / 64] |= 1ull << bin % 64;
+    part->filled[run->dirty_pages > 0][bin / 64] |= 1ull << bin % 64;
 }
 
 static void unlink_run(hk_run_t *run)
 {
+    hk_runs_t *part = run->area->part;
     unsigned bin = hk_run_area_bin(hk_run_area_pages(run));
-    *(run->prev != NULL ? &run->prev->next : &hk_runs.bins[run->dirty_pages > 0][bin]) = run->next;
+    *(run->prev != NULL ? &run->prev->next : &part->bins[run->dirty_pages > 0][bin]) = run->next;
     if (run->next != NULL) {
         run->next->prev = run->prev;
     }
-    if (hk_runs.bins[run->dirty_pages > 0][bin] == NULL) {
-        hk_runs.filled[run->dirty_pages > 0][bin / 64] &= ~(1ull << bin % 64);
+    if (part->bins[run->dirty_pages > 0][bin] == NULL) {
+        part->filled[run->dirty_pages > 0][bin / 64] &= ~(1ull << bin % 64);
     }
 }
 
 /* A run in the bin that is large enough; NULL if there is none among so many. */
-static hk_run_t *search_bin(unsigned dirty, unsigned bin, size_t pages, unsigned most)
+static hk_run_t *search_bin(const hk_runs_t *part, unsigned dirty, unsigned bin, size_t pages,
+                            unsigned most)
 {
-    hk_run_t *run = hk_runs.bins[dirty][bin];
+    hk_run_t *run = part->bins[dirty][bin];
     for (unsigned i = 0; run != NULL && i < most; i++, run = run->next) {
         if (hk_run_area_pages(run) >= pages) {
             return run;
@@ -180,44 +189,44 @@ static hk_run_t *search_bin(unsigned dirty, unsigned bin, size_t pages, unsigned
     return NULL;
 }
 
-static hk_run_t *search(unsigned dirty, size_t pages)
+static hk_run_t *search(const hk_runs_t *part, unsigned dirty, size_t pages)
 {
     hk_run_t *found = NULL;
     size_t bin = hk_run_area_bin(pages);
     while (found == NULL && bin < HK_RUN_BINS) {
-        bin = hk_bitrange_find_set(hk_runs.filled[dirty], bin, HK_RUN_BINS - bin);
+        bin = hk_bitrange_find_set(part->filled[dirty], bin, HK_RUN_BINS - bin);
         if (bin < HK_RUN_BINS) {
-            found = search_bin(dirty, (unsigned)bin, pages, SEARCH_DEPTH);
+            found = search_bin(part, dirty, (unsigned)bin, pages, SEARCH_DEPTH);
             bin++;
         }
     }
     return found;
 }
 
-hk_run_t *hk_run_area_find_locked(size_t pages)
+hk_run_t *hk_run_area_find_locked(hk_runs_t *part, size_t pages)
 {
-    hk_assert(2, hk_lock_is_held(&hk_runs.lock));
-    hk_run_t *found = search(1, pages);
-    found = found != NULL ? found : search(0, pages);
+    hk_assert(2, hk_lock_is_held(&part->lock));
+    hk_run_t *found = search(part, 1, pages);
+    found = found != NULL ? found : search(part, 0, pages);
     /* Before the process grows, or the request fails, the one bin that may hide a run is searched
      * to its end. */
     for (unsigned dirty = 2; found == NULL && dirty-- > 0;) {
-        found = search_bin(dirty, hk_run_area_bin(pages), pages, UINT32_MAX);
+        found = search_bin(part, dirty, hk_run_area_bin(pages), pages, UINT32_MAX);
     }
     return found;
 }
 
-hk_run_t *hk_run_area_find_warm_locked(size_t pages)
+hk_run_t *hk_run_area_find_warm_locked(hk_runs_t *part, size_t pages)
 {
-    return search(1, pages);
+    return search(part, 1, pages);
 }
 
-hk_run_t *hk_run_area_find_dirty_locked(void)
+hk_run_t *hk_run_area_find_dirty_locked(hk_runs_t *part)
 {
     for (unsigned word = HK_RUN_BIN_WORDS; word-- > 0;) {
-        if (hk_runs.filled[1][word] != 0) {
-            unsigned bit = 63u - (unsigned)__builtin_clzll(hk_runs.filled[1][word]);
-            return hk_runs.bins[1][word * 64 + bit];
+        if (part->filled[1][word] != 0) {
+            unsigned bit = 63u - (unsigned)__builtin_clzll(part->filled[1][word]);
+            return part->bins[1][word * 64 + bit];
         }
     }
     return NULL;
@@ -254,13 +263,13 @@ hk_run_t *hk_run_area_mark_used_locked(hk_run_area_t *area, size_t first, size_t
 void hk_run_area_take_locked(hk_run_t *run)
 {
     unlink_run(run);
-    hk_runs.warm_bytes -= (size_t)run->dirty_pages << run->area->page_shift;
+    run->area->part->warm_bytes -= (size_t)run->dirty_pages << run->area->page_shift;
 }
 
-void hk_run_area_note_warm_locked(void)
+void hk_run_area_note_warm_locked(hk_runs_t *part)
 {
-    if (hk_runs.warm_low_water > hk_runs.warm_bytes) {
-        hk_runs.warm_low_water = hk_runs.warm_bytes;
+    if (part->warm_low_water > part->warm_bytes) {
+        part->warm_low_water = part->warm_bytes;
     }
 }
 
@@ -271,7 +280,7 @@ hk_run_t *hk_run_area_free_at_locked(hk_run_area_t *area, size_t page)
 
 void hk_run_area_put_locked(hk_run_area_t *area, size_t first, size_t pages, size_t dirty_pages)
 {
-    hk_assert(2, hk_lock_is_held(&hk_runs.lock));
+    hk_assert(2, hk_lock_is_held(&area->part->lock));
     set_start(area, first, false);
     hk_run_t *behind = hk_run_area_free_at_locked(area, first + pages);
     if (behind != NULL) {
@@ -289,19 +298,19 @@ void hk_run_area_put_locked(hk_run_area_t *area, size_t first, size_t pages, siz
     hk_run_t *run = mark(area, first, pages, true);
     run->dirty_pages = (uint32_t)dirty_pages;
     link_run(run);
-    hk_runs.warm_bytes += dirty_pages << area->page_shift;
+    area->part->warm_bytes += dirty_pages << area->page_shift;
 }
 
-void hk_run_area_add_used_locked(size_t bytes)
+void hk_run_area_add_used_locked(hk_runs_t *part, size_t bytes)
 {
-    size_t used = hk_load_relaxed(&hk_runs.used_bytes); /* relaxed: read as a statistic */
-    hk_store_relaxed(&hk_runs.used_bytes, used + bytes);
+    size_t used = hk_load_relaxed(&part->used_bytes); /* relaxed: read as a statistic */
+    hk_store_relaxed(&part->used_bytes, used + bytes);
 }
 
 void hk_run_area_free_locked(hk_run_t *run)
 {
     hk_run_area_t *area = run->area;
     size_t pages = hk_run_area_pages(run);
-    hk_run_area_add_used_locked(-(pages << area->page_shift));
+    hk_run_area_add_used_locked(area->part, -(pages << area->page_shift));
     hk_run_area_put_locked(area, hk_run_area_first(run), pages, pages);
 }

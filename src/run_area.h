@@ -6,17 +6,23 @@
  * the last; what lies between is stale.  A free run is merged with its free neighbours and lies in
  * a bin by its size.
  *
- * lock(runs) guards everything but what belongs to the holder of a block.
+ * Areas are divided into parts, each with bins and a lock of its own: a run is merged within its
+ * area, so parts share nothing.  There is one, until threads wait for one another (run_part.h).
+ *
+ * lock(runs), which is the lock of the area's part, guards everything but what belongs to the
+ * holder of a block.
  */
 #ifndef HK_RUN_AREA_H
 #define HK_RUN_AREA_H
 
+#include "bitrange.h"
 #include "lock.h"
 #include "policy.h"
 #include "registry.h"
 
 struct hk_heap;
 struct hk_run_area;
+struct hk_runs;
 
 enum {
     HK_RUN_BYTES_MAX = 32 << 20,
@@ -39,6 +45,7 @@ typedef struct hk_run {
 
 typedef struct hk_run_area {
     hk_region_t region;
+    struct hk_runs *part;     /* const */
     char *base;               /* const */
     uint32_t pages;           /* const */
     uint32_t page_shift;      /* const */
@@ -57,8 +64,9 @@ enum {
     HK_RUN_BIN_WORDS = (HK_RUN_BINS + 63) / 64,
 };
 
+/* One part. */
 typedef struct hk_runs {
-    hk_lock_t lock;
+    _Alignas(64) hk_lock_t lock;
     hk_run_area_t *areas;                 /* lock(runs) */
     uint32_t area_count;                  /* lock(runs) */
     size_t mapped_bytes;                  /* lock(runs): of all areas */
@@ -74,13 +82,24 @@ typedef struct hk_runs {
         used_bytes; /* atomic: written under lock(runs): in blocks, those on shelves too */
 } hk_runs_t;
 
-extern hk_runs_t hk_runs;
+extern hk_runs_t hk_runs[HK_RUN_PARTS];
 
-/* Maps an area for a run of bytes, smaller than usual if there is no memory for more; NULL if there
- * is none. */
-hk_run_area_t *hk_run_area_map(size_t bytes);
+/* The last of the parts that have ever been in use: all before it are. */
+extern _Atomic uint32_t hk_run_last_part; /* atomic: only rises */
 
-/* Calls visit for each area, under lock(runs). */
+/* The first part, and the one behind, of those in use; NULL behind the last. */
+static inline hk_runs_t *hk_run_area_next_part(const hk_runs_t *part)
+{
+    /* relaxed: a part that is missed has just come into use */
+    size_t next = part != NULL ? (size_t)(part - hk_runs) + 1 : 0;
+    return next <= hk_load_relaxed(&hk_run_last_part) ? &hk_runs[next] : NULL;
+}
+
+/* Maps an area of the part for a run of bytes, smaller than usual if there is no memory for more;
+ * NULL if there is none. */
+hk_run_area_t *hk_run_area_map(hk_runs_t *part, size_t bytes);
+
+/* Calls visit for each area, under its lock(runs). */
 void hk_run_area_each(void (*visit)(const hk_run_area_t *area, void *context), void *context);
 
 /* The bytes of the descriptor of an area of so many pages. */
@@ -101,7 +120,7 @@ hk_run_t *hk_run_area_mark_used_locked(hk_run_area_t *area, size_t first, size_t
 void hk_run_area_put_locked(hk_run_area_t *area, size_t first, size_t pages, size_t dirty_pages);
 
 /* Counts bytes more in blocks; wraps as it should. */
-void hk_run_area_add_used_locked(size_t bytes);
+void hk_run_area_add_used_locked(hk_runs_t *part, size_t bytes);
 
 /* Makes a block a free run. */
 void hk_run_area_free_locked(hk_run_t *run);
@@ -111,20 +130,20 @@ void hk_run_area_take_locked(hk_run_t *run);
 
 /* Lowers the epoch's low water to what is warm: when all that was taken and is not needed has been
  * put back. */
-void hk_run_area_note_warm_locked(void);
+void hk_run_area_note_warm_locked(hk_runs_t *part);
 
 /* The bin of a free run of so many pages. */
 unsigned hk_run_area_bin(size_t pages);
 
-/* The smallest dirty free run of at least pages, roughly, or else the smallest clean one; NULL if
- * there is none. */
-hk_run_t *hk_run_area_find_locked(size_t pages);
+/* The part's smallest dirty free run of at least pages, roughly, or else the smallest clean one;
+ * NULL if there is none. */
+hk_run_t *hk_run_area_find_locked(hk_runs_t *part, size_t pages);
 
 /* The smallest dirty one, roughly, or NULL. */
-hk_run_t *hk_run_area_find_warm_locked(size_t pages);
+hk_run_t *hk_run_area_find_warm_locked(hk_runs_t *part, size_t pages);
 
 /* The largest dirty free run, roughly; NULL if there is none. */
-hk_run_t *hk_run_area_find_dirty_locked(void);
+hk_run_t *hk_run_area_find_dirty_locked(hk_runs_t *part);
 
 /* The free run that starts at the page, or NULL. */
 hk_run_t *hk_run_area_free_at_locked(hk_run_area_t *area, size_t page);
@@ -141,6 +160,16 @@ static inline bool hk_run_area_is_live(const hk_run_area_t *area, size_t page)
 {
     /* relaxed: as above */
     return hk_run_area_is_block(area, page) && hk_load_relaxed(&area->runs[page].shelf) == 0;
+}
+
+/* How many of the pages are dirty: part of a run that has whole pages and dirty_pages dirty
+ * ones; under lock(runs). */
+static inline size_t hk_run_area_count_dirty(const hk_run_area_t *area, size_t first, size_t pages,
+                                             size_t dirty_pages, size_t whole)
+{
+    return dirty_pages == 0       ? 0
+           : dirty_pages == whole ? pages
+                                  : hk_bitrange_count(area->dirty, first, pages);
 }
 
 static inline size_t hk_run_area_first(const hk_run_t *run)

@@ -121,18 +121,33 @@ bool hk_run_shelf_put(hk_run_shelf_t *shelf, hk_run_t *run)
 
 /* ---- Back to the areas ---- */
 
+/* Holds the lock of the part, and no longer that of the one before, if there was one (NULL). */
+static hk_runs_t *relock(hk_runs_t *locked, hk_runs_t *part)
+{
+    if (part != locked) {
+        if (locked != NULL) {
+            hk_lock_release(&locked->lock, HK_RANK_RUNS);
+        }
+        hk_lock_acquire(&part->lock, HK_RANK_RUNS);
+    }
+    return part;
+}
+
 /* Frees the oldest runs, about, until so many pages are left. */
 static void empty_to(hk_run_shelf_t *shelf, size_t pages)
 {
     if (shelf->filled == 0) {
         return;
     }
-    hk_lock_acquire(&hk_runs.lock, HK_RANK_RUNS);
+    hk_runs_t *locked = NULL;
     while (shelf->filled != 0 && (pages == 0 || shelf->filled_pages > pages)) {
         unsigned slot = oldest_slot(shelf, 0);
+        locked = relock(locked, shelf->run[slot]->area->part);
         hk_run_area_free_locked(take_slot(shelf, slot));
     }
-    hk_lock_release(&hk_runs.lock, HK_RANK_RUNS);
+    if (locked != NULL) {
+        hk_lock_release(&locked->lock, HK_RANK_RUNS);
+    }
 }
 
 void hk_run_shelf_empty(hk_run_shelf_t *shelf)

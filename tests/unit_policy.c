@@ -111,11 +111,11 @@ static void check_runs(void)
     CHECK(before == 64 * MIB && hk_policy_area_bytes(SIZE_MAX) == 64 * MIB);
     before = 0;
     for (size_t low = 0; low <= 64 * MIB; low += 4096) {
-        size_t bytes = hk_policy_purge_run_bytes(low);
+        size_t bytes = hk_policy_purge_run_bytes(low, 1);
         CHECKF(bytes <= low && low - bytes <= MIB && bytes >= before, " (%zu: %zu)", low, bytes);
         before = bytes;
     }
-    CHECK(hk_policy_purge_run_bytes(MIB) == 0);
+    CHECK(hk_policy_purge_run_bytes(MIB, 1) == 0);
 }
 
 /* Depots hold so much in any case, and more only beside large heaps. */

@@ -37,7 +37,7 @@ static size_t leaf_bytes(void)
 static void check_all(void)
 {
     CHECK(hak_check() == 0);
-    CHECK(!hk_lock_is_held(&hk_runs.lock));
+    CHECK(!hk_lock_is_held(&hk_runs->lock));
     CHECKF(hk_limit_committed_bytes() - leaf_bytes() ==
                base_charge + hk_run_used_bytes() + hk_run_warm_bytes() + hk_run_descriptor_bytes(),
            " (%zu)", hk_limit_committed_bytes() - base_charge);
@@ -52,7 +52,7 @@ static void check_empty(void)
     CHECK(hk_run_used_bytes() == 0);
     (void)hk_run_purge(0);
     check_all();
-    CHECK(hk_runs.areas == NULL && hk_runs.area_count == 0);
+    CHECK(hk_runs->areas == NULL && hk_runs->area_count == 0);
     CHECK(hk_run_mapped_bytes() == 0 && hk_run_warm_bytes() == 0);
     CHECK(hk_limit_committed_bytes() - leaf_bytes() == base_charge);
     CHECK(fake_os.mapped_bytes - leaf_bytes() == base_mapped);
@@ -107,7 +107,7 @@ static hk_run_t *make_area(size_t pages)
 {
     hk_run_t *start = allocate(pages, 1, true);
     CHECK(hk_run_resize(start, 1) && hk_run_purge(0) == (pages - 1) * page_bytes);
-    CHECK(hk_runs.area_count == 1 && hk_run_address(start) == start->area->base);
+    CHECK(hk_runs->area_count == 1 && hk_run_address(start) == start->area->base);
     return start;
 }
 
@@ -315,15 +315,15 @@ static void test_purge(void)
     CHECK(hk_run_purge(0) == 140 * page_bytes && hk_run_warm_bytes() == 0);
     CHECK(hk_run_purged_bytes() - purged == 140 * page_bytes);
     check_all();
-    CHECK(hk_runs.area_count == 1); /* the walls stand in it */
+    CHECK(hk_runs->area_count == 1); /* the walls stand in it */
     for (int i = 0; i < 3; i++)
         CHECK(hk_run_free(walls[i]));
     /* An area without a block goes whole, and no page of it is purged before. */
     uint64_t purges = fake_os.purges;
-    CHECK(hk_run_purge(1) == 2 * page_bytes && hk_runs.area_count == 1);
+    CHECK(hk_run_purge(1) == 2 * page_bytes && hk_runs->area_count == 1);
     CHECK(fake_os.purges > purges);
     purges = fake_os.purges;
-    CHECK(hk_run_purge(0) == page_bytes && hk_runs.area_count == 0);
+    CHECK(hk_run_purge(0) == page_bytes && hk_runs->area_count == 0);
     CHECK(fake_os.purges == purges);
     check_empty();
 }
@@ -360,7 +360,7 @@ static void maintain(uint64_t now)
         size_t excess = hk_run_maintain(now);
         given = before - hk_run_warm_bytes();
         CHECK(given <= HK_DECAY_STEP_BYTES);
-        CHECK(excess == hk_policy_purge_run_bytes(hk_run_warm_bytes()));
+        CHECK(excess == hk_policy_purge_run_bytes(hk_run_warm_bytes(), 1));
     } while (given > 0);
 }
 
@@ -380,13 +380,14 @@ static void test_maintain(void)
     /* The epoch needs a quarter of it, out of one large run: that stays, and something at hand. */
     hk_run_t *needed = allocate(pages / 4, 1, false);
     CHECK(hk_run_free(needed));
-    CHECK(hk_runs.warm_low_water == warm - pages / 4 * page_bytes);
+    CHECK(hk_runs->warm_low_water == warm - pages / 4 * page_bytes);
     now += HK_DECAY_MS;
     maintain(now);
-    CHECK(warm - hk_run_warm_bytes() == hk_policy_purge_run_bytes(warm - pages / 4 * page_bytes));
+    CHECK(warm - hk_run_warm_bytes() ==
+          hk_policy_purge_run_bytes(warm - pages / 4 * page_bytes, 1));
     check_all();
     /* What one epoch gave back does not make the next one keep the rest. */
-    CHECK(hk_runs.warm_low_water == hk_run_warm_bytes());
+    CHECK(hk_runs->warm_low_water == hk_run_warm_bytes());
     now += HK_DECAY_MS;
     maintain(now);
     CHECK(hk_run_warm_bytes() == 1 * MIB);
@@ -437,7 +438,7 @@ static void test_areas(void)
         CHECK(hk_run_free(runs[--count]));
     (void)hk_run_purge(0);
     check_all();
-    CHECK(hk_runs.area_count == 1 && hk_runs.areas == runs[0]->area);
+    CHECK(hk_runs->area_count == 1 && hk_runs->areas == runs[0]->area);
     CHECK(hk_run_free(runs[0]));
     check_empty();
 }
@@ -456,7 +457,7 @@ static void test_no_memory(void)
             check_empty();
             break;
         }
-        CHECK(hk_runs.area_count == 0 && fake_os.mapped_bytes - leaf_bytes() == base_mapped);
+        CHECK(hk_runs->area_count == 0 && fake_os.mapped_bytes - leaf_bytes() == base_mapped);
     }
     /* The limit allows the block, but not the descriptor too; or nothing. */
     bool fresh;
@@ -466,7 +467,7 @@ static void test_no_memory(void)
     check_all();
     hk_limit_set(HK_LIMIT_HARD, 1);
     (void)hk_run_purge(0);
-    CHECK(hk_run_allocate(1, 1, &fresh) == NULL && hk_runs.area_count == 0);
+    CHECK(hk_run_allocate(1, 1, &fresh) == NULL && hk_runs->area_count == 0);
     hk_limit_set(HK_LIMIT_HARD, 0);
     check_empty();
 }
@@ -478,9 +479,9 @@ static void test_check(void)
     hk_run_t *wall = allocate(1, 1, true);
     CHECK(hk_run_free(run));
     check_all();
-    hk_runs.warm_bytes += 1;
+    hk_runs->warm_bytes += 1;
     CHECK(hak_check() == 1);
-    hk_runs.warm_bytes -= 1;
+    hk_runs->warm_bytes -= 1;
     run->dirty_pages--;
     CHECK(hak_check() == 1);
     run->dirty_pages++;
@@ -490,9 +491,9 @@ static void test_check(void)
     wall->area->dirty[0] ^= 1;
     CHECK(hak_check() == 2); /* and so the warm bytes are wrong */
     wall->area->dirty[0] ^= 1;
-    hk_runs.filled[1][0] ^= 1;
+    hk_runs->filled[1][0] ^= 1;
     CHECK(hak_check() == 1);
-    hk_runs.filled[1][0] ^= 1;
+    hk_runs->filled[1][0] ^= 1;
     CHECK(hk_run_free(wall));
     check_empty();
 }
@@ -596,7 +597,7 @@ static void test_threads(void)
         test_join(threads[i]);
     CHECK(hak_check() == 0);
     (void)hk_run_purge(0);
-    CHECK(hk_run_used_bytes() == 0 && hk_runs.area_count == 0 && hk_run_warm_bytes() == 0);
+    CHECK(hk_run_used_bytes() == 0 && hk_runs->area_count == 0 && hk_run_warm_bytes() == 0);
 }
 
 static void test_bitrange(void)

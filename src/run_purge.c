@@ -1,0 +1,184 @@
+/*
+ * run, giving back: free pages, and areas without a block.  See run.h.
+ */
+#include "bitrange.h"
+#include "limit.h"
+#include "os.h"
+#include "policy.h"
+#include "run.h"
+
+/* Purges what is dirty of pages that are nobody's while the lock is open; returns the bytes. */
+static size_t purge_pages_relocking(hk_run_area_t *area, size_t first, size_t pages)
+{
+    hk_runs_t *part = area->part;
+    size_t end = first + pages;
+    size_t purged = 0;
+    while ((first = hk_bitrange_find_set(area->dirty, first, end - first)) < end) {
+        size_t stop = hk_bitrange_find_clear(area->dirty, first, end - first);
+        hk_lock_release(&part->lock, HK_RANK_RUNS);
+        bool done = hk_os_purge(area->base + (first << area->page_shift), (stop - first)
+                                                                              << area->page_shift);
+        hk_lock_acquire(&part->lock, HK_RANK_RUNS);
+        if (done) {
+            hk_bitrange_clear(area->dirty, first, stop - first);
+            purged += (stop - first) << area->page_shift;
+        }
+        first = stop;
+    }
+    hk_limit_uncharge(purged);
+    part->purged_bytes += purged;
+    return purged;
+}
+
+/* Purges the part's largest dirty free run, or as many dirty pages at its end as may go. */
+static size_t purge_one(hk_runs_t *part, size_t keep_bytes)
+{
+    size_t bytes = 0;
+    hk_lock_acquire(&part->lock, HK_RANK_RUNS);
+    size_t surplus = part->warm_bytes > keep_bytes ? part->warm_bytes - keep_bytes : 0;
+    size_t most = surplus / hk_os_page_bytes();
+    hk_run_t *run = most > 0 ? hk_run_area_find_dirty_locked(part) : NULL;
+    if (run != NULL) {
+        hk_run_area_t *area = run->area;
+        size_t first = hk_run_area_first(run);
+        size_t whole = hk_run_area_pages(run);
+        size_t dirty = run->dirty_pages;
+        size_t kept = dirty > most ? hk_bitrange_tail(area->dirty, first, whole, most) - first : 0;
+        size_t dirty_kept = hk_run_area_count_dirty(area, first, kept, dirty, whole);
+        hk_run_area_take_locked(run);
+        (void)hk_run_area_mark_used_locked(area, first + kept, whole - kept, false);
+        if (kept > 0) {
+            hk_run_area_put_locked(area, first, kept, dirty_kept);
+        }
+        bytes = purge_pages_relocking(area, first + kept, whole - kept);
+        size_t left = hk_bitrange_count(area->dirty, first + kept, whole - kept);
+        hk_run_area_put_locked(area, first + kept, whole - kept, left);
+        hk_run_area_note_warm_locked(part);
+    }
+    hk_lock_release(&part->lock, HK_RANK_RUNS);
+    return bytes;
+}
+
+/* Takes an area without a block out of the part; NULL if there is none.  *bytes grows by what may
+ * be resident of it. */
+static hk_run_area_t *take_empty_area(hk_runs_t *part, size_t *bytes)
+{
+    hk_lock_acquire(&part->lock, HK_RANK_RUNS);
+    hk_run_area_t *area = part->areas;
+    while (area != NULL &&
+           !(area->runs->is_free != 0 && hk_run_area_pages(area->runs) == area->pages)) {
+        area = area->next;
+    }
+    if (area != NULL) {
+        size_t dirty = (size_t)area->runs->dirty_pages << area->page_shift;
+        hk_run_area_remove_locked(area);
+        hk_limit_uncharge(dirty);
+        part->purged_bytes += dirty;
+        *bytes += dirty;
+        hk_run_area_note_warm_locked(part);
+    }
+    hk_lock_release(&part->lock, HK_RANK_RUNS);
+    return area;
+}
+
+/* Unmaps the areas without a block, as many as there are now; returns what was resident of them. */
+static size_t unmap_empty_areas(void)
+{
+    size_t bytes = 0;
+    size_t mapped = hk_run_mapped_bytes();
+    for (hk_runs_t *part = NULL; (part = hk_run_area_next_part(part)) != NULL;) {
+        hk_run_area_t *area;
+        while (mapped > 0 && (area = take_empty_area(part, &bytes)) != NULL) {
+            size_t unmapped = (size_t)area->pages << area->page_shift;
+            mapped -= unmapped < mapped ? unmapped : mapped;
+            hk_run_area_unmap(area);
+        }
+    }
+    return bytes;
+}
+
+static size_t warm_bytes_of(hk_runs_t *part)
+{
+    hk_lock_acquire(&part->lock, HK_RANK_RUNS);
+    size_t bytes = part->warm_bytes;
+    hk_lock_release(&part->lock, HK_RANK_RUNS);
+    return bytes;
+}
+
+/* Purges of the part that has most. */
+static size_t purge_fullest(size_t keep_bytes)
+{
+    hk_runs_t *fullest = hk_runs;
+    size_t most = 0;
+    size_t all = 0;
+    for (hk_runs_t *part = NULL; (part = hk_run_area_next_part(part)) != NULL;) {
+        size_t warm = warm_bytes_of(part);
+        fullest = warm > most ? part : fullest;
+        most = warm > most ? warm : most;
+        all += warm;
+    }
+    size_t surplus = all > keep_bytes ? all - keep_bytes : 0;
+    return surplus > 0 ? purge_one(fullest, most > surplus ? most - surplus : 0) : 0;
+}
+
+/* As much as there is now: others free meanwhile, and this must end before they do. */
+size_t hk_run_purge(size_t keep_bytes)
+{
+    size_t warm = hk_run_warm_bytes();
+    size_t bytes = keep_bytes == 0 ? unmap_empty_areas() : 0;
+    size_t more = 1;
+    while (bytes + keep_bytes < warm && more != 0) {
+        more = purge_fullest(keep_bytes);
+        bytes += more;
+    }
+    return bytes;
+}
+
+/* What a part need not keep of so many bytes. */
+static size_t surplus_of(size_t bytes)
+{
+    /* relaxed: a number that only rises */
+    return hk_policy_purge_run_bytes(bytes, hk_load_relaxed(&hk_run_last_part) + 1);
+}
+
+/* Ends the epoch if it is over; returns how many bytes, of most, are to go back now. */
+static size_t take_surplus_locked(hk_runs_t *part, uint64_t now_ms, size_t most)
+{
+    if (now_ms - part->epoch_ms >= HK_DECAY_MS) {
+        part->epoch_ms = now_ms;
+        part->surplus_bytes = surplus_of(part->warm_low_water);
+        part->warm_low_water = part->warm_bytes;
+    }
+    size_t now = surplus_of(part->warm_bytes); /* some may be in use again */
+    size_t bytes = part->surplus_bytes < now ? part->surplus_bytes : now;
+    part->surplus_bytes = bytes;
+    bytes = bytes < most ? bytes : most;
+    part->surplus_bytes -= bytes;
+    return bytes;
+}
+
+/* A step for one part, of at most *left bytes, which falls by what goes. */
+static size_t maintain_part(hk_runs_t *part, uint64_t now_ms, size_t *left)
+{
+    hk_lock_acquire(&part->lock, HK_RANK_RUNS);
+    size_t bytes = take_surplus_locked(part, now_ms, *left);
+    size_t keep = part->warm_bytes - bytes;
+    hk_lock_release(&part->lock, HK_RANK_RUNS);
+    *left -= bytes;
+    size_t more = bytes;
+    while (bytes > 0 && more > 0) {
+        more = purge_one(part, keep);
+        bytes -= more < bytes ? more : bytes;
+    }
+    return surplus_of(keep);
+}
+
+size_t hk_run_maintain(uint64_t now_ms)
+{
+    size_t left = HK_DECAY_STEP_BYTES;
+    size_t surplus = 0;
+    for (hk_runs_t *part = NULL; (part = hk_run_area_next_part(part)) != NULL;) {
+        surplus += maintain_part(part, now_ms, &left);
+    }
+    return surplus;
+}
