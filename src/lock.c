@@ -72,26 +72,28 @@ bool hk_lock_try_acquire(hk_lock_t *lock, hk_rank_t rank)
     return true;
 }
 
-static HK_NOINLINE void acquire_contended(hk_lock_t *lock)
+/* Tells whether it slept. */
+static HK_NOINLINE bool acquire_contended(hk_lock_t *lock)
 {
     for (int spin = 0; spin < SPINS_BEFORE_SLEEP; spin++) {
         if (hk_load_relaxed(&lock->state) == 0 && try_state(lock)) {
-            return;
+            return false;
         }
         spin_pause();
     }
+    bool slept = false;
     while (hk_exchange_acq_rel(&lock->state, 2) != 0) {
         hk_os_wait(&lock->state, 2);
+        slept = true;
     }
+    return slept;
 }
 
-void hk_lock_acquire(hk_lock_t *lock, hk_rank_t rank)
+bool hk_lock_acquire(hk_lock_t *lock, hk_rank_t rank)
 {
     check_rises(held_ranks, rank);
     held_ranks |= 1u << rank;
-    if (HK_UNLIKELY(!try_state(lock))) {
-        acquire_contended(lock);
-    }
+    return HK_UNLIKELY(!try_state(lock)) && acquire_contended(lock);
 }
 
 void hk_lock_release(hk_lock_t *lock, hk_rank_t rank)

@@ -13,8 +13,8 @@
 #include "base.h"
 
 /* The lock table: rank and what it protects.  Bottom of the list is taken last.  HEAP, POOL and
- * RUNS are one lock for each heap, pool and part; LARGE and GUARD are two locks each, named behind what they
- * protect, of which a thread holds one at most. */
+ * RUNS are one lock for each heap, pool and part; LARGE and GUARD are two locks each, named behind
+ * what they protect, of which a thread holds one at most. */
 #define HK_LOCK_TABLE(X)                                                                           \
     X(RECLAIM, "nothing: one thread at a time gives back all it can")                              \
     X(CACHES, "the list of thread caches, the list of heaps, which heap a new thread gets")        \
@@ -35,7 +35,8 @@ typedef struct hk_lock {
     _Atomic uint32_t state; /* 0 open, 1 held, 2 held and somebody sleeps */
 } hk_lock_t;
 
-void hk_lock_acquire(hk_lock_t *lock, hk_rank_t rank);
+/* Tells whether the thread has slept, as the holder took long or had no processor. */
+bool hk_lock_acquire(hk_lock_t *lock, hk_rank_t rank);
 bool hk_lock_try_acquire(hk_lock_t *lock, hk_rank_t rank);
 void hk_lock_release(hk_lock_t *lock, hk_rank_t rank);
 

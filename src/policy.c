@@ -15,7 +15,6 @@ enum {
     AREA_BYTES_MAX = 64 << 20,
     AREA_BYTES_STEP = 2 << 20,
     WARM_RUN_BYTES_MIN = 1 << 20, /* of free resident pages are always at hand */
-    RUN_PARTS_A_CPU = 1,          /* a thread may hold a part's lock and have no processor */
     WARM_UNITS_MIN = 16,          /* 1 MiB of empty slabs is always at hand */
     BESIDE_BYTES_MIN = 1 << 20,   /* smaller blocks find a place soon */
     HOLES_BYTES_MIN = 2 << 20,    /* less is not worth the calls */
@@ -77,7 +76,7 @@ size_t hk_policy_purge_run_bytes(size_t low_water, uint32_t parts)
 
 uint32_t hk_policy_run_parts(unsigned cpu_count)
 {
-    return cpu_count < HK_RUN_PARTS / RUN_PARTS_A_CPU ? cpu_count * RUN_PARTS_A_CPU : HK_RUN_PARTS;
+    return cpu_count < HK_RUN_PARTS ? cpu_count : HK_RUN_PARTS;
 }
 
 size_t hk_policy_depot_bytes(size_t slab_bytes)

@@ -6,8 +6,8 @@
 #include "os.h"
 #include "policy.h"
 
-/* A lock found held counts so much, one found open takes one off: above one in nine, it grows. */
-enum { STRAIN_STEP = 3, STRAIN_MAX = 128 };
+/* What counts: a lock found held, and having slept before it; one found open takes one off. */
+enum { STRAIN_HELD = 3, STRAIN_SLEPT = 64, STRAIN_MAX = 128 };
 
 static HK_TLS uint32_t own_part; /* owner: the thread's, as the next */
 static HK_TLS uint32_t strain;
@@ -35,13 +35,17 @@ static void use_part(uint32_t part)
     own_part = part;
 }
 
-static HK_NOINLINE void note_held(void)
+/* Locks the thread's part, whose lock was held. */
+static HK_NOINLINE hk_runs_t *acquire_held(void)
 {
-    strain += STRAIN_STEP;
     if (strain >= STRAIN_MAX) {
         strain = 0;
         use_part((hk_add_relaxed(&moves, 1) + 1) % most_parts()); /* relaxed: a turn, about */
     }
+    hk_runs_t *part = &hk_runs[own_part];
+    strain += STRAIN_HELD;
+    strain += hk_lock_acquire(&part->lock, HK_RANK_RUNS) ? STRAIN_SLEPT : 0;
+    return part;
 }
 
 hk_runs_t *hk_run_part_acquire(void)
@@ -51,8 +55,5 @@ hk_runs_t *hk_run_part_acquire(void)
         strain -= strain > 0;
         return part;
     }
-    note_held();
-    part = &hk_runs[own_part];
-    hk_lock_acquire(&part->lock, HK_RANK_RUNS);
-    return part;
+    return acquire_held();
 }

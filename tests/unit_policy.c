@@ -115,7 +115,10 @@ static void check_runs(void)
         CHECKF(bytes <= low && low - bytes <= MIB && bytes >= before, " (%zu: %zu)", low, bytes);
         before = bytes;
     }
-    CHECK(hk_policy_purge_run_bytes(MIB, 1) == 0);
+    CHECK(hk_policy_purge_run_bytes(MIB, 1) == 0 &&
+          hk_policy_purge_run_bytes(MIB, 4) == 3 * MIB / 4);
+    CHECK(hk_policy_run_parts(1) == 1 && hk_policy_run_parts(2) == 2);
+    CHECK(hk_policy_run_parts(4096) == HK_RUN_PARTS);
 }
 
 /* Depots hold so much in any case, and more only beside large heaps. */
