@@ -324,7 +324,8 @@ void hk_decay_make_way(size_t size)
     } else if (size >= hk_policy_beside_bytes(hk_limit_committed_bytes())) {
         size_t reused = hk_run_reused_bytes(size);
         size_t more = size > reused ? size - reused : 0;
-        make_way_beside(size, more - make_way_of_kept(more), reused);
+        size_t gone = make_way_of_kept(more); /* whole pages: it may be more */
+        make_way_beside(size, more > gone ? more - gone : 0, reused);
     }
 }
 

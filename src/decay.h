@@ -46,7 +46,8 @@ void hk_decay_at_end(uint64_t now_ms, bool is_last);
 
 /* Before a block of the size is allocated: if it will be a direct mapping that makes the process
  * larger than it ever was, what is free and resident goes, if it is much; if it is large beside the
- * process, free runs that it will not lie in go, as much as it takes anew.  As hk_decay_step. */
+ * process, free runs that it will not lie in go, and of kept mappings if it will be a run, as much
+ * as it takes anew.  As hk_decay_step. */
 void hk_decay_make_way(size_t size);
 
 /* The same before a direct mapping gets more bytes, or is made for a block that grows, to be of the

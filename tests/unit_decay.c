@@ -84,6 +84,32 @@ static void make_way_for_a_large_block(void)
         hak_free(runs[i]);
 }
 
+/* What is kept of direct mappings goes before a run that is large beside the process, as much as it
+ * takes anew; before others it stays. */
+static void make_way_in_kept_mappings(void)
+{
+    enum { KEPT_BYTES = 40 << 20, RUN_BYTES = (20 << 20) - 100, SMALL_BYTES = 512 << 10 };
+    void *peak = hak_malloc(4 * KEPT_BYTES); /* at a new one kept mappings might go anyway */
+    CHECK(peak != NULL);
+    hak_free(peak);
+    void *kept = hak_malloc(KEPT_BYTES);
+    CHECK(kept != NULL);
+    hak_free(kept);
+    hak_stats_t before = stats_now();
+    CHECKF(before.large_cached_bytes >= KEPT_BYTES, " (%zu)", (size_t)before.large_cached_bytes);
+    void *small = hak_malloc(SMALL_BYTES);
+    CHECK(small != NULL && stats_now().large_cached_bytes == before.large_cached_bytes);
+    void *run = hak_malloc(RUN_BYTES);
+    CHECK(run != NULL);
+    hak_stats_t after = stats_now();
+    size_t gone = (size_t)(before.large_cached_bytes - after.large_cached_bytes);
+    CHECKF(gone > RUN_BYTES / 2 && gone <= RUN_BYTES + RUN_BYTES / 8, " (%zu of %zu)", gone,
+           (size_t)before.large_cached_bytes);
+    CHECK(after.committed_bytes < before.committed_bytes + RUN_BYTES / 2);
+    hak_free(small);
+    hak_free(run);
+}
+
 /* A slow path that leaves the class alone: a run of pages. */
 static void use_other(void)
 {
@@ -111,6 +137,7 @@ int main(void)
     CHECK(after.depot_bytes == 0);
     CHECK(after.committed_bytes < before.committed_bytes / 2);
     make_way_for_a_large_block();
+    make_way_in_kept_mappings();
     linger_until_holes();
     free_many(); /* and all is well */
     CHECK(hak_check() == 0);
