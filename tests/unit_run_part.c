@@ -8,21 +8,12 @@
 #include <hakmem/hakmem.h>
 
 #include "fake_os.h"
+#include "page_runs.h"
 #include "run.h"
 #include "run_part.h"
 #include "run_shelf.h"
 
 enum { PAGES = 20, TURNS = 50, THREADS = 4, STEPS = 20000, SLOTS = 16 };
-
-static size_t page_bytes;
-
-static hk_run_t *allocate(size_t pages)
-{
-    bool fresh;
-    hk_run_t *run = hk_run_allocate(pages * page_bytes, 1, &fresh);
-    CHECK(run != NULL && hk_run_area_pages(run) == pages);
-    return run;
-}
 
 static void check_empty(void)
 {

@@ -9,20 +9,11 @@
 
 #include "limit.h"
 #include "os.h"
+#include "page_runs.h"
 #include "run.h"
 #include "run_shelf.h"
 
 enum { RUNS = 64 };
-
-static size_t page_bytes;
-
-static hk_run_t *allocate(size_t pages)
-{
-    bool fresh;
-    hk_run_t *run = hk_run_allocate(pages * page_bytes, 1, &fresh);
-    CHECK(run != NULL && hk_run_area_pages(run) == pages);
-    return run;
-}
 
 static void grant(hk_run_shelf_t *shelf)
 {
