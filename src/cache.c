@@ -129,17 +129,28 @@ static void linger(hk_cache_t *cache, size_t excess, uint64_t now_ms)
     cache->linger_uses = LINGER_USES;
 }
 
+__attribute__((no_sanitize("thread"))) HK_NOINLINE size_t hk_cache_count(const hk_cache_t *cache,
+                                                                         unsigned class_index)
+{
+    const hk_magazine_t *loaded = cache->loaded[class_index];
+    const hk_magazine_t *previous = cache->previous[class_index];
+    size_t most = hk_magazine_capacity(HK_MAGAZINE_KINDS - 1);
+    size_t count = 0;
+    if (loaded != NULL) {
+        size_t top = (uintptr_t)cache->top[class_index] - (uintptr_t)&loaded->sentinel;
+        count += top / sizeof(void *) <= most ? top / sizeof(void *) : 0;
+    }
+    if (previous != NULL) {
+        count += previous->count <= most ? previous->count : 0;
+    }
+    return count;
+}
+
 static size_t bytes_from(const hk_cache_t *cache, unsigned first)
 {
     size_t bytes = 0;
     for (unsigned class_index = first; class_index < HK_CLASS_COUNT; class_index++) {
-        const hk_magazine_t *loaded = cache->loaded[class_index];
-        const hk_magazine_t *previous = cache->previous[class_index];
-        size_t count = previous != NULL ? previous->count : 0;
-        if (loaded != NULL) {
-            count += (size_t)(cache->top[class_index] - &loaded->sentinel);
-        }
-        bytes += count * hk_class_info[class_index].block_bytes;
+        bytes += hk_cache_count(cache, class_index) * hk_class_info[class_index].block_bytes;
     }
     return bytes;
 }

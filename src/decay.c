@@ -225,6 +225,14 @@ static size_t least(size_t a, size_t b)
     return a < b ? a : b;
 }
 
+/* So many bytes, or as many as may go beside a large block now.  Nothing is spent yet. */
+static size_t allowed_beside(allowance_t *allowance, size_t bytes, size_t most)
+{
+    return bytes == 0 ? 0
+                      : least(bytes, allowance_now(allowance, hk_os_clock_ms(),
+                                                   HK_BESIDE_BYTES_PER_MS, most));
+}
+
 /* Gives about so many bytes back of what is free and resident. */
 static void give_back(size_t bytes)
 {
@@ -287,10 +295,7 @@ static void make_way_beside(size_t size, size_t more, size_t reused)
     size_t kept = hk_policy_warm_beside_bytes(committed);
     size_t warm = size >= hk_policy_beside_bytes(committed) ? hk_run_warm_bytes() : 0;
     size_t surplus = least(warm > kept + reused ? warm - kept - reused : 0, more);
-    if (surplus > 0) {
-        surplus = least(surplus, allowance_now(&beside, hk_os_clock_ms(), HK_BESIDE_BYTES_PER_MS,
-                                               HK_BESIDE_BYTES_MAX));
-    }
+    surplus = allowed_beside(&beside, surplus, HK_BESIDE_BYTES_MAX);
     if (surplus > 0 && !is_sparse_peak(committed)) { /* which asks the system */
         spend(&beside, hk_run_purge(peak_keep_bytes(warm, surplus)));
     }
@@ -301,15 +306,12 @@ static void make_way_beside(size_t size, size_t more, size_t reused)
 static size_t make_way_of_kept(size_t more)
 {
     size_t surplus = least(hk_large_kept_bytes(), more);
-    if (surplus > 0) {
-        surplus = least(surplus, allowance_now(&kept_beside, hk_os_clock_ms(),
-                                               HK_BESIDE_BYTES_PER_MS, HK_BESIDE_KEPT_MAX));
-    }
-    if (surplus < HK_BESIDE_BYTES_FIRST) {
+    surplus = allowed_beside(&kept_beside, surplus, HK_BESIDE_KEPT_MAX);
+    if (surplus < HK_BESIDE_KEPT_MIN) {
         return 0;
     }
-    bool sparse =
-        is_sparse_peak(hk_limit_committed_bytes()); /* asks the system: that is paid too */
+    /* The question to the system is paid for too. */
+    bool sparse = is_sparse_peak(hk_limit_committed_bytes());
     size_t gone = sparse ? 0 : hk_large_cut_kept(surplus);
     spend(&kept_beside, sparse ? surplus : gone);
     return gone;

@@ -92,24 +92,6 @@ count_outgoing_bytes(const hk_cache_t *cache)
     return bytes;
 }
 
-/* The same, of its loaded and previous magazines of a class. */
-__attribute__((no_sanitize("thread"))) HK_NOINLINE static size_t
-count_cached(const hk_cache_t *cache, unsigned class_index)
-{
-    const hk_magazine_t *loaded = cache->loaded[class_index];
-    const hk_magazine_t *previous = cache->previous[class_index];
-    size_t most = hk_magazine_capacity(HK_MAGAZINE_KINDS - 1);
-    size_t count = 0;
-    if (loaded != NULL) {
-        size_t top = (uintptr_t)cache->top[class_index] - (uintptr_t)&loaded->sentinel;
-        count += top / sizeof(void *) <= most ? top / sizeof(void *) : 0;
-    }
-    if (previous != NULL) {
-        count += previous->count <= most ? previous->count : 0;
-    }
-    return count;
-}
-
 /* A shelf is its thread's, who may be at work on it: as with magazines. */
 __attribute__((no_sanitize("thread"))) HK_NOINLINE static size_t
 shelf_pages(const hk_cache_t *cache)
@@ -122,7 +104,7 @@ static void add_cache(const hk_cache_t *cache, void *context)
     hak_stats_t *stats = context;
     for (unsigned class_index = 0; class_index < HK_CLASS_COUNT; class_index++) {
         stats->cache_bytes +=
-            count_cached(cache, class_index) * hk_class_info[class_index].block_bytes;
+            hk_cache_count(cache, class_index) * hk_class_info[class_index].block_bytes;
     }
     stats->cache_bytes += shelf_pages(cache) * hk_os_page_bytes();
     if (cache->quarantine != NULL) {

@@ -28,7 +28,8 @@ enum {
     HK_BESIDE_BYTES_FIRST = 2 << 20,   /* so much may go before large blocks at first, */
     HK_BESIDE_BYTES_PER_MS = 32 << 10, /* so much more with time, */
     HK_BESIDE_BYTES_MAX = 8 << 20,     /* and never more at once, */
-    HK_BESIDE_KEPT_MAX = 64 << 20,     /* or, of kept mappings, at first too */
+    HK_BESIDE_KEPT_MAX = 64 << 20,     /* or, of kept mappings, at first too; */
+    HK_BESIDE_KEPT_MIN = 2 << 20,      /* less of these is not worth the call */
     HK_RUN_PARTS = 32,                 /* of the areas, at most */
     HK_SHELF_BYTES = 1 << 20,          /* of free runs of pages that a thread has for itself */
     HK_LARGE_KEEP_MS = 1000,           /* how long a freed direct mapping is kept */

@@ -9,6 +9,7 @@
 #ifndef HK_POOL_H
 #define HK_POOL_H
 
+#include "epoch.h"
 #include "lock.h"
 #include "superslab.h"
 
@@ -23,9 +24,7 @@ typedef enum hk_stage {
 typedef struct hk_pool {
     hk_lock_t lock;
     uint32_t warm_units;     /* lock(pool): free and dirty */
-    uint32_t warm_low_water; /* lock(pool): the fewest warm units of this epoch */
-    uint32_t surplus_units;  /* lock(pool): of them, not needed in the last epoch and to go back */
-    uint64_t epoch_ms;       /* lock(pool): when the epoch began */
+    hk_epoch_t epoch;        /* lock(pool): of warm units */
     uint64_t look_ms;        /* lock(pool): when a full superslab was last looked at */
     hk_superslab_t *look_at; /* lock(pool): the next one to look at; NULL: the list's first */
     uint64_t used_units;     /* lock(pool): in slabs */

@@ -52,9 +52,7 @@ static hk_slab_t *take_units(hk_pool_t *pool, hk_superslab_t *superslab, unsigne
     }
     slab->fresh = (superslab->dirty_units & mask) == 0;
     pool->warm_units -= (uint32_t)hk_bitrange_sum(superslab->dirty_units & mask);
-    if (pool->warm_units < pool->warm_low_water) {
-        pool->warm_low_water = pool->warm_units;
-    }
+    hk_epoch_note(&pool->epoch, pool->warm_units);
     pool->used_units += units;
     hk_pool_set_free_locked(pool, superslab, superslab->free_units & ~mask);
     superslab->dirty_units |= mask;

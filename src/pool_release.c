@@ -39,9 +39,7 @@ void hk_pool_release(hk_pool_t *pool, hk_slab_t *slab)
 static void lower_warm_locked(hk_pool_t *pool, uint32_t units)
 {
     pool->warm_units -= units;
-    if (pool->warm_low_water > pool->warm_units) {
-        pool->warm_low_water = pool->warm_units;
-    }
+    hk_epoch_note(&pool->epoch, pool->warm_units);
 }
 
 /* Takes up to PURGE_BATCH empty superslabs beyond keep out of the pool, as long as keep_units stay
@@ -178,27 +176,16 @@ size_t hk_pool_warm_bytes(hk_pool_t *pool)
     return bytes;
 }
 
-/* Ends the epoch if it is over; returns how many units are to go back now. */
-static uint32_t take_surplus_locked(hk_pool_t *pool, uint64_t now_ms)
+static size_t surplus_of(size_t units)
 {
-    if (now_ms - pool->epoch_ms >= HK_DECAY_MS) {
-        pool->epoch_ms = now_ms;
-        pool->surplus_units = hk_policy_purge_units(pool->warm_low_water);
-        pool->warm_low_water = pool->warm_units;
-    }
-    uint32_t most = hk_policy_purge_units(pool->warm_units); /* some may be in use again */
-    uint32_t units = pool->surplus_units < most ? pool->surplus_units : most;
-    pool->surplus_units = units;
-    units = units < STEP_UNITS ? units : STEP_UNITS;
-    pool->surplus_units -= units;
-    return units;
+    return hk_policy_purge_units((uint32_t)units);
 }
 
 size_t hk_pool_maintain(hk_pool_t *pool, uint64_t now_ms)
 {
     hk_lock_acquire(&pool->lock, HK_RANK_POOL);
-    uint32_t units = take_surplus_locked(pool, now_ms);
-    uint32_t keep = pool->warm_units - units;
+    size_t units = hk_epoch_take(&pool->epoch, now_ms, pool->warm_units, surplus_of, STEP_UNITS);
+    uint32_t keep = pool->warm_units - (uint32_t)units;
     uint32_t keep_superslabs = hk_policy_empty_superslabs(pool->superslabs);
     hk_superslab_t *dense = hk_pool_find_dense_locked(pool, now_ms);
     hk_lock_release(&pool->lock, HK_RANK_POOL);
@@ -208,5 +195,5 @@ size_t hk_pool_maintain(hk_pool_t *pool, uint64_t now_ms)
     if (dense != NULL) {
         hk_pool_make_huge(pool, dense);
     }
-    return (size_t)hk_policy_purge_units(keep) << HK_UNIT_SHIFT;
+    return surplus_of(keep) << HK_UNIT_SHIFT;
 }

@@ -268,9 +268,7 @@ void hk_run_area_take_locked(hk_run_t *run)
 
 void hk_run_area_note_warm_locked(hk_runs_t *part)
 {
-    if (part->warm_low_water > part->warm_bytes) {
-        part->warm_low_water = part->warm_bytes;
-    }
+    hk_epoch_note(&part->epoch, part->warm_bytes);
 }
 
 hk_run_t *hk_run_area_free_at_locked(hk_run_area_t *area, size_t page)

@@ -16,8 +16,8 @@
 #define HK_RUN_AREA_H
 
 #include "bitrange.h"
+#include "epoch.h"
 #include "lock.h"
-#include "policy.h"
 #include "registry.h"
 
 struct hk_heap;
@@ -66,7 +66,7 @@ enum {
 
 /* One part. */
 typedef struct hk_runs {
-    _Alignas(64) hk_lock_t lock;
+    _Alignas(HK_CACHE_LINE) hk_lock_t lock;
     hk_run_area_t *areas;                 /* lock(runs) */
     uint32_t area_count;                  /* lock(runs) */
     size_t mapped_bytes;                  /* lock(runs): of all areas */
@@ -74,10 +74,8 @@ typedef struct hk_runs {
     uint64_t filled[2][HK_RUN_BIN_WORDS]; /* lock(runs): a bit for each bin with a run */
     hk_run_t *bins[2][HK_RUN_BINS];       /* lock(runs): [1] the dirty ones */
     size_t warm_bytes;                    /* lock(runs): free and perhaps resident */
-    size_t warm_low_water;                /* lock(runs): the least of this epoch */
-    size_t surplus_bytes; /* lock(runs): of them, not needed in the last epoch and to go back */
-    uint64_t epoch_ms;    /* lock(runs): when the epoch began */
-    size_t purged_bytes;  /* lock(runs): so far */
+    hk_epoch_t epoch;                     /* lock(runs): of warm bytes */
+    size_t purged_bytes;                  /* lock(runs): so far */
     _Atomic size_t
         used_bytes; /* atomic: written under lock(runs): in blocks, those on shelves too */
 } hk_runs_t;

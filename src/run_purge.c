@@ -141,27 +141,11 @@ static size_t surplus_of(size_t bytes)
     return hk_policy_purge_run_bytes(bytes, hk_load_relaxed(&hk_run_last_part) + 1);
 }
 
-/* Ends the epoch if it is over; returns how many bytes, of most, are to go back now. */
-static size_t take_surplus_locked(hk_runs_t *part, uint64_t now_ms, size_t most)
-{
-    if (now_ms - part->epoch_ms >= HK_DECAY_MS) {
-        part->epoch_ms = now_ms;
-        part->surplus_bytes = surplus_of(part->warm_low_water);
-        part->warm_low_water = part->warm_bytes;
-    }
-    size_t now = surplus_of(part->warm_bytes); /* some may be in use again */
-    size_t bytes = part->surplus_bytes < now ? part->surplus_bytes : now;
-    part->surplus_bytes = bytes;
-    bytes = bytes < most ? bytes : most;
-    part->surplus_bytes -= bytes;
-    return bytes;
-}
-
 /* A step for one part, of at most *left bytes, which falls by what goes. */
 static size_t maintain_part(hk_runs_t *part, uint64_t now_ms, size_t *left)
 {
     hk_lock_acquire(&part->lock, HK_RANK_RUNS);
-    size_t bytes = take_surplus_locked(part, now_ms, *left);
+    size_t bytes = hk_epoch_take(&part->epoch, now_ms, part->warm_bytes, surplus_of, *left);
     size_t keep = part->warm_bytes - bytes;
     hk_lock_release(&part->lock, HK_RANK_RUNS);
     *left -= bytes;

@@ -25,7 +25,7 @@ static hk_heap_t *new_heap(void)
     CHECK(heap != NULL && heap->owner == 5 && heap->pool != NULL && heap->inbox == NULL);
     CHECK(heap->pool->superslabs == 0 && heap->empty_units == 0);
     heap->epoch_ms = fake_os.clock_ms;
-    heap->pool->epoch_ms = fake_os.clock_ms;
+    heap->pool->epoch.begin_ms = fake_os.clock_ms;
     return heap;
 }
 

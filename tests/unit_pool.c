@@ -348,7 +348,7 @@ static void test_maintain(void)
     /* The working set needs 20 of them in this epoch: those stay, and something at hand. */
     hk_slab_t *needed = acquire(&pool, 20);
     hk_pool_release(&pool, needed);
-    CHECK(pool.warm_low_water == 40);
+    CHECK(pool.epoch.low_water == 40);
     uint64_t purged = pool.purged_units;
     now += HK_DECAY_MS;
     hk_pool_maintain(&pool, now);
@@ -363,7 +363,7 @@ static void test_maintain(void)
         check_figures(&pool);
     }
     CHECKF(hk_policy_purge_units(pool.warm_units) == 0, " (%u)", pool.warm_units);
-    CHECKF(pool.warm_units > 0, " (%u warm, low water %u)", pool.warm_units, pool.warm_low_water);
+    CHECKF(pool.warm_units > 0, " (%u warm, low water %zu)", pool.warm_units, pool.epoch.low_water);
     CHECK(pool.superslabs == 2); /* they are in use */
     hk_pool_release(&pool, keep);
     hk_pool_release(&pool, other);

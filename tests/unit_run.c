@@ -380,14 +380,14 @@ static void test_maintain(void)
     /* The epoch needs a quarter of it, out of one large run: that stays, and something at hand. */
     hk_run_t *needed = allocate(pages / 4, 1, false);
     CHECK(hk_run_free(needed));
-    CHECK(hk_runs->warm_low_water == warm - pages / 4 * page_bytes);
+    CHECK(hk_runs->epoch.low_water == warm - pages / 4 * page_bytes);
     now += HK_DECAY_MS;
     maintain(now);
     CHECK(warm - hk_run_warm_bytes() ==
           hk_policy_purge_run_bytes(warm - pages / 4 * page_bytes, 1));
     check_all();
     /* What one epoch gave back does not make the next one keep the rest. */
-    CHECK(hk_runs->warm_low_water == hk_run_warm_bytes());
+    CHECK(hk_runs->epoch.low_water == hk_run_warm_bytes());
     now += HK_DECAY_MS;
     maintain(now);
     CHECK(hk_run_warm_bytes() == 1 * MIB);
