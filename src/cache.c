@@ -162,7 +162,6 @@ static void shed(hk_cache_t *cache)
     unsigned first = hk_class_of(HK_SHED_BLOCK_BYTES);
     if (bytes_from(cache, first) > hk_policy_stock_bytes(hk_limit_committed_bytes())) {
         dissolve_from(cache, first);
-        memset(&cache->uses[first], 0, HK_CLASS_COUNT - first); /* cold again: see next_kind */
     }
 }
 
