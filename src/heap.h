@@ -42,15 +42,15 @@ typedef struct hk_heap_class {
 
 typedef struct hk_heap {
     hk_lock_t lock;
-    uint16_t owner;           /* const: in the near table; HK_OWNER_NONE for first-class heaps */
-    uint16_t epoch_class;     /* lock(heap): where the next epoch's end starts */
-    uint32_t acquires;        /* lock(heap): slabs from the pool */
-    uint32_t lent_units;      /* lock(heap): given to the pool, not taken back; halved by epochs */
-    _Atomic uint32_t threads; /* lock(caches): caches that work out of it */
-    bool shared;              /* lock(caches): has had several threads at once */
-    bool hardened;            /* const: its blocks have tails (see harden.h) */
-    uint64_t epoch_ms;        /* lock(heap): when the epoch began */
-    _Atomic size_t units;     /* atomic: written under lock(heap): in its slabs */
+    uint16_t owner;            /* const: in the near table; HK_OWNER_NONE for first-class heaps */
+    uint16_t epoch_class;      /* lock(heap): where the next epoch's end starts */
+    _Atomic uint32_t acquires; /* atomic: written under lock(heap): slabs from the pool */
+    uint32_t lent_units;       /* lock(heap): given to the pool, not taken back; halved by epochs */
+    _Atomic uint32_t threads;  /* lock(caches): caches that work out of it */
+    bool shared;               /* lock(caches): has had several threads at once */
+    bool hardened;             /* const: its blocks have tails (see harden.h) */
+    uint64_t epoch_ms;         /* lock(heap): when the epoch began */
+    _Atomic size_t units;      /* atomic: written under lock(heap): in its slabs */
     _Atomic size_t empty_units;  /* atomic: written under lock(heap): in the kept empty slabs */
     _Atomic size_t free_bytes;   /* atomic: written under lock(heap): in its slabs' free blocks */
     _Atomic size_t depot_bytes;  /* atomic: written under lock(heap): in the blocks of all depots */
@@ -163,6 +163,13 @@ static inline uint64_t hk_heap_near_tag(const hk_heap_t *heap)
 static inline size_t hk_heap_depot_bytes(const hk_heap_t *heap)
 {
     return hk_load_relaxed(&heap->depot_bytes); /* relaxed: exact under the lock, else a hint */
+}
+
+/* How often the heap has grown by HK_EPOCH_ACQUIRES slabs of the pool's: each time ends an epoch, as
+ * time does, since what can be reclaimed goes before growing. */
+static inline uint32_t hk_heap_growths(const hk_heap_t *heap)
+{
+    return hk_load_relaxed(&heap->acquires) / HK_EPOCH_ACQUIRES; /* relaxed: a hint */
 }
 
 static inline size_t hk_heap_units(const hk_heap_t *heap)

@@ -9,9 +9,6 @@
 #include "options.h"
 #include "random.h"
 
-/* Growing by so many slabs ends an epoch too: reclaim before growing. */
-enum { ACQUIRES_PER_EPOCH = 16 };
-
 /* Of which a hardened heap at level 2 chooses one. */
 enum { RANDOM_SLABS = 8 };
 
@@ -321,7 +318,9 @@ bool hk_heap_slab_add_relocking(hk_heap_t *heap, unsigned class_index)
     if (slab != NULL) {
         heap->own_acquires++;
     } else {
-        if (++heap->acquires % ACQUIRES_PER_EPOCH == 0) {
+        uint32_t acquires = hk_load_relaxed(&heap->acquires) + 1; /* relaxed: the lock is held */
+        hk_store_relaxed(&heap->acquires, acquires);
+        if (acquires % HK_EPOCH_ACQUIRES == 0) {
             hk_heap_depot_end_epoch_locked(heap, HK_EPOCH_MAGAZINES);
         }
         slab = acquire_relocking(heap, class_index);

@@ -18,6 +18,7 @@ enum {
         256 * 1024,          /* an outgoing magazine is handed over once it holds this much */
     HK_INBOX_MAGAZINES = 64, /* longer inboxes are drained by whoever lengthens them */
     HK_DECAY_MS = 250,       /* the epoch of the working-set estimate */
+    HK_EPOCH_ACQUIRES = 16,  /* or, for a heap and its threads, slabs that it took of the pool */
     HK_PEAK_STEP_BYTES = 256 << 10,    /* growth between two looks at a new peak */
     HK_SHED_BLOCK_BYTES = 1024,        /* magazines of smaller blocks stay at a peak */
     HK_DECAY_STEP_BYTES = 8 << 20,     /* given back by one step: about 100 us */

@@ -1,0 +1,126 @@
+/*
+ * cache_decay: what one thread's cache gives back while its thread works.  See cache.h.
+ */
+#include "cache.h"
+#include "decay.h"
+#include "os.h"
+
+enum {
+    STEP_MS = 8, /* between two steps of one thread */
+    LINGER_USES = 1024,
+    LINGER_FLUSH_MS = 32,
+};
+
+/* Of the class first and those above it. */
+static void dissolve_from(hk_cache_t *cache, unsigned first)
+{
+    for (unsigned class_index = first; class_index < HK_CLASS_COUNT; class_index++) {
+        hk_cache_dissolve(cache, class_index);
+    }
+}
+
+static void flush_magazines(hk_cache_t *cache)
+{
+    dissolve_from(cache, 0);
+    hk_run_shelf_end(&cache->shelf);
+    hk_cache_hand_over(cache);
+    hk_magazine_t *spare = cache->spare;
+    cache->spare = NULL;
+    cache->spare_count = 0;
+    hk_fence_signal(); /* the heap has them from here on */
+    hk_heap_return_inbox(cache->heap, spare);
+}
+
+/* A thread that allocates seldom, and then out of its magazines, might not come this way for a long
+ * time.  As long as there is much to give back it has no magazines, so that each of its calls comes
+ * this way.  A busy thread uses up its LINGER_USES between two steps and goes on with magazines. */
+static void linger(hk_cache_t *cache, size_t excess, uint64_t now_ms)
+{
+    bool lingers = cache->linger_uses > 0;
+    size_t least = lingers ? (size_t)HK_LINGER_BYTES_MIN : (size_t)HK_LINGER_BYTES;
+    if (excess < least) {
+        cache->linger_uses = 0;
+        return;
+    }
+    /* A busy thread has loaded magazines again. */
+    if (now_ms - cache->linger_ms >= LINGER_FLUSH_MS) {
+        cache->linger_ms = now_ms;
+        flush_magazines(cache);
+    }
+    cache->linger_uses = LINGER_USES;
+}
+
+static size_t bytes_from(const hk_cache_t *cache, unsigned first)
+{
+    size_t bytes = 0;
+    for (unsigned class_index = first; class_index < HK_CLASS_COUNT; class_index++) {
+        bytes += hk_cache_count(cache, class_index) * hk_class_info[class_index].block_bytes;
+    }
+    return bytes;
+}
+
+/* Before the process grows beyond what it ever was: the thread's magazines of blocks that make
+ * whole slabs soon, if they are much beside the process. */
+static void shed(hk_cache_t *cache)
+{
+    unsigned first = hk_class_of(HK_SHED_BLOCK_BYTES);
+    if (bytes_from(cache, first) > hk_policy_stock_bytes(hk_limit_committed_bytes())) {
+        dissolve_from(cache, first);
+    }
+}
+
+/* A class that the thread turned away from keeps its slabs from all others by what its magazines
+ * hold: each block a slab.  So when an epoch ends, be it by time or by the heap's growth, what the
+ * classes hold that had no call since the last one goes, and the class begins with small magazines
+ * again.  One whose calls happened to end where they began is taken for idle, and loads anew. */
+static void dissolve_idle(hk_cache_t *cache)
+{
+    for (unsigned class_index = 0; class_index < HK_CLASS_COUNT; class_index++) {
+        if (cache->loaded[class_index] != NULL &&
+            cache->top[class_index] == cache->epoch_top[class_index]) {
+            hk_cache_dissolve(cache, class_index);
+            cache->uses[class_index] = hk_policy_class[class_index].cold_uses;
+        }
+        cache->epoch_top[class_index] = cache->top[class_index];
+    }
+}
+
+static void end_epoch(hk_cache_t *cache, uint64_t now_ms)
+{
+    uint32_t growths = hk_heap_growths(cache->heap);
+    if (growths != cache->epoch_growths || now_ms - cache->epoch_ms >= HK_DECAY_MS) {
+        cache->epoch_growths = growths;
+        cache->epoch_ms = now_ms;
+        dissolve_idle(cache);
+    }
+}
+
+void hk_cache_help(hk_cache_t *cache)
+{
+    if (HK_UNLIKELY(hk_decay_is_peak())) {
+        shed(cache);
+        hk_decay_at_peak();
+    }
+    uint64_t now = hk_os_clock_ms();
+    end_epoch(cache, now);
+    bool due = now - cache->step_ms >= STEP_MS;
+    if (cache->linger_uses > 0) {
+        cache->linger_uses--;
+    }
+    if (due || (now != cache->step_ms && cache->linger_uses > 0)) {
+        cache->step_ms = now;
+        if (hk_run_shelf_is_over(&cache->shelf, now)) {
+            hk_run_shelf_end(&cache->shelf);
+        }
+        hk_cache_hand_over(cache);
+        linger(cache, hk_decay_step(cache->heap, now), now);
+    }
+}
+
+void hk_cache_flush(hk_cache_t *cache)
+{
+    if (cache->quarantine != NULL) {
+        hk_harden_drain(cache->quarantine, cache->heap->owner);
+    }
+    flush_magazines(cache);
+}

@@ -1,0 +1,81 @@
+/*
+ * A class that a thread turned away from gives its magazines back when an epoch ends, by growth or
+ * by time; one that is in use keeps them.
+ */
+#include "test.h"
+
+#include <hakmem/hakmem.h>
+
+#include "cache.h"
+#include "fake_os.h"
+#include "policy.h"
+#include "thread.h"
+
+enum {
+    IDLE_BYTES = 256,
+    BUSY_BYTES = 1024,
+    OTHER_BYTES = 512,
+    BLOCKS = 1000,
+    ROUNDS = 20, /* so that both classes have magazines of their largest kind */
+    GROWTH_BYTES = 2 * HK_EPOCH_ACQUIRES * HK_UNIT_BYTES,
+    EPOCHS = 4,
+};
+
+static size_t cached(size_t size)
+{
+    return hk_cache_count(hk_thread_own, hk_class_of(size));
+}
+
+static void allocate_and_free(size_t size)
+{
+    static void *blocks[BLOCKS];
+    for (int i = 0; i < BLOCKS; i++)
+        CHECK((blocks[i] = hak_malloc(size)) != NULL);
+    for (int i = 0; i < BLOCKS; i++)
+        hak_free(blocks[i]);
+}
+
+static void stock(void)
+{
+    for (int round = 0; round < ROUNDS; round++) {
+        allocate_and_free(IDLE_BYTES);
+        allocate_and_free(BUSY_BYTES);
+    }
+    CHECK(cached(IDLE_BYTES) > 0 && cached(BUSY_BYTES) > 0);
+}
+
+/* The busy class loses a block for each slab or so that the process grows by. */
+static void grow(void)
+{
+    for (int bytes = 0; bytes < GROWTH_BYTES; bytes += OTHER_BYTES) {
+        CHECK(hak_malloc(OTHER_BYTES) != NULL);
+        if (bytes % HK_UNIT_BYTES == 0)
+            CHECK(hak_malloc(BUSY_BYTES) != NULL);
+    }
+}
+
+static void wait_and_call(void)
+{
+    for (int epoch = 0; epoch < EPOCHS; epoch++) {
+        fake_os_advance(HK_DECAY_MS);
+        allocate_and_free(OTHER_BYTES); /* on slow paths, now and then */
+        CHECK(hak_malloc(BUSY_BYTES) != NULL);
+    }
+}
+
+int main(void)
+{
+    stock();
+    grow();
+    CHECKF(cached(IDLE_BYTES) == 0, " (%zu)", cached(IDLE_BYTES));
+    CHECK(cached(BUSY_BYTES) > 0);
+
+    stock();
+    wait_and_call();
+    CHECKF(cached(IDLE_BYTES) == 0, " (%zu)", cached(IDLE_BYTES));
+    CHECK(cached(BUSY_BYTES) > 0);
+
+    allocate_and_free(IDLE_BYTES);
+    CHECK(hak_check() == 0);
+    return 0;
+}
