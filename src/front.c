@@ -139,14 +139,19 @@ HAK_API size_t hak_usable_size(const void *block)
                                                 "invalid pointer: usable size");
 }
 
+/* Set for good when realloc had no smaller place for a block that it was to make smaller: such are
+ * more than twice as large as what was asked for last. */
+static _Atomic bool some_stayed;
+
 /* A block may be larger than its last realloc needs, by less than twice; with hardening its size is
- * known. */
+ * known.  Relaxed: a block that comes from another thread brings what that thread wrote before. */
 static void check_size(const void *block, size_t alignment, size_t size)
 {
     size_t usable = hk_path_usable_bytes(block, "invalid free", "double free");
     bool wrong = hk_path_is_exact(block)
                      ? size != usable
-                     : size > usable || hk_path_good_size(size, alignment) < usable / 2;
+                     : size > usable || (hk_path_good_size(size, alignment) < usable / 2 &&
+                                         !hk_load_relaxed(&some_stayed));
     if (wrong) {
         hk_log_fatal("invalid free", block, "the size given is not the block's");
     }
@@ -198,6 +203,13 @@ static hk_heap_t *owned_heap_of(const void *block)
     return heap != NULL && heap->owner == HK_OWNER_NONE ? heap : NULL;
 }
 
+/* There is no place for a smaller block: it stays where it is. */
+static HK_COLD void *stay(void *block)
+{
+    hk_store_relaxed(&some_stayed, true); /* relaxed: see check_size */
+    return block;
+}
+
 /* The first bytes of a block are in another from now on; returns that. */
 HK_INLINE void *carry_over(void *moved, void *block, size_t bytes)
 {
@@ -230,7 +242,7 @@ void *hk_front_resize(hk_heap_t *heap, void *block, size_t size)
     if (moved == NULL) {
         /* A smaller block can always stay where it is. */
         bool stays = size <= usable && hk_path_try_refit(block, usable, size);
-        return stays ? block : hk_front_fail(ENOMEM);
+        return stays ? stay(block) : hk_front_fail(ENOMEM);
     }
     return carry_over(moved, block, size < usable ? size : usable);
 }
@@ -241,7 +253,7 @@ static HK_NOINLINE void *move_small(void *block, size_t bytes, size_t size)
 {
     void *moved = hak_malloc(size);
     if (moved == NULL) {
-        return size > bytes ? NULL : block;
+        return size > bytes ? NULL : stay(block);
     }
     return carry_over(moved, block, size < bytes ? size : bytes);
 }

@@ -159,6 +159,28 @@ static void check_heap_reclaims(void)
     CHECK(hak_limit_set(HAK_LIMIT_HARD, 0) == 0);
 }
 
+/* A block that realloc cannot make smaller, as there is no place for the smaller one, stays what it
+ * was; it is freed by the size that was asked for last. */
+static void check_unshrunk(void)
+{
+    enum { SMALLER = 300, LARGEST = 3 };
+    static const size_t sizes[LARGEST] = {40000, 100000, 3000000};
+    char *large[LARGEST];
+    for (size_t i = 0; i < LARGEST; i++)
+        CHECK((large[i] = hak_malloc(sizes[i])) != NULL);
+    (void)hak_trim(0);
+    CHECK(hak_limit_set(HAK_LIMIT_HARD, hak_limit_committed()) == 0);
+    size_t count = fill(SMALLER);
+    CHECK(count < BLOCKS);
+    for (size_t i = 0; i < LARGEST; i++) {
+        char *same = hak_realloc(large[i], SMALLER);
+        CHECK(same != NULL && hak_usable_size(same) >= sizes[i]);
+        hak_free_sized(same, SMALLER);
+    }
+    clear(count, SMALLER);
+    CHECK(hak_limit_set(HAK_LIMIT_HARD, 0) == 0);
+}
+
 static pthread_barrier_t filled, allocated;
 static pthread_mutex_t turn = PTHREAD_MUTEX_INITIALIZER;
 
@@ -248,6 +270,7 @@ int main(void)
     check_heaps();
     check_heap_reclaims();
     check_callback();
+    check_unshrunk();
     check_new_threads();
     CHECK(hak_check() == 0);
     return 0;
