@@ -84,11 +84,16 @@ static bool expand_path(char *path, size_t path_bytes, const char *pattern)
     return true;
 }
 
+/* Does not wait for somebody to read a FIFO: a process that is to end ends. */
+static int open_report(const char *path)
+{
+    return open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0644);
+}
+
 /* To standard error, if there is no path. */
 static bool print_report(const char *path)
 {
-    int fd =
-        path == NULL ? STDERR_FILENO : open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
+    int fd = path == NULL ? STDERR_FILENO : open_report(path);
     if (fd < 0) {
         return false;
     }

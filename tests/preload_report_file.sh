@@ -16,7 +16,7 @@ with()
 {
     local file=$1
     shift
-    env LD_PRELOAD="$HAKMEM_LIB" HAKMEM_STATS=1 HAKMEM_STATS_JSON=1 HAKMEM_STATS_FILE="$file" "$@" 2>"$work/said"
+    timeout 60 env LD_PRELOAD="$HAKMEM_LIB" HAKMEM_STATS=1 HAKMEM_STATS_JSON=1 HAKMEM_STATS_FILE="$file" "$@" 2>"$work/said"
 }
 
 # A path of 600 characters is a path.
@@ -36,6 +36,16 @@ with "$work/none/report" true
 grep -q "cannot write the report to $work/none/report" "$work/said" || fail "no directory: $(cat "$work/said")"
 with /dev/full true
 grep -q 'cannot write the report to /dev/full' "$work/said" || fail "full: $(cat "$work/said")"
+
+# A FIFO that nobody reads keeps no process from ending; one that is read gets the report.
+mkfifo "$work/fifo"
+with "$work/fifo" true || fail "a FIFO without a reader: status $?"
+grep -q "cannot write the report to $work/fifo" "$work/said" || fail "FIFO: $(cat "$work/said")"
+exec 3<>"$work/fifo"
+with "$work/fifo" true
+read -r -t 20 report <&3
+case $report in '{"version"'*) ;; *) fail "a FIFO with a reader: '$report', $(cat "$work/said")" ;; esac
+exec 3>&-
 
 # An empty one is none.
 with "" true
