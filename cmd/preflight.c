@@ -89,7 +89,7 @@ static int is_program(const char *path)
         return errno == EACCES ? EACCES : ENOENT;
     if (S_ISDIR(info.st_mode))
         return EISDIR;
-    return access(path, X_OK) == 0 ? 0 : EACCES;
+    return S_ISREG(info.st_mode) && access(path, X_OK) == 0 ? 0 : EACCES;
 }
 
 /* Looks name up as execvp would: the first executable file on PATH.  Returns 0, or why there is

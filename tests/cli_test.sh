@@ -104,6 +104,8 @@ expect 127 './no-such: no such file' "$hakmem" run -- ./no-such
 expect 126 './plain.txt: not executable' "$hakmem" run -- ./plain.txt
 expect 126 'plain.txt: not executable' env PATH="$work:$PATH" "$hakmem" run -- plain.txt
 expect 126 './directory: is a directory' "$hakmem" run -- ./directory
+mkfifo -m 755 fifo
+expect 126 './fifo: not executable' timeout 60 "$hakmem" run -- ./fifo
 expect 127 'no-such: no such program' "$hakmem" compare -- no-such
 
 # ---- The library ----
