@@ -104,16 +104,6 @@ void hk_heap_reclaim(hk_heap_t *heap, size_t limit)
 
 /* ---- What caches ask for ---- */
 
-/* The lowest address must be popped first: a program's next blocks then lie in order. */
-static void reverse(void **blocks, unsigned count)
-{
-    for (unsigned low = 0, high = count - 1; low < high; low++, high--) {
-        void *block = blocks[low];
-        blocks[low] = blocks[high];
-        blocks[high] = block;
-    }
-}
-
 hk_magazine_t *hk_heap_load(hk_heap_t *heap, unsigned class_index, hk_magazine_t *empty,
                             unsigned kind)
 {
@@ -132,11 +122,14 @@ hk_magazine_t *hk_heap_load(hk_heap_t *heap, unsigned class_index, hk_magazine_t
         if (target != NULL) {
             most = most < target->capacity ? most : target->capacity;
             do {
-                count = hk_heap_slab_take_locked(heap, class_index, target->slot, most, &unsettled);
+                count = hk_heap_slab_take_locked(heap, class_index, target->slot + most, most,
+                                                 &unsettled);
             } while (count == 0 && hk_heap_slab_add_relocking(heap, class_index));
         }
         if (count > 0) {
-            reverse(target->slot, count);
+            if (count < most) { /* they lie below the end: see heap_slab.h */
+                memmove(target->slot, target->slot + (most - count), count * sizeof(void *));
+            }
             target->count = (uint16_t)count;
             target->marks = unsettled ? HK_MARKS_MIXED : HK_MARKS_CLEAR;
             loaded = target;
@@ -255,7 +248,7 @@ void *hk_heap_take_block_settled(hk_heap_t *heap, unsigned class_index, bool *wa
     hk_heap_depot_drain_locked(heap);
     void *block = hk_heap_depot_take_block_locked(heap, class_index, &marks);
     while (block == NULL &&
-           hk_heap_slab_take_locked(heap, class_index, &block, 1, &unsettled) == 0 &&
+           hk_heap_slab_take_locked(heap, class_index, &block + 1, 1, &unsettled) == 0 &&
            hk_heap_slab_add_relocking(heap, class_index)) {
     }
     *was_clear = block != NULL && marks == HK_MARKS_SET && !hk_live_is_set(block);

@@ -127,43 +127,57 @@ static void move_slab(hk_heap_t *heap, hk_slab_t *slab)
     }
 }
 
-/* Blocks have come into the slab.  It may be the pool's after this. */
-HK_INLINE void note_put(hk_heap_t *heap, hk_slab_t *slab, unsigned count, bool unsettled)
+/* Blocks of so many bytes have come into the slab.  It may be the pool's after this. */
+HK_INLINE void note_put(hk_heap_t *heap, hk_slab_t *slab, size_t bytes, bool unsettled)
 {
-    count_free(heap, bytes_of(slab->class_index, count));
+    count_free(heap, bytes);
     slab->unsettled |= unsettled;
     if (HK_UNLIKELY(slab->free_blocks > slab->bucket_last)) {
         move_slab(heap, slab);
     }
 }
 
-/* Puts one block into its slab. */
-HK_INLINE void put_one(hk_heap_t *heap, hk_slab_t *slab, void *block, bool unsettled)
+static HK_COLD _Noreturn void reject(const hk_slab_t *slab, const void *block)
 {
-    hk_put_result_t result = hk_slab_put_one(slab, block);
-    if (HK_UNLIKELY(result != HK_PUT_DONE)) {
-        hk_heap_reject(result, block);
-    }
-    note_put(heap, slab, 1, unsettled);
+    hk_heap_reject(hk_slab_probe(slab, block), block);
 }
 
-/* Puts as many of the first blocks as are the slab's; how many. */
-HK_INLINE unsigned put(hk_heap_t *heap, hk_slab_t *slab, void *const *blocks, unsigned count,
+/* Puts one block into its slab, which is of the class. */
+HK_INLINE void put_one(hk_heap_t *heap, hk_slab_t *slab, const hk_class_info_t *info, void *block,
                        bool unsettled)
 {
-    hk_put_result_t result;
-    unsigned done = hk_slab_put(slab, blocks, count, &result);
-    if (HK_UNLIKELY(result != HK_PUT_DONE)) {
-        hk_heap_reject(result, blocks[done]);
+    if (HK_UNLIKELY(!hk_slab_put_one(slab, info, block))) {
+        reject(slab, block);
     }
-    note_put(heap, slab, done, unsettled);
+    note_put(heap, slab, info->block_bytes, unsettled);
+}
+
+/* Puts as many of the first blocks as are the slab's, of which there is one; how many. */
+HK_INLINE unsigned put_run(hk_heap_t *heap, hk_slab_t *slab, const hk_class_info_t *info,
+                           void *const *blocks, unsigned count, bool unsettled)
+{
+    unsigned done = hk_slab_put(slab, blocks, count);
+    if (HK_UNLIKELY(done == 0)) {
+        reject(slab, *blocks);
+    }
+    note_put(heap, slab, (size_t)done * info->block_bytes, unsettled);
     return done;
 }
 
 void hk_heap_slab_put_locked(hk_heap_t *heap, hk_slab_t *slab, void *block, bool unsettled)
 {
     hk_assert(2, hk_lock_is_held(&heap->lock));
-    put_one(heap, slab, block, unsettled);
+    put_one(heap, slab, &hk_class_info[slab->class_index], block, unsettled);
+}
+
+/* Puts a block that the near table does not know into its slab. */
+static HK_NOINLINE void put_by_map(hk_heap_t *heap, void *block, bool unsettled)
+{
+    hk_slab_t *slab = hk_slab_find(block);
+    if (HK_UNLIKELY(slab == NULL || slab->heap != heap)) {
+        hk_log_fatal("double free", block, "its slab has been given back since");
+    }
+    hk_heap_slab_put_locked(heap, slab, block, unsettled);
 }
 
 static bool are_in_one_unit(const void *a, const void *b)
@@ -171,27 +185,29 @@ static bool are_in_one_unit(const void *a, const void *b)
     return ((uintptr_t)a ^ (uintptr_t)b) >> HK_UNIT_SHIFT == 0;
 }
 
-/* The slab of a block in the heap's hands. */
-HK_INLINE hk_slab_t *find_own(const hk_heap_t *heap, const void *block)
-{
-    hk_slab_t *slab = hk_slab_find(block);
-    if (HK_UNLIKELY(slab == NULL || slab->heap != heap || slab->class_index >= HK_CLASS_COUNT)) {
-        hk_log_fatal("double free", block, "its slab has been given back since");
-    }
-    return slab;
-}
-
-/* Neighbours that lie in one slab share its looking up.  Blocks freed here and there have none. */
+/* What the near table knows as the heap's needs no other test.  Neighbours that lie in one slab
+ * share its looking up; blocks freed here and there have none. */
 void hk_heap_slab_put_all_locked(hk_heap_t *heap, void *const *blocks, unsigned count,
                                  bool unsettled)
 {
+    uint64_t tag = hk_heap_near_tag(heap);
     void *const *end = blocks + count;
     while (blocks < end) {
-        hk_slab_t *slab = find_own(heap, *blocks);
-        if (blocks + 1 < end && are_in_one_unit(blocks[0], blocks[1])) {
-            blocks += put(heap, slab, blocks, (unsigned)(end - blocks), unsettled);
+        void *block = *blocks;
+        uint64_t class_index = (hk_registry_fold(block) ^ tag) >> HK_UNIT_SHIFT;
+        if (HK_UNLIKELY(class_index >= HK_CLASS_COUNT)) {
+            put_by_map(heap, block, unsettled);
+            blocks++;
+            continue;
+        }
+        const hk_class_info_t *info = &hk_class_info[class_index];
+        hk_superslab_t *superslab = (hk_superslab_t *)hk_registry_find_known(block);
+        hk_slab_t *slab = hk_superslab_slab_at(superslab, block);
+        if (blocks + 1 < end && are_in_one_unit(block, blocks[1])) {
+            blocks += put_run(heap, slab, info, blocks, (unsigned)(end - blocks), unsettled);
         } else {
-            put_one(heap, slab, *blocks++, unsettled);
+            put_one(heap, slab, info, block, unsettled);
+            blocks++;
         }
     }
 }
@@ -225,38 +241,40 @@ static hk_slab_t *pick_slab(hk_heap_t *heap, unsigned class_index)
  * and blocks that were allocated one after another lie so near to one another, and mostly so much
  * in order, that the processor fetches them ahead.  The lowest but one are taken in order, and each
  * keeps its place or goes behind the next one: the same, for less. */
-static unsigned take_lowest(hk_slab_t *slab, void **blocks, unsigned count, uint64_t *random)
+static unsigned take_lowest(hk_slab_t *slab, void **end, unsigned count, uint64_t *random)
 {
-    unsigned taken = count > 1 ? hk_slab_take(slab, blocks, count - 1) : 0;
+    unsigned taken = count > 1 ? hk_slab_take(slab, end, count - 1) : 0;
     uint64_t chances = hk_random_next(random); /* magazines have less than 64 */
-    uintptr_t kept = taken > 0 ? (uintptr_t)blocks[0] : 0;
-    for (unsigned i = 0; i + 1 < taken; i++) {
-        uintptr_t next = (uintptr_t)blocks[i + 1];
-        uintptr_t change = (kept ^ next) & -(uintptr_t)(chances >> i & 1);
-        blocks[i] = (void *)(kept ^ change); /* not by a branch, which nobody could foresee */
-        kept = next ^ change;
-    }
+    void **place = end - taken;
     if (taken > 0) {
-        blocks[taken - 1] = (void *)kept;
+        uintptr_t kept = (uintptr_t)end[-1];
+        for (end--; end > place; chances >>= 1) {
+            uintptr_t next = (uintptr_t)end[-1];
+            uintptr_t change = (kept ^ next) & -(uintptr_t)(chances & 1);
+            *end-- = (void *)(kept ^ change); /* not by a branch, which nobody could foresee */
+            kept = next ^ change;
+        }
+        *place = (void *)kept;
     }
     if (slab->free_blocks > 0) {
-        blocks[taken++] = hk_slab_take_either(slab, chances >> 63 != 0);
+        place[-1] = hk_slab_take_either(slab, (chances & 1) != 0);
+        taken++;
     }
     return taken;
 }
 
 /* Random ones. */
-static unsigned take_at_random(hk_heap_t *heap, unsigned class_index, void **blocks, unsigned count,
+static unsigned take_at_random(hk_heap_t *heap, unsigned class_index, void **end, unsigned count,
                                bool *unsettled)
 {
     unsigned taken = 0;
     hk_slab_t *slab;
     while (taken < count && (slab = pick_slab(heap, class_index)) != NULL) {
         if (hk_options.harden < 2) {
-            taken += take_lowest(slab, blocks + taken, count - taken, &heap->random);
+            taken += take_lowest(slab, end - taken, count - taken, &heap->random);
         }
         while (hk_options.harden >= 2 && taken < count && slab->free_blocks > 0) {
-            blocks[taken++] = hk_slab_take_random(slab, hk_random_next(&heap->random));
+            end[-1 - (int)taken++] = hk_slab_take_random(slab, hk_random_next(&heap->random));
         }
         *unsettled |= slab->unsettled != 0;
         relink_slab(heap, slab);
@@ -264,7 +282,7 @@ static unsigned take_at_random(hk_heap_t *heap, unsigned class_index, void **blo
     return taken;
 }
 
-static unsigned take_in_order(hk_heap_t *heap, unsigned class_index, void **blocks, unsigned count,
+static unsigned take_in_order(hk_heap_t *heap, unsigned class_index, void **end, unsigned count,
                               bool *unsettled)
 {
     hk_heap_class_t *class = &heap->classes[class_index];
@@ -272,7 +290,7 @@ static unsigned take_in_order(hk_heap_t *heap, unsigned class_index, void **bloc
     for (unsigned bucket = 0; bucket < HK_SLAB_BUCKETS && taken < count; bucket++) {
         hk_slab_t *slab;
         while (taken < count && (slab = class->partial[bucket]) != NULL) {
-            taken += hk_slab_take(slab, blocks + taken, count - taken);
+            taken += hk_slab_take(slab, end - taken, count - taken);
             *unsettled |= slab->unsettled != 0;
             if (HK_UNLIKELY(slab->holes_at != 0)) {
                 hk_heap_hole_forget_locked(heap, slab);
@@ -283,11 +301,11 @@ static unsigned take_in_order(hk_heap_t *heap, unsigned class_index, void **bloc
     return taken;
 }
 
-unsigned hk_heap_slab_take_locked(hk_heap_t *heap, unsigned class_index, void **blocks,
-                                  unsigned count, bool *unsettled)
+unsigned hk_heap_slab_take_locked(hk_heap_t *heap, unsigned class_index, void **end, unsigned count,
+                                  bool *unsettled)
 {
-    unsigned taken = heap->hardened ? take_at_random(heap, class_index, blocks, count, unsettled)
-                                    : take_in_order(heap, class_index, blocks, count, unsettled);
+    unsigned taken = heap->hardened ? take_at_random(heap, class_index, end, count, unsettled)
+                                    : take_in_order(heap, class_index, end, count, unsettled);
     count_free(heap, -bytes_of(class_index, taken));
     if (hk_heap_free_bytes(heap) < heap->free_low_water) {
         heap->free_low_water = hk_heap_free_bytes(heap);

@@ -18,9 +18,10 @@ void hk_heap_slab_put_all_locked(hk_heap_t *heap, void *const *blocks, unsigned 
                                  bool unsettled);
 
 /* Takes up to count blocks out of the partial slabs, the fullest first, for a hardened heap at
- * random.  *unsettled is set if their live bits may be. */
-unsigned hk_heap_slab_take_locked(hk_heap_t *heap, unsigned class_index, void **blocks,
-                                  unsigned count, bool *unsettled);
+ * random, into the places below end: the first one taken last, where it is popped first.
+ * *unsettled is set if their live bits may be. */
+unsigned hk_heap_slab_take_locked(hk_heap_t *heap, unsigned class_index, void **end, unsigned count,
+                                  bool *unsettled);
 
 /* Adds a slab to the class: a kept empty one, else one of the pool; false without memory. */
 bool hk_heap_slab_add_relocking(hk_heap_t *heap, unsigned class_index);

@@ -117,6 +117,15 @@ static inline hk_region_t *hk_registry_find(const void *address)
     return entry == NULL ? NULL : hk_load_acquire(entry);
 }
 
+/* The same for an address that the near table knows: it is in a superslab. */
+HK_INLINE hk_region_t *hk_registry_find_known(const void *address)
+{
+    hk_leaf_entry_t *leaf =
+        hk_load_acquire(&hk_registry_root[hk_registry_root_index((uintptr_t)address)]);
+    size_t number = (uintptr_t)address >> HK_SUPERSLAB_SHIFT & ((1u << HK_LEAF_BITS) - 1);
+    return hk_load_acquire(&leaf[number]);
+}
+
 /* Calls visit for each leaf of the map; for the tables that are part of the library. */
 void hk_registry_each_leaf(void (*visit)(const void *address, size_t bytes, void *context),
                            void *context);

@@ -92,11 +92,17 @@ static inline uint32_t hk_class_block_index(unsigned class_index, uint32_t offse
 
 /* The index of the block that starts at offset in a slab of the class, or UINT32_MAX if none
  * does. */
+static inline uint32_t hk_class_info_start_index(const hk_class_info_t *info, uint64_t offset)
+{
+    uint64_t index = offset * info->reciprocal >> 40;
+    bool starts = index * info->block_bytes == offset &&
+                  offset < (uint32_t)info->block_count * info->block_bytes;
+    return HK_LIKELY(starts) ? (uint32_t)index : UINT32_MAX;
+}
+
 static inline uint32_t hk_class_start_index(unsigned class_index, uint32_t offset)
 {
-    const hk_class_info_t *info = &hk_class_info[class_index];
-    uint32_t index = hk_class_block_index(class_index, offset);
-    return index * info->block_bytes == offset && index < info->block_count ? index : UINT32_MAX;
+    return hk_class_info_start_index(&hk_class_info[class_index], offset);
 }
 
 #endif

@@ -17,6 +17,8 @@
 
 static_assert((int)HK_LIVE_BYTES <= (int)HK_UNIT_BYTES, "the live bits fit the first unit");
 
+#define NO_WORD UINT64_MAX
+
 /* atomic, relaxed: statistics, and hints. */
 static _Atomic uint64_t superslab_count, advised_count, huge_refusals;
 
@@ -201,23 +203,69 @@ void hk_slab_stop(hk_slab_t *slab, uint16_t owner)
     }
 }
 
-unsigned hk_slab_take(hk_slab_t *slab, void **blocks, unsigned count)
+/* Takes the word of the bitmap in hand, in which bits are to be set. */
+HK_INLINE uint64_t take_word(hk_slab_t *slab, uint64_t number)
+{
+    if (number < slab->first_word) {
+        slab->first_word = (uint16_t)number;
+    }
+    return slab->bitmap[number];
+}
+
+/* Puts it back, if it is one. */
+HK_INLINE void put_word(hk_slab_t *slab, uint64_t number, uint64_t bits)
+{
+    if (number != NO_WORD) {
+        slab->bitmap[number] = bits;
+    }
+}
+
+/* Neighbours often share a word of the bitmap, which stays in a register for them: by way of memory
+ * each would wait for the one before. */
+unsigned hk_slab_put(hk_slab_t *slab, void *const *blocks, unsigned count)
+{
+    const hk_class_info_t info = hk_class_info[slab->class_index];
+    uintptr_t base = (uintptr_t)hk_slab_base(slab);
+    void *const *end = blocks + count;
+    uint64_t number = NO_WORD;
+    uint64_t bits = 0;
+    for (; blocks < end; blocks++) {
+        uint64_t index = hk_class_info_start_index(&info, (uintptr_t)*blocks - base);
+        if (index == UINT32_MAX) {
+            break;
+        }
+        if (index / 64 != number) {
+            put_word(slab, number, bits);
+            number = index / 64;
+            bits = take_word(slab, number);
+        }
+        if (HK_UNLIKELY((bits >> index % 64 & 1) != 0)) {
+            break;
+        }
+        bits |= 1ull << index % 64;
+    }
+    put_word(slab, number, bits);
+    count -= (unsigned)(end - blocks);
+    slab->free_blocks = (uint16_t)(slab->free_blocks + count);
+    return count;
+}
+
+unsigned hk_slab_take(hk_slab_t *slab, void **end, unsigned count)
 {
     size_t block_bytes = hk_class_info[slab->class_index].block_bytes;
     char *base = hk_slab_base(slab);
-    unsigned taken = 0;
-    if (count > slab->free_blocks) {
-        count = slab->free_blocks;
-    }
+    uint64_t *bitmap = slab->bitmap;
     unsigned word = slab->first_word;
-    while (taken < count) {
-        uint64_t bits = slab->bitmap[word];
-        while (bits != 0 && taken < count) {
-            size_t index = word * 64 + (unsigned)__builtin_ctzll(bits);
-            blocks[taken++] = base + index * block_bytes;
+    unsigned taken = count < slab->free_blocks ? count : slab->free_blocks;
+    void **last = end - taken;
+    while (end > last) {
+        uint64_t bits = bitmap[word];
+        while (bits != 0 && end > last) {
+            size_t index = (size_t)word * 64 + (unsigned)__builtin_ctzll(bits);
+            *--end = base + index * block_bytes;
             bits &= bits - 1;
         }
-        slab->bitmap[word] = bits;
+        bitmap[word] = bits;
         word += bits == 0;
     }
     slab->first_word = (uint16_t)word;

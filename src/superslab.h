@@ -142,8 +142,9 @@ void hk_slab_start(hk_slab_t *slab, uint16_t owner);
 /* The reverse, before it goes back to the pool.  All its blocks are free. */
 void hk_slab_stop(hk_slab_t *slab, uint16_t owner);
 
-/* Takes up to count free blocks, lowest address first, into blocks; returns how many. */
-unsigned hk_slab_take(hk_slab_t *slab, void **blocks, unsigned count);
+/* Takes up to count free blocks, the lowest, into the places below end, the lowest address last;
+ * returns how many. */
+unsigned hk_slab_take(hk_slab_t *slab, void **end, unsigned count);
 
 /* Takes one free block, which there must be: the lowest, or (second) the one above it, if that is
  * in the same word of the bitmap. */
@@ -167,60 +168,31 @@ static inline uint32_t hk_slab_index_of(const hk_slab_t *slab, const void *block
     return hk_class_start_index(slab->class_index, offset);
 }
 
-/* Puts one block of the slab back. */
-static inline hk_put_result_t hk_slab_put_one(hk_slab_t *slab, const void *block)
+/* Puts a block of the slab, which is of the class, back; false, and nothing done, if it is free
+ * already, or none. */
+HK_INLINE bool hk_slab_put_one(hk_slab_t *slab, const hk_class_info_t *info, const void *block)
 {
-    uint32_t index = hk_slab_index_of(slab, block);
-    if (HK_UNLIKELY(index == UINT32_MAX)) {
-        return HK_PUT_INTERIOR;
-    }
+    uint32_t offset = (uint32_t)(uintptr_t)block & (HK_SUPERSLAB_BYTES - 1);
+    offset -= (uint32_t)slab->first_unit << HK_UNIT_SHIFT;
+    uint64_t index = hk_class_info_start_index(info, offset);
     uint64_t *word = &slab->bitmap[index / 64];
-    uint64_t bit = 1ull << index % 64;
-    if (HK_UNLIKELY((*word & bit) != 0)) {
-        return HK_PUT_DOUBLE;
+    if (HK_UNLIKELY(index == UINT32_MAX || (*word >> index % 64 & 1) != 0)) {
+        return false;
     }
-    *word |= bit;
+    *word |= 1ull << index % 64;
     slab->first_word = (uint16_t)(index / 64 < slab->first_word ? index / 64 : slab->first_word);
     slab->free_blocks++;
-    return HK_PUT_DONE;
+    return true;
 }
 
-/* Puts back the first ones of some blocks, up to the first that lies elsewhere, or that *result
- * says something against; returns how many.  Their live bits are the caller's affair.  Inline:
- * depots that are full come this way, block by block. */
-static inline unsigned hk_slab_put(hk_slab_t *slab, void *const *blocks, unsigned count,
-                                   hk_put_result_t *result)
-{
-    unsigned class_index = slab->class_index;
-    const char *base = hk_slab_base(slab);
-    size_t slab_bytes = (size_t)slab->units << HK_UNIT_SHIFT;
-    uint64_t *bitmap = slab->bitmap;
-    uint32_t first_word = slab->first_word;
-    unsigned done = 0;
-    *result = HK_PUT_DONE;
-    for (; done < count; done++) {
-        size_t offset = (size_t)((const char *)blocks[done] - base);
-        if (offset >= slab_bytes) {
-            break;
-        }
-        uint32_t index = hk_class_start_index(class_index, (uint32_t)offset);
-        uint64_t bit = 1ull << index % 64;
-        if (HK_UNLIKELY(index == UINT32_MAX || (bitmap[index / 64] & bit) != 0)) {
-            *result = index == UINT32_MAX ? HK_PUT_INTERIOR : HK_PUT_DOUBLE;
-            break;
-        }
-        bitmap[index / 64] |= bit;
-        first_word = index / 64 < first_word ? index / 64 : first_word;
-    }
-    slab->first_word = (uint16_t)first_word;
-    slab->free_blocks = (uint16_t)(slab->free_blocks + done);
-    return done;
-}
+/* Puts back the first ones of some blocks, up to one that is in another slab, or is free already,
+ * or none; returns how many.  Their live bits are the caller's affair. */
+unsigned hk_slab_put(hk_slab_t *slab, void *const *blocks, unsigned count);
 
 /* Whether a block of the slab starts at the address. */
 bool hk_slab_starts_block(const hk_slab_t *slab, const void *address);
 
-/* What hk_slab_put would say. */
+/* What putting an address of the slab back would come to. */
 hk_put_result_t hk_slab_probe(const hk_slab_t *slab, const void *block);
 
 #endif
