@@ -3,6 +3,8 @@
  */
 #include "cache.h"
 
+#include <string.h>
+
 #include "log.h"
 
 /* A magazine without slots: `sentinel` is NULL. */
@@ -115,16 +117,29 @@ bool hk_cache_swap_in(hk_cache_t *cache, unsigned class_index)
     return true;
 }
 
-bool hk_cache_swap_out(hk_cache_t *cache, unsigned class_index)
+bool hk_cache_shift_out(hk_cache_t *cache, unsigned class_index)
 {
+    hk_magazine_t *loaded = cache->loaded[class_index];
     hk_magazine_t *previous = cache->previous[class_index];
-    if (previous == NULL || previous->count > 0 ||
+    unsigned most = hk_policy_class[class_index].magazine_blocks;
+    if (loaded == NULL || previous == NULL || previous->count >= most ||
         previous->kind < hk_policy_class[class_index].magazine_kind ||
-        cache->loaded[class_index] == NULL) {
+        cache->limit[class_index] >= loaded->slot + most) { /* it holds more, and would still */
         return false;
     }
-    cache->previous[class_index] = take_loaded(cache, class_index);
-    set_loaded(cache, class_index, previous);
+    (void)take_loaded(cache, class_index);
+    cache->previous[class_index] = NULL;
+    unsigned half = (loaded->count + 1u) / 2;
+    unsigned room = most - previous->count;
+    unsigned moved = half < room ? half : room;
+    unsigned left = loaded->count - moved;
+    memcpy(previous->slot + previous->count, loaded->slot, moved * sizeof(void *));
+    memmove(loaded->slot, loaded->slot + moved, left * sizeof(void *));
+    previous->count = (uint16_t)(previous->count + moved);
+    loaded->count = (uint16_t)left;
+    hk_fence_signal(); /* its count is valid */
+    cache->previous[class_index] = previous;
+    set_loaded(cache, class_index, loaded);
     return true;
 }
 

@@ -4,7 +4,7 @@
  * A cache belongs to its thread.  Nobody else reads or writes it, but for `busy` and the list
  * links, and but for the ledger, which reads what may be stale and tolerates it.  For each class it
  * has a loaded magazine, seen by the fast paths through `top` (the newest slot) and `limit` (the
- * last slot), and perhaps a previous one, full or empty, which keeps a program that wavers about a
+ * last slot), and perhaps a previous one, which keeps a program that wavers about a
  * magazine's end from exchanging all the time.
  *
  * Every exceptional state is the empty cache: not started, torn down, hardened.  Its one magazine
@@ -79,9 +79,11 @@ void *hk_cache_take_cold(hk_cache_t *cache, unsigned class_index);
 /* Loads the previous magazine if it has a block; false if not.  Touches nothing but the cache. */
 bool hk_cache_swap_in(hk_cache_t *cache, unsigned class_index);
 
-/* Loads the previous magazine if it is empty, and as large as it gets; false if not.  The loaded
- * one is full.  Touches nothing but the cache. */
-bool hk_cache_swap_out(hk_cache_t *cache, unsigned class_index);
+/* Makes room in the loaded magazine, which is full, if the previous one has some and is as large as
+ * it gets: the older half of the blocks moves there, so that a program which wavers about a
+ * magazine's end does not come this way all the time.  False if not.  Touches nothing but the
+ * cache. */
+bool hk_cache_shift_out(hk_cache_t *cache, unsigned class_index);
 
 /* Takes in what other heaps' threads freed of this heap's blocks, as far as the loaded magazines
  * have room; the rest goes to the depots.  Whether the class has a block loaded now. */

@@ -202,7 +202,7 @@ HK_INLINE bool free_own_within(hk_cache_t *cache, unsigned class_index, void *bl
 {
     if (hk_live_is_misaligned(block) || !hk_live_is_set(block) ||
         (cache->top[class_index] == cache->limit[class_index] &&
-         !hk_cache_swap_out(cache, class_index))) {
+         !hk_cache_shift_out(cache, class_index))) {
         return false;
     }
     (void)hk_live_clear(block);
