@@ -81,12 +81,64 @@ void *hk_os_map(size_t bytes, size_t alignment)
     return address;
 }
 
+/* ---- Ranges that could not be unmapped, as each may have cut a mapping in two: they go when
+ * another one has gone ---- */
+
+enum { LEFT_MAX = 128, LEFT_PAGES_BITS = 28 };
+
+static struct {
+    _Atomic unsigned count;            /* atomic: of the ranges, or about to be one more */
+    _Atomic uint64_t ranges[LEFT_MAX]; /* atomic: number of the first page, and of pages; 0: none.
+                                          Whoever takes one out has it. */
+} left;
+
+/* Where there is no room the address space is lost. */
+static void leave_range(uint64_t range)
+{
+    hk_add_relaxed(&left.count, 1); /* relaxed: who sees it late comes again */
+    for (unsigned i = 0; i < LEFT_MAX; i++) {
+        uint64_t none = 0;
+        if (hk_cas_acq_rel(&left.ranges[i], &none, range)) { /* pairs with nothing: a number */
+            return;
+        }
+    }
+    hk_sub_relaxed(&left.count, 1);
+}
+
+static void leave(void *address, size_t bytes)
+{
+    uint64_t pages = bytes / hk_os_page_bytes();
+    if (pages >> LEFT_PAGES_BITS == 0) {
+        leave_range((uintptr_t)address / hk_os_page_bytes() << LEFT_PAGES_BITS | pages);
+    }
+}
+
+static void unmap_left(void)
+{
+    size_t page = hk_os_page_bytes();
+    for (unsigned i = 0; i < LEFT_MAX && hk_load_relaxed(&left.count) > 0; i++) {
+        uint64_t range = hk_exchange_acq_rel(&left.ranges[i], 0); /* pairs with nothing */
+        if (range == 0) {
+            continue;
+        }
+        hk_sub_relaxed(&left.count, 1);
+        uint64_t pages = range & ((UINT64_C(1) << LEFT_PAGES_BITS) - 1);
+        if (munmap((void *)((range >> LEFT_PAGES_BITS) * page), pages * page) != 0) {
+            leave_range(range);
+            return;
+        }
+    }
+}
+
 void hk_os_unmap(void *address, size_t bytes)
 {
     int saved = errno;
     hk_poison_clear(address, bytes);
     if (munmap(address, bytes) != 0) {
         (void)madvise(address, bytes, MADV_DONTNEED);
+        leave(address, bytes);
+    } else if (HK_UNLIKELY(hk_load_relaxed(&left.count) > 0)) {
+        unmap_left();
     }
     errno = saved;
 }
@@ -149,19 +201,41 @@ static bool is_allowed(size_t bytes)
     return probe != NULL;
 }
 
+/* Whether the kernel has the mappings to spare that it wants for a move, five: cuts reserved address
+ * space into more, and joins it again. */
+static bool can_spare_mappings(char *reserved, size_t bytes)
+{
+    enum { CUTS = 3 };
+    size_t page = hk_os_page_bytes();
+    bool spare = true;
+    if (bytes < 2 * CUTS * page) {
+        return false; /* it is soon copied */
+    }
+    for (size_t i = 0; spare && i < CUTS; i++) {
+        spare = mprotect(reserved + (2 * i + 1) * page, page, PROT_READ) == 0;
+    }
+    (void)mprotect(reserved, 2 * CUTS * page, PROT_NONE);
+    return spare;
+}
+
 /* A kernel may unmap the target before it looks whether limits allow the move, or behind that:
  * whoever fails does not know whether the target is still there, or another thread's by now.  So
- * limits are asked before, while it is ours for certain; and a call that a sandbox refused has not
- * come as far as to unmap it. */
+ * limits are asked before, while it is ours for certain, and once a move has failed the number of
+ * mappings too; and a call that a sandbox refused has not come as far as to unmap it. */
 bool hk_os_move_to(void *address, size_t old_bytes, void *target, size_t new_bytes)
 {
+    static _Atomic bool ever_failed; /* atomic: relaxed, since a target lost more does no harm */
     int saved = errno;
-    bool allowed = new_bytes <= old_bytes || is_allowed(new_bytes - old_bytes);
+    bool allowed =
+        (new_bytes <= old_bytes || is_allowed(new_bytes - old_bytes)) &&
+        (HK_LIKELY(!hk_load_relaxed(&ever_failed)) || can_spare_mappings(target, new_bytes));
     hk_poison_clear(address, old_bytes);
     bool done = allowed && mremap(address, old_bytes, new_bytes, MREMAP_MAYMOVE | MREMAP_FIXED,
                                   target) == target;
     if (!allowed || (!done && (errno == EPERM || errno == ENOSYS))) {
         hk_os_unmap(target, new_bytes);
+    } else if (!done) {
+        hk_store_relaxed(&ever_failed, true);
     }
     errno = saved;
     return done;

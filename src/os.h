@@ -1,9 +1,10 @@
 /*
  * os: the only code that asks the kernel for memory, time or cores.
  *
- * Thread-safe, and without state but for what never changes.  Every function keeps errno; failure
- * is told by the return value alone, so that callers decide what the program sees.  Ranges are
- * multiples of the page size, which is read at run time.
+ * Thread-safe, and without state but for what never changes, and what the kernel did not unmap for
+ * want of mappings.  Every function keeps errno; failure is told by the return value alone, so that
+ * callers decide what the program sees.  Ranges are multiples of the page size, which is read at
+ * run time.
  */
 #ifndef HK_OS_H
 #define HK_OS_H
@@ -17,8 +18,8 @@ size_t hk_os_page_bytes(void);
  * there is none. */
 void *hk_os_map(size_t bytes, size_t alignment);
 
-/* Unmaps the range.  Can fail only when the kernel is out of mappings; then the range is purged and
- * stays. */
+/* Unmaps the range.  Can fail only when the kernel is out of mappings; then the range is purged, and
+ * unmapped with a later one. */
 void hk_os_unmap(void *address, size_t bytes);
 
 /* The same for what lies from start up to end, if anything does. */

@@ -177,6 +177,38 @@ static void some_mappings(void)
     out_of_mappings(40);
 }
 
+/* What cannot be unmapped or moved, as it lies side by side with others in one mapping of the
+ * kernel's and there is none to cut it in two, has gone when there are mappings again.  The first
+ * move that fails may cost its target. */
+static void mappings_come_back(void)
+{
+    enum { COUNT = 16, BYTES = 40 << 20, GROWN = 60 << 20 };
+    char *blocks[COUNT];
+    test_use_up_apart(malloc, free);
+    (void)hak_trim(0);
+    size_t before = test_vm_bytes();
+    for (int i = 0; i < COUNT; i++)
+        CHECK((blocks[i] = t_malloc(BYTES)) != NULL);
+    char *strips = use_up_mappings(MAPS_MOST, 4);
+    short_of = true;
+    for (int i = 1; i < COUNT; i += 2) {
+        errno = 0;
+        char *grown = t_realloc(blocks[i], GROWN);
+        blocks[i] = refused(grown) ? blocks[i] : grown;
+    }
+    for (int i = 0; i < COUNT; i += 3)
+        t_free(blocks[i]);
+    (void)hak_trim(0);
+    short_of = false;
+    CHECK(munmap(strips, (size_t)MAPS_MOST * (size_t)sysconf(_SC_PAGESIZE)) == 0);
+    for (int i = 0; i < COUNT; i++)
+        if (i % 3 != 0)
+            t_free(blocks[i]);
+    (void)hak_trim(0);
+    size_t after = test_vm_bytes();
+    CHECKF(after < before + (size_t)2 * GROWN, " (%zu MiB, then %zu)", before / MIB, after / MIB);
+}
+
 /* ---- Address space and data ---- */
 
 static void under_limit(__rlimit_resource_t resource, size_t room)
@@ -221,6 +253,7 @@ int main(int argc, char **argv)
         {"no_mappings", no_mappings, 0},
         {"few_mappings", few_mappings, 0},
         {"some_mappings", some_mappings, 0},
+        {"mappings_come_back", mappings_come_back, 0},
         {"no_address_space", no_address_space, 0},
         {"little_address_space", little_address_space, 0},
         {"no_data", no_data, 0},
