@@ -201,7 +201,7 @@ static bool is_allowed(size_t bytes)
     return probe != NULL;
 }
 
-/* Whether the kernel has the mappings to spare that it wants for a move, five: cuts reserved address
+/* Whether the kernel has the five mappings to spare that it wants for a move: cuts reserved address
  * space into more, and joins it again. */
 static bool can_spare_mappings(char *reserved, size_t bytes)
 {

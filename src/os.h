@@ -18,8 +18,8 @@ size_t hk_os_page_bytes(void);
  * there is none. */
 void *hk_os_map(size_t bytes, size_t alignment);
 
-/* Unmaps the range.  Can fail only when the kernel is out of mappings; then the range is purged, and
- * unmapped with a later one. */
+/* Unmaps the range.  Can fail only when the kernel is out of mappings; then the range is purged,
+ * and unmapped with a later one. */
 void hk_os_unmap(void *address, size_t bytes);
 
 /* The same for what lies from start up to end, if anything does. */
