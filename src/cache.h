@@ -107,8 +107,8 @@ bool hk_cache_make_room(hk_cache_t *cache, unsigned class_index);
 void hk_cache_push_outgoing(hk_cache_t *cache, uint16_t owner, unsigned class_index, void *block);
 
 /* The free blocks of a class in the loaded and the previous magazine.  Of another thread's cache it
- * may be off by a magazine: nothing orders these reads after the writes of that thread, which may be
- * at work, but memory that was a magazine stays one of its size. */
+ * may be off by a magazine: nothing orders these reads after the writes of that thread, which may
+ * be at work, but memory that was a magazine stays one of its size. */
 size_t hk_cache_count(const hk_cache_t *cache, unsigned class_index);
 
 /* Hands the outgoing blocks over to their heaps. */

@@ -165,8 +165,8 @@ static inline size_t hk_heap_depot_bytes(const hk_heap_t *heap)
     return hk_load_relaxed(&heap->depot_bytes); /* relaxed: exact under the lock, else a hint */
 }
 
-/* How often the heap has grown by HK_EPOCH_ACQUIRES slabs of the pool's: each time ends an epoch, as
- * time does, since what can be reclaimed goes before growing. */
+/* How often the heap has grown by HK_EPOCH_ACQUIRES slabs of the pool's: each time ends an epoch,
+ * as time does, since what can be reclaimed goes before growing. */
 static inline uint32_t hk_heap_growths(const hk_heap_t *heap)
 {
     return hk_load_relaxed(&heap->acquires) / HK_EPOCH_ACQUIRES; /* relaxed: a hint */

@@ -22,7 +22,7 @@ static unsigned loaded_count(const hk_cache_t *cache, unsigned class_index)
     return (unsigned)(cache->top[class_index] - &cache->loaded[class_index]->sentinel);
 }
 
-/* Magazines of the largest kind, and the previous one empty; the loaded one has just been loaded. */
+/* Magazines of the largest kind, the previous one empty; the loaded one has just been loaded. */
 static void *prepare(hk_cache_t *cache, unsigned class_index, size_t size)
 {
     static void *blocks[USES];
