@@ -4,6 +4,7 @@
 #include "guard.h"
 #include "log.h"
 #include "nothing.h"
+#include "options.h"
 #include "os.h"
 #include "path.h"
 #include "refuge.h"
@@ -196,13 +197,20 @@ static HK_NOINLINE void free_through_gate(void *block)
     hk_thread_leave(cache);
 }
 
+/* Not while blocks are sampled without hardening: they are counted as magazines are loaded, and this
+ * keeps one loaded for long. */
+static bool shift_out(hk_cache_t *cache, unsigned class_index)
+{
+    return (hk_options.guard_sample == 0 || cache->hardened) &&
+           hk_cache_shift_out(cache, class_index);
+}
+
 /* Frees a block of this thread's heap as far as the cache alone suffices for it; false, and nothing
  * done, if it does not. */
 HK_INLINE bool free_own_within(hk_cache_t *cache, unsigned class_index, void *block)
 {
     if (hk_live_is_misaligned(block) || !hk_live_is_set(block) ||
-        (cache->top[class_index] == cache->limit[class_index] &&
-         !hk_cache_shift_out(cache, class_index))) {
+        (cache->top[class_index] == cache->limit[class_index] && !shift_out(cache, class_index))) {
         return false;
     }
     (void)hk_live_clear(block);
