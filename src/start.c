@@ -84,10 +84,15 @@ static bool expand_path(char *path, size_t path_bytes, const char *pattern)
     return true;
 }
 
-/* Does not wait for somebody to read a FIFO: a process that is to end ends. */
+/* Does not wait for somebody to open a FIFO for reading: a process that is to end ends.  Who has it
+ * open is waited for, as at standard error. */
 static int open_report(const char *path)
 {
-    return open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0644);
+    int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0644);
+    if (fd >= 0) {
+        (void)fcntl(fd, F_SETFL, O_APPEND); /* refused: a pipe that is full loses the report */
+    }
+    return fd;
 }
 
 /* To standard error, if there is no path. */

@@ -47,6 +47,10 @@ read -r -t 20 report <&3
 case $report in '{"version"'*) ;; *) fail "a FIFO with a reader: '$report', $(cat "$work/said")" ;; esac
 exec 3>&-
 
+# A pipe that is full is waited for.
+report=$({ head -c 65000 /dev/zero; with /dev/stdout bash -c :; } | { sleep 1; tail -c +65001; })
+case $report in '{"version"'*'}') ;; *) fail "a full pipe: '$report', $(cat "$work/said")" ;; esac
+
 # An empty one is none.
 with "" true
 grep -q '^{"version"' "$work/said" || fail "empty: $(cat "$work/said")"
