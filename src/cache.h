@@ -43,14 +43,14 @@ typedef struct hk_cache {
     hk_quarantine_t *quarantine;             /* hardening's; NULL: there is none */
     bool hardened;                           /* the heap is */
     bool quick;                              /* and at level 1: its fast paths serve */
-    int64_t sample_left;              /* blocks until the next sampled one; 0: not drawn yet */
-    uint32_t past_frees;              /* frees past the magazines: each 64th looks after the pool */
-    uint32_t linger_uses;             /* slow paths still to be taken by all calls */
-    uint64_t step_ms;                 /* when this thread last helped to give back */
-    uint64_t linger_ms;               /* when it last began to linger */
-    void **epoch_top[HK_CLASS_COUNT]; /* top as the last epoch ended */
-    uint64_t epoch_ms;                /* when that was */
-    uint32_t epoch_growths;           /* and how much the heap had grown by then */
+    int64_t sample_left;  /* blocks until the next sampled one; 0: not drawn yet */
+    uint32_t past_frees;  /* frees past the magazines: each 64th looks after the pool */
+    uint32_t linger_uses; /* slow paths still to be taken by all calls */
+    uint64_t step_ms;     /* when this thread last helped to give back */
+    uint64_t linger_ms;   /* when it last began to linger */
+    void *epoch_newest[HK_CLASS_COUNT];        /* the newest block as the last epoch ended */
+    uint64_t epoch_ms;                         /* when that was */
+    uint32_t epoch_growths;                    /* and how much the heap had grown by then */
     hk_outgoing_t outgoing[HK_OUTGOING_SLOTS]; /* by owner */
     hk_magazine_t *spare;                      /* empty ones of the largest kind */
     uint32_t spare_count;

@@ -72,16 +72,17 @@ static void shed(hk_cache_t *cache)
 /* A class that the thread turned away from keeps its slabs from all others by what its magazines
  * hold: each block a slab.  So when an epoch ends, be it by time or by the heap's growth, what the
  * classes hold that had no call since the last one goes, and the class begins with small magazines
- * again.  One whose calls happened to end where they began is taken for idle, and loads anew. */
+ * again.  One whose calls happened to end with the same block on top is taken for idle, and loads
+ * anew. */
 static void dissolve_idle(hk_cache_t *cache)
 {
     for (unsigned class_index = 0; class_index < HK_CLASS_COUNT; class_index++) {
         if (cache->loaded[class_index] != NULL &&
-            cache->top[class_index] == cache->epoch_top[class_index]) {
+            *cache->top[class_index] == cache->epoch_newest[class_index]) {
             hk_cache_dissolve(cache, class_index);
             cache->uses[class_index] = hk_policy_class[class_index].cold_uses;
         }
-        cache->epoch_top[class_index] = cache->top[class_index];
+        cache->epoch_newest[class_index] = *cache->top[class_index];
     }
 }
 

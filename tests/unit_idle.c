@@ -1,6 +1,6 @@
 /*
  * A class that a thread turned away from gives its magazines back when an epoch ends, by growth or
- * by time; one that is in use keeps them.
+ * by time; one that is in use keeps them, also if its calls end where they began.
  */
 #include "test.h"
 
@@ -19,6 +19,7 @@ enum {
     ROUNDS = 20, /* so that both classes have magazines of their largest kind */
     GROWTH_BYTES = 2 * HK_EPOCH_ACQUIRES * HK_UNIT_BYTES,
     EPOCHS = 4,
+    LARGE_BYTES = 3 << 20,
 };
 
 static size_t cached(size_t size)
@@ -63,6 +64,25 @@ static void wait_and_call(void)
     }
 }
 
+/* The busy class's magazines have as many blocks when each epoch ends, but others. */
+static void replace(void)
+{
+    char *held = hak_malloc(BUSY_BYTES);
+    CHECK(held != NULL);
+    for (int epoch = 0; epoch < EPOCHS; epoch++) {
+        fake_os_advance(HK_DECAY_MS);
+        char *next = hak_malloc(BUSY_BYTES);
+        CHECK(next != NULL);
+        hak_free(held);
+        held = next;
+        void *large = hak_malloc(LARGE_BYTES); /* a slow path, and no slab */
+        CHECK(large != NULL);
+        hak_free(large);
+        CHECK(cached(BUSY_BYTES) > 0);
+    }
+    hak_free(held);
+}
+
 int main(void)
 {
     stock();
@@ -74,6 +94,9 @@ int main(void)
     wait_and_call();
     CHECKF(cached(IDLE_BYTES) == 0, " (%zu)", cached(IDLE_BYTES));
     CHECK(cached(BUSY_BYTES) > 0);
+
+    stock();
+    replace();
 
     allocate_and_free(IDLE_BYTES);
     CHECK(hak_check() == 0);

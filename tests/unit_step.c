@@ -141,7 +141,8 @@ static void prepare_idle(void)
 {
     stock(SIZE);
     stock(IDLE_SIZE);
-    memcpy(cache->epoch_top, cache->top, sizeof cache->top);
+    for (unsigned i = 0; i < HK_CLASS_COUNT; i++)
+        cache->epoch_newest[i] = *cache->top[i];
     cache->epoch_growths = hk_heap_growths(cache->heap) + 1;
 }
 
