@@ -311,8 +311,12 @@ static void other_then_owner_later(void)
 static void other_then_owner_of_another_class(void)
 {
     for (int i = 0; i < 300; i++) {
-        if (i == 100) /* the class is not cold any more */
+        if (i == 100) {                   /* the class is not cold any more, */
+            for (int j = 20; j < 40; j++) /* and the other not idle: it has a magazine with room */
+                t_free(blocks[j]);
+            CHECK(t_malloc(size) != NULL);
             test_join(test_thread(free_many, NULL));
+        }
         CHECK(t_malloc(48) != NULL);
     }
     say("now");
