@@ -86,11 +86,17 @@ static void dissolve_idle(hk_cache_t *cache)
     }
 }
 
+/* By growth only while the heap's slabs are sparse: else few are kept so, and the blocks of a class
+ * that is called seldom would only go to and fro. */
 static void end_epoch(hk_cache_t *cache, uint64_t now_ms)
 {
-    uint32_t growths = hk_heap_growths(cache->heap);
-    if (growths != cache->epoch_growths || now_ms - cache->epoch_ms >= HK_DECAY_MS) {
-        cache->epoch_growths = growths;
+    const hk_heap_t *heap = cache->heap;
+    uint32_t growths = hk_heap_growths(heap);
+    bool grew =
+        growths != cache->epoch_growths &&
+        hk_policy_sparse_bytes(hk_heap_units(heap) * HK_UNIT_BYTES, hk_heap_free_bytes(heap)) > 0;
+    cache->epoch_growths = growths;
+    if (grew || now_ms - cache->epoch_ms >= HK_DECAY_MS) {
         cache->epoch_ms = now_ms;
         dissolve_idle(cache);
     }

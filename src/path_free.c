@@ -197,8 +197,8 @@ static HK_NOINLINE void free_through_gate(void *block)
     hk_thread_leave(cache);
 }
 
-/* Not while blocks are sampled without hardening: they are counted as magazines are loaded, and this
- * keeps one loaded for long. */
+/* Not while blocks are sampled without hardening: they are counted as magazines are loaded, and
+ * this keeps one loaded for long. */
 static bool shift_out(hk_cache_t *cache, unsigned class_index)
 {
     return (hk_options.guard_sample == 0 || cache->hardened) &&

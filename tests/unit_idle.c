@@ -1,6 +1,6 @@
 /*
- * A class that a thread turned away from gives its magazines back when an epoch ends, by growth or
- * by time; one that is in use keeps them, also if its calls end where they began.
+ * A class that a thread turned away from gives its magazines back when an epoch ends, by time or,
+ * if slabs are sparse, by growth; one that is in use keeps them.
  */
 #include "test.h"
 
@@ -20,6 +20,9 @@ enum {
     GROWTH_BYTES = 2 * HK_EPOCH_ACQUIRES * HK_UNIT_BYTES,
     EPOCHS = 4,
     LARGE_BYTES = 3 << 20,
+    SPARSE_BYTES = 2048, /* 32 in a slab */
+    SPARSE_COUNT = 8192,
+    SPARSE_KEPT = 16, /* one in so many */
 };
 
 static size_t cached(size_t size)
@@ -55,6 +58,18 @@ static void grow(void)
     }
 }
 
+/* Leaves 16 MiB of slabs with two blocks in each. */
+static void make_sparse(void)
+{
+    static void *blocks[SPARSE_COUNT];
+    for (int i = 0; i < SPARSE_COUNT; i++)
+        CHECK((blocks[i] = hak_malloc(SPARSE_BYTES)) != NULL);
+    for (int i = 0; i < SPARSE_COUNT; i++) {
+        if (i % SPARSE_KEPT != 0)
+            hak_free(blocks[i]);
+    }
+}
+
 static void wait_and_call(void)
 {
     for (int epoch = 0; epoch < EPOCHS; epoch++) {
@@ -85,6 +100,10 @@ static void replace(void)
 
 int main(void)
 {
+    stock();
+    grow();
+    CHECK(cached(IDLE_BYTES) > 0);
+    make_sparse();
     stock();
     grow();
     CHECKF(cached(IDLE_BYTES) == 0, " (%zu)", cached(IDLE_BYTES));

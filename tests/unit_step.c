@@ -143,7 +143,7 @@ static void prepare_idle(void)
     stock(IDLE_SIZE);
     for (unsigned i = 0; i < HK_CLASS_COUNT; i++)
         cache->epoch_newest[i] = *cache->top[i];
-    cache->epoch_growths = hk_heap_growths(cache->heap) + 1;
+    cache->epoch_ms = 0; /* long ago */
 }
 
 static void help(void)
