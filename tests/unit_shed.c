@@ -17,7 +17,6 @@ enum {
     USES = 200, /* so that every class has magazines of its largest kind */
     SMALL_BYTES = 512,
     GROWTH_BYTES = 2 << 20,
-    LITTLE_BYTES = HK_EPOCH_ACQUIRES / 2 * HK_UNIT_BYTES, /* after more they would be idle ones */
     REST_BYTES = 256 << 20,
 };
 
@@ -49,9 +48,9 @@ static void stock(void)
     }
 }
 
-static void grow(size_t by)
+static void grow(void)
 {
-    for (size_t bytes = 0; bytes < by; bytes += SMALL_BYTES)
+    for (size_t bytes = 0; bytes < GROWTH_BYTES; bytes += SMALL_BYTES)
         CHECK(hak_malloc(SMALL_BYTES) != NULL);
 }
 
@@ -62,7 +61,7 @@ int main(void)
     uint64_t committed = committed_bytes();
     CHECKF(before > hk_policy_stock_bytes(committed), " (%zu of %zu)", (size_t)before,
            (size_t)committed);
-    grow(GROWTH_BYTES);
+    grow();
     CHECKF(cached_bytes() < before / 4, " (%zu of %zu)", (size_t)cached_bytes(), (size_t)before);
     CHECKF(committed_bytes() < committed + GROWTH_BYTES - before / 2, " (%zu, then %zu)",
            (size_t)committed, (size_t)committed_bytes());
@@ -72,7 +71,7 @@ int main(void)
     stock();
     before = cached_bytes();
     CHECK(before < hk_policy_stock_bytes(committed_bytes()));
-    grow(LITTLE_BYTES);
+    grow();
     CHECKF(cached_bytes() > before / 2, " (%zu of %zu)", (size_t)cached_bytes(), (size_t)before);
     hak_free(rest);
     CHECK(hak_check() == 0);
