@@ -44,10 +44,10 @@ bool hk_limit_charge(size_t bytes)
 {
     size_t most = bound();
     size_t before = hk_load_relaxed(&limit.committed);
+    if (bytes == 0) {
+        return true; /* also beyond the limit */
+    }
     do {
-        if (bytes == 0) {
-            return true;
-        }
         if (bytes > most || before > most - bytes) {
             return false;
         }
