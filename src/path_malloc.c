@@ -178,6 +178,17 @@ HK_INLINE bool enter_or_take(hk_cache_t *cache, size_t size, size_t alignment, v
     return *block == NULL && hk_thread_enter(cache); /* what the refuge lacks the heap may have */
 }
 
+/* Leaves the gate, and does what may only be done outside it. */
+HK_INLINE void leave_after_allocating(hk_cache_t *cache)
+{
+    if (hk_refuge_has_deferred()) {
+        hk_path_replay();
+    }
+    hk_thread_leave(cache);
+    hk_reclaim_if_pressed();
+    hk_housekeeper_look();
+}
+
 static void *allocate_through_gate(unsigned class_index, size_t size, size_t alignment)
 {
     hk_cache_t *cache = hk_thread_attach();
@@ -186,12 +197,7 @@ static void *allocate_through_gate(unsigned class_index, size_t size, size_t ali
         return block;
     }
     block = allocate_small(cache, class_index, size, alignment);
-    if (hk_refuge_has_deferred()) {
-        hk_path_replay();
-    }
-    hk_thread_leave(cache);
-    hk_reclaim_if_pressed();
-    hk_housekeeper_look();
+    leave_after_allocating(cache);
     return block;
 }
 
@@ -283,12 +289,7 @@ static void *allocate_span_by(hk_span_allocate_t *allocate, size_t size, size_t 
     if (cache != NULL) {
         hk_cache_help(cache);
     }
-    if (hk_refuge_has_deferred()) {
-        hk_path_replay();
-    }
-    hk_thread_leave(cache);
-    hk_reclaim_if_pressed();
-    hk_housekeeper_look();
+    leave_after_allocating(cache);
     return block;
 }
 
