@@ -6,19 +6,18 @@
 
 #include <errno.h>
 #include <signal.h>
-#include <stdlib.h>
 #include <ucontext.h>
 #include <unistd.h>
 
 #include "guard.h"
 #include "log.h"
 #include "os.h"
-#include "retire.h"
+#include "large.h"
 #include "superslab.h"
 
-enum {
-    SEARCHED_CHUNKS = 4096
-}; /* of 2 MiB, down from a fault to the start of the mapping it may lie behind */
+/* How many chunks of 2 MiB are searched, downwards from a fault, for the start of the mapping that it
+ * may lie behind. */
+enum { SEARCHED_CHUNKS = 4096 };
 
 static struct sigaction previous; /* const once started */
 

@@ -4,14 +4,14 @@
  *
  * malloc and free are the two fast paths of path.h.  Everything else here is cold or forwards.
  */
-#define _GNU_SOURCE
 #include <errno.h>
 #include <hakmem/hakmem.h>
 #include <string.h>
 
 #include "front.h"
+#include "large.h"
 #include "log.h"
-#include "span.h"
+#include "run.h"
 
 void *hk_front_fail(int error)
 {

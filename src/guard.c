@@ -13,6 +13,7 @@
 #include "meta.h"
 #include "os.h"
 #include "random.h"
+#include "registry.h"
 #include "trace.h"
 #include "wall.h"
 

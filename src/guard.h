@@ -11,7 +11,7 @@
 #ifndef HK_GUARD_H
 #define HK_GUARD_H
 
-#include "registry.h"
+#include "base.h"
 
 /* Reserves the slots for one block in about `every`; without memory there is no sampling.  strict,
  * of hardening: the process's first blocks are all sampled, and every one lies at the end of its

@@ -12,7 +12,6 @@
 #include "log.h"
 #include "meta.h"
 #include "options.h"
-#include "os.h"
 #include "random.h"
 #include "retire.h"
 #include "run.h"

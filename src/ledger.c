@@ -7,7 +7,7 @@
 #include "large.h"
 #include "meta.h"
 #include "os.h"
-#include "path.h"
+#include "thread.h"
 #include "refuge.h"
 #include "run.h"
 

@@ -7,6 +7,7 @@
 #include "log.h"
 #include "os.h"
 #include "random.h"
+#include "registry.h"
 
 enum {
     APART_BYTES = HK_NOTHING_ALIGNMENT,

@@ -7,7 +7,7 @@
 #ifndef HK_NOTHING_H
 #define HK_NOTHING_H
 
-#include "registry.h"
+#include "base.h"
 
 enum { HK_NOTHING_ALIGNMENT = 16 };
 

@@ -8,7 +8,6 @@
 #include "log.h"
 #include "nothing.h"
 #include "options.h"
-#include "os.h"
 #include "reclaim.h"
 #include "refuge.h"
 #include "retire.h"

@@ -10,6 +10,7 @@
 #include "large.h"
 #include "retire.h"
 #include "run.h"
+#include "thread.h"
 
 /* A heap's step takes up to 50 us, and a malloc should not pay for many. */
 enum { OTHERS_AT_CAP = 2 };

@@ -9,7 +9,7 @@
 #define HK_RECLAIM_H
 
 #include "limit.h"
-#include "thread.h"
+#include "cache.h"
 
 /* What the program wants to hear when the soft limit is exceeded: bytes committed, and the
  * limit. */

@@ -3,13 +3,9 @@
  */
 #include "run.h"
 
-#include <stddef.h>
-
 #include "bitrange.h"
 #include "limit.h"
-#include "log.h"
 #include "os.h"
-#include "policy.h"
 #include "run_part.h"
 
 static size_t pages_of(size_t bytes)

@@ -4,6 +4,7 @@
 #include "suspect.h"
 
 #include "log.h"
+#include "run.h"
 
 /* Magazines of a depot that are looked through: a bit that was lost is no reason to search for
  * long. */

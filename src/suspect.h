@@ -10,7 +10,7 @@
 #define HK_SUSPECT_H
 
 #include "cache.h"
-#include "run.h"
+#include "run_area.h"
 
 /* Ends the process if no block of a slab starts there or the block is free; returns if it may be
  * live.  The message starts with what, or for a free block with what_if_free.  cache is the calling

@@ -12,7 +12,6 @@
 #include "log.h"
 #include "meta.h"
 #include "nothing.h"
-#include "options.h"
 #include "os.h"
 #include "refuge.h"
 #include "retire.h"
