@@ -151,9 +151,9 @@ static const struct argp_option run_options[] = {
     OPTION_LIB,
     OPTION_SET,
     {"stats", 's', NULL, 0, "write HAKMEM's report to standard error when the program ends", 0},
-    {"json", 'j', NULL, 0, "write it as JSON", 0},
-    {"stats-file", 'f', "FILE", 0, "write it to FILE; %p in the name becomes the process's number",
-     0},
+    {"json", 'j', NULL, 0, "write HAKMEM's report, as JSON", 0},
+    {"stats-file", 'f', "FILE", 0,
+     "write HAKMEM's report to FILE; %p in the name becomes the process's number", 0},
     {0},
 };
 
@@ -196,7 +196,7 @@ static void parse(const struct argp *argp, int argc, char **argv, settings_t *se
     argp_err_exit_status = STATUS_CANNOT_PRELOAD;
     argp_parse(argp, argc, argv, ARGP_IN_ORDER, NULL, settings);
     if (argp != &version_argp && !settings->program)
-        errx(STATUS_CANNOT_PRELOAD, "%s: no program given; try '%s --help'", shown, shown);
+        errx(STATUS_CANNOT_PRELOAD, "no program given; try '%s --help'", shown);
 }
 
 /* ---- Subcommands ---- */
