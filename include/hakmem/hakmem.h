@@ -1,16 +1,19 @@
 /*
  * HAKMEM: the public interface.
  *
- * Linking with the library, or preloading it, already replaces the whole malloc family; nothing in
- * this header is needed for that.  The functions here are the same family under names of its own,
- * first-class heaps, limits, statistics and the whole-heap check.  The environment sets options,
- * HAKMEM_LIMIT=80% say: README.md and hakmem(3) list them all.  hakmem(3), the man page, also has
- * examples, and how to link.
+ * Linking with the library, or preloading it, already replaces the whole malloc family; that needs
+ * nothing from this header.  The header declares the same family under its own names, first-class
+ * heaps, limits, statistics and the whole-heap check.  Options are set in the environment, as in
+ * HAKMEM_LIMIT=80%; README.md and hakmem(3) list them all.  The man page hakmem(3) also has
+ * examples, and says how to link.
  *
- * Unless a function says otherwise it is thread-safe, it is not async-signal-safe, sizes are in
- * bytes, every block is aligned to 16, and failure sets errno to ENOMEM and returns NULL.  A block
- * from any allocating function here may be freed by any freeing function here or in <stdlib.h>.
- * Since 1.0 unless said otherwise.
+ * Unless a function's comment says otherwise:
+ * - it is thread-safe, and not async-signal-safe;
+ * - sizes are in bytes, and blocks are aligned to 16;
+ * - an allocating function that fails returns NULL and sets errno to ENOMEM;
+ * - a block from any allocating function here may be freed by any freeing function here or in
+ *   <stdlib.h>, and the other way round;
+ * - it is there since version 1.0.
  */
 #ifndef HAKMEM_HAKMEM_H
 #define HAKMEM_HAKMEM_H
@@ -32,11 +35,12 @@ extern "C" {
 
 typedef struct hk_heap hak_heap_t;
 
-/* What compilers are told of the functions below.  HAK_SIZE: the bounds of blocks, for
- * _FORTIFY_SOURCE; as with malloc these are the size asked for, whatever hak_usable_size says.
- * HAK_FREED: what may free a block; gcc warns of anything else (-Wmismatched-dealloc).  It also
- * warns where a hak_ function gets a block of malloc's: that works, and free, which works too, says
- * it without a warning. */
+/* What compilers are told about the functions below.
+ * HAK_SIZE: which argument is the block's size.  _FORTIFY_SOURCE takes its bounds from it; as with
+ * malloc these are the size asked for, even if hak_usable_size is more.
+ * HAK_FREED: what may free the block; gcc warns of anything else (-Wmismatched-dealloc).  It also
+ * warns where a hak_ function frees a block of malloc's.  That works; to have no warning, call
+ * free, which works too. */
 #define HAK_SIZE(...) __attribute__((alloc_size(__VA_ARGS__)))
 #define HAK_ALIGN(parameter) __attribute__((alloc_align(parameter)))
 #if defined(__GNUC__) && !defined(__clang__) && __GNUC__ >= 11
@@ -65,69 +69,72 @@ HAK_API int hak_version(void);
 
 /* ---- The malloc family (ISO C11 7.22.3, C23, POSIX.1-2017, glibc) ---- */
 
-/* A block of at least size bytes, uninitialised.  malloc(0) returns a unique block.  Sizes above
- * PTRDIFF_MAX fail. */
+/* Returns a block of at least size bytes, uninitialised.  A size of 0 gives a block of its own, a
+ * size above PTRDIFF_MAX fails. */
 HAK_ALLOCATES HAK_SIZE(1) void *hak_malloc(size_t size);
 
-/* A zeroed block for count elements of size bytes; fails if the product overflows. */
+/* Returns a zeroed block for count elements of size bytes each; fails if the product overflows. */
 HAK_ALLOCATES HAK_SIZE(1, 2) void *hak_calloc(size_t count, size_t size);
 
-/* Resizes block, which may move; its first min(old, new) bytes are kept.  On failure block stays
- * valid.  hak_realloc(NULL, n) is hak_malloc(n); hak_realloc(p, 0) frees p and returns NULL, as
- * glibc's does. */
+/* Resizes block, and returns where it is now: it may move.  Its first min(old, new) bytes are kept.
+ * On failure block stays valid, with its old size.  hak_realloc(NULL, n) is hak_malloc(n);
+ * hak_realloc(p, 0) frees p and returns NULL, as glibc's does. */
 HAK_RESIZES HAK_SIZE(2) void *hak_realloc(void *block, size_t size);
 
-/* hak_realloc(block, count * size), failing with ENOMEM if the product overflows. */
+/* hak_realloc(block, count * size); fails if the product overflows (glibc, POSIX.1-2024). */
 HAK_RESIZES HAK_SIZE(2, 3) void *hak_reallocarray(void *block, size_t count, size_t size);
 
-/* A block aligned to alignment, a power of two; anything else fails with EINVAL.  size need not be
- * a multiple. */
+/* Returns a block of at least size bytes that is aligned to alignment.  alignment must be a power
+ * of two, or the function fails with EINVAL.  size need not be a multiple of it. */
 HAK_ALLOCATES HAK_ALIGN(1) HAK_SIZE(2) void *hak_aligned_alloc(size_t alignment, size_t size);
 
-/* Frees block; NULL is allowed.  Keeps errno.  A bad free ends the process with a line on stderr:
- * at once for an address that is no block or lies inside one, and for a block that is free
- * already.  Where several threads freed a small block, or share a heap, the double free may be
- * found later; where the block has been handed out again, it cannot be told from the new one's
- * free. */
+/* Frees block; NULL is allowed.  Keeps errno.  A bad free ends the process with a line on stderr.
+ * It does so at once if the address is no block or lies inside one, or if the block is free
+ * already.  Exceptions: where several threads freed a small block, or share a heap, the double free
+ * may be found later; where the block has been handed out again, it cannot be told from the new
+ * block's free. */
 HAK_API void hak_free(void *block);
 
-/* Frees a block that was allocated with this size (C23 7.24.3.4).  A size above the block's, or
- * below half of it, ends the process. */
+/* Frees a block that was allocated with this size (C23 7.24.3.4); NULL is allowed.  A size above
+ * the block's, or below half of it, ends the process. */
 HAK_API void hak_free_sized(void *block, size_t size);
 
-/* Frees a block from hak_aligned_alloc(alignment, size) (C23 7.24.3.5). */
+/* Frees a block from hak_aligned_alloc(alignment, size) (C23 7.24.3.5); NULL is allowed.  A block
+ * that is not so aligned ends the process, and so does a wrong size, as above. */
 HAK_API void hak_free_aligned_sized(void *block, size_t alignment, size_t size);
 
-/* The bytes that may be used in block, at least what was asked for; constant until the block is
- * resized; 0 for NULL.  Ends the process as hak_free does if block is none. */
+/* Returns how many bytes of block may be used: at least what was asked for.  The figure stays the
+ * same until the block is resized; it is 0 for NULL.  If block is not a block, the process ends, as
+ * in hak_free. */
 HAK_API size_t hak_usable_size(const void *block);
 
-/* The bytes that hak_malloc(size) would really provide; size itself if that is above PTRDIFF_MAX,
- * and with hardening or sampling. */
+/* Returns how many bytes hak_malloc(size) would really provide.  It is size itself with hardening
+ * or sampling, and for a size above PTRDIFF_MAX. */
 HAK_API size_t hak_good_size(size_t size);
 
-/* Gives back to the system what can be given back now, of all threads' heaps; returns 1 if anything
- * was, else 0.  Of empty slabs and of free runs of pages keep_bytes each are kept.  While another
- * thread forks it does nothing. */
+/* Gives back to the system what can be given back now, of all threads' heaps, except keep_bytes of
+ * empty slabs and keep_bytes of free runs of pages.  Returns 1 if anything was given back, else 0.
+ * While another thread forks it does nothing and returns 0. */
 HAK_API int hak_trim(size_t keep_bytes);
 
 /* ---- First-class heaps ---- */
 
-/* A new, empty heap, or NULL with ENOMEM, also while another thread forks.  Any thread may allocate
- * in it and free blocks of it.  For blocks that end together: of a request, a document, a plug-in.
- * Not for speed, since each call takes the heap's lock; and not for a few blocks each: the first
- * small one maps 2 MiB, and each size class that is used commits 64 KiB or more of these, resident
- * where they are touched.  Caps of size classes and guarded sampling do not apply. */
+/* Returns a new, empty heap; NULL and ENOMEM if there is no memory, or while another thread forks.
+ * Any thread may allocate in it and free blocks of it.  Heaps are for blocks that end together:
+ * those of a request, a document, a plug-in.  They are not for speed, since each call takes the
+ * heap's lock.  They are not for a few blocks each either: the first small block maps 2 MiB, and
+ * each size class that is used commits 64 KiB or more of these, resident where they are touched.
+ * Caps of size classes and guarded sampling do not apply. */
 HAK_CREATES hak_heap_t *hak_heap_create(void);
 
-/* Frees the heap and every block in it, in time proportional to its superslabs.  No thread may be
- * using the heap or any block of it.  Waits while another thread forks.  NULL is allowed; anything
- * that is not a live heap from hak_heap_create ends the process. */
+/* Frees the heap and every block in it, in time proportional to its superslabs, not to its blocks.
+ * No other thread may be using the heap or any block of it.  Waits while another thread forks.
+ * NULL is allowed; anything else that is not a live heap from hak_heap_create ends the process. */
 HAK_API void hak_heap_destroy(hak_heap_t *heap);
 
-/* hak_malloc, hak_calloc, hak_aligned_alloc and hak_realloc in this heap.  hak_realloc and hak_free
- * work on its blocks too: a block that hak_realloc resizes stays in its heap, one that
- * hak_heap_realloc has to move comes into this one. */
+/* As hak_malloc, hak_calloc, hak_aligned_alloc and hak_realloc, in this heap.  hak_realloc and
+ * hak_free work on its blocks too.  A block that hak_realloc resizes stays in the heap it is in; a
+ * block that hak_heap_realloc has to move comes into this heap. */
 HAK_ALLOCATES HAK_SIZE(2) void *hak_heap_malloc(hak_heap_t *heap, size_t size);
 HAK_ALLOCATES HAK_SIZE(2, 3) void *hak_heap_calloc(hak_heap_t *heap, size_t count, size_t size);
 HAK_ALLOCATES HAK_ALIGN(2)
@@ -136,70 +143,73 @@ HAK_RESIZES HAK_SIZE(3) void *hak_heap_realloc(hak_heap_t *heap, void *block, si
 
 /* ---- Limits ---- */
 
-/* What HAKMEM may commit, in bytes.  Counted is what it has taken and may be resident: slabs and
- * runs in use or kept warm, direct mappings in use or kept, its own data; not the program's other
- * memory.  Both can be set by HAKMEM_LIMIT and HAKMEM_SOFT_LIMIT too.  Memory is checked where
- * slabs, runs and mappings are acquired: blocks that lie in free places are served beyond any
- * limit. */
+/* What HAKMEM may commit, in bytes.  Counted is what it has taken and what may be resident: slabs
+ * and runs in use or kept warm, direct mappings in use or kept, and its own data; not the program's
+ * other memory.  HAKMEM_LIMIT and HAKMEM_SOFT_LIMIT set the same two limits.  They are checked
+ * where slabs, runs and mappings are acquired; a block that fits into memory which is committed
+ * already is served beyond any limit. */
 typedef enum hak_limit {
     HAK_LIMIT_HARD, /* never exceeded: where reclaiming does not help, requests get ENOMEM */
-    HAK_LIMIT_SOFT, /* exceeded, memory is reclaimed from everywhere, and the callback is called */
+    HAK_LIMIT_SOFT, /* above it memory is reclaimed from everywhere, and the callback is called */
 } hak_limit_t;
 
-/* Sets a limit to bytes; 0 is none, the default.  A hard limit sets a reserve aside, 1/32 of it and
- * at most 8 MiB, that is refused until hak_limit_release_reserve.  A hard limit below what is
- * committed is not an error: nothing more is granted until it is met, and a line on stderr says
- * so.  Returns 0, or EINVAL if there is no such limit. */
+/* Sets a limit to bytes; 0, the default, is no limit.  Of a hard limit a reserve is set aside, 1/32
+ * of it and at most 8 MiB, which no request gets until hak_limit_release_reserve.  A hard limit
+ * below what is committed is not an error: nothing more is granted until less is committed, and a
+ * line on stderr says so.  Returns 0, or EINVAL if there is no such limit; errno is not set. */
 HAK_API int hak_limit_set(hak_limit_t limit, size_t bytes);
 
-/* The same in percent, 1 to 100, of the memory limit of the process's control group (the lowest of
- * its own and those above, version 2 or 1), as it is now; without one, of the physical memory, and
- * a line on stderr says so.  Returns 0, EINVAL, or ENOSYS if the process is shown neither: the
- * limit stays as it was. */
+/* Sets a limit to a share, 1 to 100 percent, of the memory limit that the process's control group
+ * has now: the lowest of its own and those of the groups above it, version 2 or 1.  If there is
+ * none, the share is of the physical memory, and a line on stderr says so.  Returns 0; EINVAL for
+ * any other limit or percentage; ENOSYS if the process can see neither figure, and the limit stays
+ * as it was. */
 HAK_API int hak_limit_set_share(hak_limit_t limit, unsigned percent);
 
-/* The limit in bytes; 0 for none, and if there is no such limit. */
+/* Returns the limit in bytes; 0 if none is set, or if there is no such limit. */
 HAK_API size_t hak_limit_get(hak_limit_t limit);
 
-/* The bytes that count towards the limits now; without a limit too. */
+/* Returns the bytes that count towards the limits now, whether or not one is set. */
 HAK_API size_t hak_limit_committed(void);
 
-/* What is called when reclaiming has not brought the committed bytes below the soft limit; again
- * only after they have grown by another sixteenth of it, or have been below.  It runs in a thread
- * that allocates, possibly in several at once, holding no lock of HAKMEM's but whatever the program
- * holds there; it may allocate and free, which does not call it again.  It must return: no
- * exception, no longjmp, or its thread never reclaims for the soft limit again. */
+/* The callback.  It is called when reclaiming has not brought the committed bytes below the soft
+ * limit; and again only after they have grown by another sixteenth of the limit, or have been below
+ * it.  It runs in a thread that allocates, possibly in several at once.  That thread holds no lock
+ * of HAKMEM's, but it may hold any of the program's.  The callback may allocate and free, which
+ * does not call it again.  It must return: after an exception or a longjmp out of it, its thread
+ * never reclaims for the soft limit again. */
 typedef void (*hak_limit_notify_t)(size_t committed_bytes, size_t limit_bytes);
 
-/* Sets the callback; NULL is none, the default.  The last one set counts. */
+/* Sets the callback, in the place of the one before; NULL, the default, is none. */
 HAK_API void hak_limit_notify(hak_limit_notify_t notify);
 
-/* Makes the hard limit's reserve usable, to unwind on; hak_limit_set sets one aside again.  Returns
- * its bytes; 0 if there is none, or it has been released. */
+/* Makes the hard limit's reserve usable, for the program to unwind on; hak_limit_set sets one aside
+ * again.  Returns the reserve's bytes; 0 if there is none, or it has been released already. */
 HAK_API size_t hak_limit_release_reserve(void);
 
 /* ---- The housekeeper ---- */
 
-/* Starts a thread, named "hakmem", that gives memory back while the program is idle; without it,
- * that is done on the way by threads that allocate and free.  It blocks all signals, sleeps between
- * half a second and four seconds, and does not keep the process from ending.  After fork the child
- * has none, and starts one after a few allocations.  HAKMEM_HOUSEKEEPER=1 does the same.  Returns
- * 0, also if it is running, or an errno value. */
+/* Starts a thread, named "hakmem", that gives memory back while the program is idle.  Without it,
+ * only threads that allocate and free give memory back, on the way.  The thread blocks all signals,
+ * sleeps for half a second to four seconds at a time, and does not keep the process from ending.  A
+ * forked child has none, and starts one after a few allocations.  HAKMEM_HOUSEKEEPER=1 does the
+ * same.  Returns 0, also if the thread is running already, or an errno value. */
 HAK_API int hak_housekeeper_start(void);
 
-/* Ends that thread, soon; none is started any more.  Does nothing if there is none. */
+/* Tells that thread to end, which it does soon; none is started until the next
+ * hak_housekeeper_start.  Does nothing if there is none. */
 HAK_API void hak_housekeeper_stop(void);
 
 /* ---- Statistics ---- */
 
-/* Where the bytes are.  A snapshot: each figure is exact for the moment it was read.  All figures
- * in bytes unless the name says otherwise.  While another thread forks nobody can look: all figures
- * are zero then, and no error is returned. */
+/* Where the bytes are: a snapshot, in which each figure is exact for the moment it was read.  All
+ * figures are in bytes unless the name says otherwise.  While another thread forks nobody can look:
+ * all figures are zero then, and no error is returned. */
 typedef struct hak_stats {
     uint32_t struct_bytes; /* sizeof(hak_stats_t) of the library that filled it */
     uint32_t version;      /* hak_version() of it */
     uint64_t mapped_bytes; /* address space mapped: superslabs, areas, direct mappings, metadata */
-    uint64_t committed_bytes; /* what may be resident of it; limits count tables, the refuge too */
+    uint64_t committed_bytes; /* what of it may be resident; limits count tables, the refuge too */
     uint64_t in_use_bytes;    /* small blocks of the program and of caches, runs, direct mappings */
     uint64_t depot_bytes;     /* free blocks in the heaps' depots */
     uint64_t slab_free_bytes; /* free blocks in slabs that a heap owns */
@@ -244,19 +254,19 @@ typedef struct hak_stats {
     uint64_t hole_bytes;      /* of slab_free_bytes, pages in slabs in use that have gone back */
 } hak_stats_t;
 
-/* Fills *stats, whose size the caller gives: fields that the library knows and the caller does not
- * are left out, and the other way round are zero.  Returns 0, or EINVAL if stats is NULL or
- * stats_bytes is below 8. */
+/* Fills *stats.  stats_bytes is the caller's sizeof(hak_stats_t): fields that the library knows and
+ * the caller does not are left out, and fields that the caller knows and the library does not are
+ * zero.  Returns 0, or EINVAL if stats is NULL or stats_bytes is below 8. */
 HAK_API int hak_stats_get(hak_stats_t *stats, size_t stats_bytes);
 
-/* Writes the report as text or JSON to the file descriptor, in one piece.  Allocates nothing.
- * Returns 0 or an errno value. */
+/* Writes the report to the file descriptor, as text or as JSON, in one piece.  Allocates nothing.
+ * Returns 0 or an errno value; errno is not set. */
 HAK_API int hak_stats_print(int fd);
 HAK_API int hak_stats_json(int fd);
 
-/* Walks every heap and checks all that must hold.  Returns the number of violations found, each
- * reported in a line on stderr; 0 means the heaps are whole.  A thread that needs the heap being
- * walked waits for it.  While another thread forks it does nothing. */
+/* Walks every heap and checks all that must hold.  Each violation is a line on stderr.  Returns
+ * their number; 0 means that the heaps are whole.  A thread that needs the heap which is being
+ * walked waits for it.  While another thread forks the function does nothing and returns 0. */
 HAK_API size_t hak_check(void);
 
 #ifdef __cplusplus
