@@ -1,9 +1,9 @@
 /*
  * atomic: C11 atomics with the memory order in the operation's name.
  *
- * Every shared access in HAKMEM goes through these, so that the order of each one is read where it
- * is used.  An acquire or a release says in a comment what it pairs with; a relaxed one says why
- * that is enough.
+ * Every shared access in HAKMEM goes through these, so that a reader sees the order of each where
+ * it is used.  A comment beside an acquire or a release says what it pairs with; one beside a
+ * relaxed access says why relaxed is enough.
  */
 #ifndef HK_ATOMIC_H
 #define HK_ATOMIC_H
@@ -28,8 +28,8 @@
     atomic_compare_exchange_strong_explicit((p), (expected), (v), memory_order_acq_rel,            \
                                             memory_order_acquire)
 
-/* A signal handler of the same thread sees what is written before it in its order; no
- * instruction. */
+/* Keeps the compiler from moving writes across it, so that a signal handler of the same thread sees
+ * them in the order written.  It makes no instruction. */
 #define hk_fence_signal() atomic_signal_fence(memory_order_seq_cst)
 
 #endif

@@ -19,17 +19,17 @@
 #define HK_LIKELY(x) __builtin_expect(!!(x), 1)
 #define HK_UNLIKELY(x) __builtin_expect(!!(x), 0)
 #define HK_COLD __attribute__((cold, noinline))
-/* Not cold, though only cold code calls it. */
+/* For a function that is often run although only cold code calls it. */
 #define HK_HOT __attribute__((hot, noinline))
 #define HK_NOINLINE __attribute__((noinline))
 #define HK_INLINE static inline __attribute__((always_inline))
 #define HK_CACHE_LINE 64
-/* Initial-exec: no call to find it, and the library stays within the static TLS surplus when it is
- * dlopened. */
+/* Initial-exec: a variable is found without a call, and the library fits into the surplus of static
+ * TLS when it is dlopened. */
 #define HK_TLS __thread __attribute__((tls_model("initial-exec")))
 
-/* Hides where a value came from, so that the compiler keeps the shape of the code around it: worth
- * an instruction here and there. */
+/* Hides from the compiler where a value came from, so that it keeps the code around it in the order
+ * written. That saves an instruction here and there. */
 #define HK_OPAQUE(value) __asm__("" : "+r"(value))
 
 static inline size_t hk_align_up(size_t value, size_t alignment)

@@ -1,6 +1,5 @@
 /*
- * bitrange: ranges of bits in an array of 64-bit words.  No state; whoever owns the array owns the
- * lock.
+ * bitrange: ranges of bits in an array of 64-bit words.  No state; the array's owner sees to locks.
  */
 #ifndef HK_BITRANGE_H
 #define HK_BITRANGE_H
@@ -21,8 +20,9 @@ static inline uint64_t hk_bitrange_word(size_t word, size_t first, size_t end)
     return mask;
 }
 
-/* How many bits of the word are set.  Written out, as plain x86-64 has no instruction for it and
- * the compiler would call a function: sums of 2, 4 and 8 neighbouring bits, then of all bytes. */
+/* How many bits of the word are set.  Plain x86-64 has no instruction for this, and the compiler
+ * would call a function; so it is written out: sums of 2, 4 and 8 neighbouring bits, then of all
+ * bytes. */
 static inline size_t hk_bitrange_sum(uint64_t word)
 {
     word -= word >> 1 & UINT64_C(0x5555555555555555);
@@ -55,8 +55,7 @@ static inline size_t hk_bitrange_count(const uint64_t *words, size_t first, size
     return set;
 }
 
-/* For the two below: the first bit of the range that is set once flip has been applied to each
- * word. */
+/* For the two functions below: the first bit of the range that is set after XOR with flip. */
 static inline size_t hk_bitrange_find_flipped(const uint64_t *words, size_t first, size_t count,
                                               uint64_t flip)
 {
@@ -75,14 +74,13 @@ static inline size_t hk_bitrange_find_set(const uint64_t *words, size_t first, s
     return hk_bitrange_find_flipped(words, first, count, 0);
 }
 
-/* The first one that is clear; first + count if there is none. */
+/* The first bit of the range that is clear; first + count if there is none. */
 static inline size_t hk_bitrange_find_clear(const uint64_t *words, size_t first, size_t count)
 {
     return hk_bitrange_find_flipped(words, first, count, UINT64_MAX);
 }
 
-/* The bit from which on, up to the end of the range, wanted bits are set; first if there are no
- * more than that. */
+/* The bit at which the range's last wanted set bits begin; first if no more than that are set. */
 static inline size_t hk_bitrange_tail(const uint64_t *words, size_t first, size_t count,
                                       size_t wanted)
 {

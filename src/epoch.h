@@ -1,7 +1,7 @@
 /*
- * epoch: how much of what is free in a place was not needed for an epoch, and goes back.
+ * epoch: how much of the free memory of a place was not needed during an epoch, and goes back.
  *
- * For the pool in units, for runs in bytes.  Belongs to the place, and its lock guards it.
+ * The pool counts units, runs count bytes.  An epoch belongs to its place, whose lock guards it.
  */
 #ifndef HK_EPOCH_H
 #define HK_EPOCH_H
@@ -10,11 +10,11 @@
 
 typedef struct hk_epoch {
     uint64_t begin_ms;
-    size_t low_water; /* the least that was free since then */
-    size_t surplus;   /* not needed in the epoch before, and still to go back */
+    size_t low_water; /* the least that was free since begin_ms */
+    size_t surplus;   /* what the epoch before did not need, and has not gone back yet */
 } hk_epoch_t;
 
-/* Whenever less is free than before. */
+/* To be called whenever less is free than before. */
 static inline void hk_epoch_note(hk_epoch_t *epoch, size_t free)
 {
     if (free < epoch->low_water) {
@@ -22,8 +22,8 @@ static inline void hk_epoch_note(hk_epoch_t *epoch, size_t free)
     }
 }
 
-/* Ends the epoch if it is over; returns how much, at most `most`, is to go back now.  surplus_of
- * says what of so much need not stay. */
+/* Ends the epoch if it is over.  Returns how much is to go back now, at most `most`.  surplus_of
+ * says how much of a free amount need not stay. */
 static inline size_t hk_epoch_take(hk_epoch_t *epoch, uint64_t now_ms, size_t free,
                                    size_t (*surplus_of)(size_t free), size_t most)
 {

@@ -15,8 +15,8 @@
 #include "large.h"
 #include "superslab.h"
 
-/* How many chunks of 2 MiB are searched, downwards from a fault, for the start of the mapping that it
- * may lie behind. */
+/* How many chunks of 2 MiB are searched, downwards from a fault, for the start of the mapping that
+ * it may lie behind. */
 enum { SEARCHED_CHUNKS = 4096 };
 
 static struct sigaction previous; /* const once started */

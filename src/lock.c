@@ -12,13 +12,14 @@
 
 enum { SPINS_BEFORE_SLEEP = 64 };
 
-/* owner: the ranks this thread holds or waits for, a bit each.  Set before the lock is taken: a
- * signal handler that comes in between must not find a held lock without its bit.  Cleared after
- * the sleeper was woken: a handler that jumps out in between leaves it asleep, which must be found
- * out. */
+/* owner: the ranks that this thread holds or waits for, a bit each.  A bit is set before its lock
+ * is taken, so that a signal handler that comes in between never finds a held lock without its bit.
+ * It is cleared after the sleeper was woken: if a handler jumps out in between, the sleeper stays
+ * asleep, and the bit tells. */
 static HK_TLS uint32_t held_ranks;
 
-/* No handler jumps out of the ending: others may wait for the lock for ever. */
+/* Ends the process.  No signal may interrupt that: if a handler jumped out, others would wait for
+ * the lock for ever. */
 static HK_COLD _Noreturn void reject(void)
 {
     sigset_t all;
@@ -72,7 +73,7 @@ bool hk_lock_try_acquire(hk_lock_t *lock, hk_rank_t rank)
     return true;
 }
 
-/* Tells whether it slept. */
+/* Returns whether it slept. */
 static HK_NOINLINE bool acquire_contended(hk_lock_t *lock)
 {
     for (int spin = 0; spin < SPINS_BEFORE_SLEEP; spin++) {

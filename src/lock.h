@@ -1,10 +1,11 @@
 /*
  * lock: a mutex of four bytes on a futex, with a rank.
  *
- * All-zero is an open lock.  A thread takes locks only in rising rank, and keeps the ranks it holds
- * in its TLS.  One that takes them otherwise is in a signal handler that interrupted a slow path,
- * or has jumped out of one by it: the process ends with a line, for to wait would be for ever.  No
- * lock is ever held across fork (see gate.h), so none has to be made whole in the child.
+ * All-zero is an open lock.  A thread takes locks only in rising rank, and keeps the ranks that it
+ * holds in its TLS.  A thread that breaks this rule is in a signal handler that interrupted a slow
+ * path, or its handler has jumped out of one.  Then the process ends with a line, since waiting
+ * would never end.  The forking thread holds no lock across fork (see gate.h), so nothing that a
+ * lock protects has to be mended in the child.
  */
 #ifndef HK_LOCK_H
 #define HK_LOCK_H
@@ -12,9 +13,9 @@
 #include "atomic.h"
 #include "base.h"
 
-/* The lock table: rank and what it protects.  Bottom of the list is taken last.  HEAP, POOL and
- * RUNS are one lock for each heap, pool and part; LARGE and GUARD are two locks each, named behind
- * what they protect, of which a thread holds one at most. */
+/* The lock table: each rank, and what its locks protect.  The bottom of the list is taken last.
+ * There is a HEAP, POOL or RUNS lock for each heap, pool or part.  LARGE and GUARD are two locks
+ * each, named in brackets, of which a thread holds at most one. */
 #define HK_LOCK_TABLE(X)                                                                           \
     X(RECLAIM, "nothing: one thread at a time gives back all it can")                              \
     X(CACHES, "the list of thread caches, the list of heaps, which heap a new thread gets")        \
@@ -35,7 +36,8 @@ typedef struct hk_lock {
     _Atomic uint32_t state; /* 0 open, 1 held, 2 held and somebody sleeps */
 } hk_lock_t;
 
-/* Tells whether the thread has slept, as the holder took long or had no processor. */
+/* Takes the lock.  Returns whether the thread slept for it: then the holder took long, or had no
+ * processor. */
 bool hk_lock_acquire(hk_lock_t *lock, hk_rank_t rank);
 bool hk_lock_try_acquire(hk_lock_t *lock, hk_rank_t rank);
 void hk_lock_release(hk_lock_t *lock, hk_rank_t rank);

@@ -16,29 +16,28 @@ typedef struct hk_line {
     char text[HK_LINE_BYTES];
 } hk_line_t;
 
-/* Appending; what does not fit is cut. */
+/* Append to the line; what does not fit is cut. */
 void hk_line_text(hk_line_t *line, const char *text);
 void hk_line_number(hk_line_t *line, uint64_t number);
 void hk_line_address(hk_line_t *line, const void *address);
 
-/* The line as a string; what did not fit is cut. */
+/* Ends the line with a 0 and returns it as a string; what did not fit is cut. */
 const char *hk_line_end(hk_line_t *line);
 
-/* "hakmem: <what> of <address>: <detail>", with which every line about a misuse begins. */
+/* Appends "hakmem: <what> of <address>: <detail>", with which every line about a misuse begins. */
 void hk_line_misuse(hk_line_t *line, const char *what, const void *address, const char *detail);
 
-/* Writes text of length bytes to the descriptor, whole; returns 0 or an errno value.  Keeps
- * errno. */
+/* Writes all length bytes of text to the descriptor; returns 0 or an errno value.  Keeps errno. */
 int hk_log_write(int fd, const char *text, size_t length);
 
-/* "hakmem: <what>[ <detail>]\n" on stderr. */
+/* Writes "hakmem: <what>[ <detail>]\n" to stderr. */
 void hk_log_warning(const char *what, const char *detail);
 
-/* "hakmem: <what> of <address>: <detail> (thread <tid>)\n" on stderr, then abort. */
+/* Writes "hakmem: <what> of <address>: <detail> (thread <tid>)\n" to stderr, then aborts. */
 HK_COLD _Noreturn void hk_log_fatal(const char *what, const void *address, const char *detail);
 
-/* hk_assert(level, condition): checked in builds whose HK_DEBUG is at least level; compiled
- * always. */
+/* hk_assert(level, condition) is checked in builds whose HK_DEBUG is at least level; it is always
+ * compiled. */
 HK_COLD _Noreturn void hk_log_assert(const char *condition, const char *file, int line);
 #define hk_assert(level, condition)                                                                \
     ((level) > HK_DEBUG || HK_LIKELY(condition) ? (void)0                                          \

@@ -2,9 +2,10 @@
  * magazine: a small array of pointers to free blocks, the currency between caches, depots and
  * inboxes.
  *
- * Nobody ever reads or writes the blocks themselves.  A magazine belongs to one place at a time: a
+ * The blocks themselves are never read or written.  A magazine belongs to one place at a time: a
  * cache (its thread), a depot or the spare list of a heap (lock(heap)), or an inbox.  `sentinel` is
- * NULL: the slot below the first one, so that the newest slot of an empty magazine reads as NULL.
+ * the word below the first slot.  It is NULL, so the newest slot of an empty magazine reads as
+ * NULL.
  */
 #ifndef HK_MAGAZINE_H
 #define HK_MAGAZINE_H
@@ -13,7 +14,7 @@
 
 enum { HK_MAGAZINE_MIXED = 0xffff };
 
-/* What the live bits of a magazine's blocks say: see live.h. */
+/* What the live bits (live.h) of a magazine's blocks are. */
 typedef enum hk_marks {
     HK_MARKS_CLEAR,
     HK_MARKS_SET,   /* freed by threads of other heaps, which may not clear them */
@@ -21,7 +22,7 @@ typedef enum hk_marks {
 } hk_marks_t;
 
 typedef struct hk_magazine {
-    uint16_t count;       /* valid unless loaded; then the cache's top pointer tells */
+    uint16_t count;       /* not valid while loaded: then the cache's top pointer tells */
     uint16_t class_index; /* of all its blocks, or HK_MAGAZINE_MIXED */
     uint16_t capacity;
     uint8_t kind;

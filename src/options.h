@@ -2,16 +2,16 @@
  * options: what HAKMEM_<NAME> in the environment sets.  One table; adding an option is one row.
  *
  * Read once, by the library's constructor, before the program has threads; const afterwards.
- * Ignored in programs that run with privileges (AT_SECURE); these are hardened at level 1.  Unknown
- * names and bad values get one line on stderr and leave the default.  A text without a character is
- * none.
+ * Programs that run with raised privileges (AT_SECURE) ignore the environment and are hardened at
+ * level 1.  An unknown name or a bad value gets one line on stderr, and the default stays.  An
+ * empty text counts as not set.
  */
 #ifndef HK_OPTIONS_H
 #define HK_OPTIONS_H
 
 #include "base.h"
 
-enum { HK_OPTION_TEXT_BYTES = 4096 }; /* a path's, its end with them */
+enum { HK_OPTION_TEXT_BYTES = 4096 }; /* the longest path, with its final 0 */
 
 /* An amount of memory: bytes, or a share of what there is if percent is not 0. */
 typedef struct hk_amount {

@@ -81,8 +81,8 @@ void *hk_os_map(size_t bytes, size_t alignment)
     return address;
 }
 
-/* ---- Ranges that could not be unmapped, as each may have cut a mapping in two: they go when
- * another one has gone ---- */
+/* ---- Ranges that could not be unmapped, because that would have cut a mapping in two and there
+ * were none to spare.  They go once another unmapping has succeeded ---- */
 
 enum { LEFT_MAX = 128, LEFT_PAGES_BITS = 28 };
 
@@ -92,7 +92,7 @@ static struct {
                                           Whoever takes one out has it. */
 } left;
 
-/* Where there is no room the address space is lost. */
+/* Notes a range.  If there is no room for it, its address space is lost. */
 static void leave_range(uint64_t range)
 {
     hk_add_relaxed(&left.count, 1); /* relaxed: who sees it late comes again */
@@ -201,8 +201,8 @@ static bool is_allowed(size_t bytes)
     return probe != NULL;
 }
 
-/* Whether the kernel has the five mappings to spare that it wants for a move: cuts reserved address
- * space into more, and joins it again. */
+/* Whether the process has the five mappings to spare that the kernel wants for a move.  Finds out
+ * by cutting the reserved address space into more mappings, and joins it again. */
 static bool can_spare_mappings(char *reserved, size_t bytes)
 {
     enum { CUTS = 3 };
@@ -218,10 +218,11 @@ static bool can_spare_mappings(char *reserved, size_t bytes)
     return spare;
 }
 
-/* A kernel may unmap the target before it looks whether limits allow the move, or behind that:
- * whoever fails does not know whether the target is still there, or another thread's by now.  So
- * limits are asked before, while it is ours for certain, and once a move has failed the number of
- * mappings too; and a call that a sandbox refused has not come as far as to unmap it. */
+/* A kernel may unmap the target before or after it looks whether limits allow the move.  So if the
+ * move fails, we do not know whether the target is still there, or another thread's by now.
+ * Therefore limits are probed first, while the target is certainly ours; and once a move has
+ * failed, the number of mappings is probed too.  A call that a sandbox refused has not unmapped the
+ * target. */
 bool hk_os_move_to(void *address, size_t old_bytes, void *target, size_t new_bytes)
 {
     static _Atomic bool ever_failed; /* atomic: relaxed, since a target lost more does no harm */
@@ -290,7 +291,7 @@ size_t hk_os_peak_resident_bytes(void)
 {
     int saved = errno;
     struct rusage usage;
-    /* A thread's names the same peak as the process's, and takes no walk over all threads. */
+    /* A thread's figure is the same peak as the process's, and needs no walk over all threads. */
     size_t bytes = getrusage(RUSAGE_THREAD, &usage) == 0 ? (size_t)usage.ru_maxrss * 1024 : 0;
     errno = saved;
     return bytes;

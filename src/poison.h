@@ -1,8 +1,8 @@
 /*
- * poison: tells AddressSanitizer which bytes are in nobody's hands, so that it reports their use.
- * In builds without it nothing.
+ * poison: tells AddressSanitizer which bytes nobody holds, so that it reports their use.  In builds
+ * without it, nothing.
  *
- * Blocks are poisoned where the program frees them and cleared where it gets them (front); address
+ * Blocks are poisoned when the program frees them and cleared when it gets them (front).  Address
  * space is cleared before it goes back to the system (os).  Stateless.
  */
 #ifndef HK_POISON_H

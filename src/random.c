@@ -15,10 +15,10 @@ uint64_t hk_random_seed(void)
 {
     int saved = errno;
     uint64_t seed = 0;
-    /* Not by the C library: its getrandom is where a thread may be cancelled. */
+    /* A direct call: the C library's getrandom is a point where a thread may be cancelled. */
     if (syscall(SYS_getrandom, &seed, sizeof seed, GRND_NONBLOCK) != (long)sizeof seed) {
-        /* A kernel that has no randomness yet, or a sandbox: the process's own 16 bytes, and where
-         * it lies. */
+        /* The kernel has no randomness yet, or a sandbox refuses: the process's own 16 random bytes
+         * and an address of its stack serve instead. */
         const void *random = (const void *)getauxval(AT_RANDOM);
         if (random != NULL) {
             memcpy(&seed, random, sizeof seed);

@@ -1,6 +1,6 @@
 /*
- * random: numbers that a program's input does not determine.  For placement, not for cryptography:
- * the generator is fast, its seed comes from the kernel.
+ * random: numbers that a program's input does not determine.  They are for placement, not for
+ * cryptography: the generator is fast, and only its seed comes from the kernel.
  */
 #ifndef HK_RANDOM_H
 #define HK_RANDOM_H

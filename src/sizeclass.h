@@ -63,7 +63,7 @@ extern const uint8_t hk_class_table[HK_TABLE_MAX + 1];
 /* The class for any size from 129 to HK_SMALL_MAX, by computation. */
 static inline unsigned hk_class_compute(size_t size)
 {
-    unsigned log2 = 63u ^ (unsigned)__builtin_clzl(size - 1); /* by XOR it is one instruction */
+    unsigned log2 = 63u ^ (unsigned)__builtin_clzl(size - 1); /* with XOR it is one instruction */
     return HK_TINY_CLASSES + (log2 - 8) * 8 + (unsigned)((size - 1) >> (log2 - 3)); /* 8 to 15 */
 }
 
@@ -76,8 +76,8 @@ static inline unsigned hk_class_of(size_t size)
 /* The smallest class for size whose blocks are aligned to alignment; HK_CLASS_COUNT if there is
  * none.
  *
- * It is the class of the next multiple of alignment: where classes lie closer than alignment each
- * such multiple is one, and where they do not every class is a multiple of it. */
+ * That is the class of the next multiple of alignment.  Where classes lie closer together than
+ * alignment, each multiple of it is a class; where they do not, every class is a multiple of it. */
 static inline unsigned hk_class_of_aligned(size_t size, size_t alignment)
 {
     size_t bytes = (size + (size == 0) + alignment - 1) & ~(alignment - 1);

@@ -1,8 +1,9 @@
 /*
- * stats: the figures of hak_stats_t as a table: name, whether it is an amount of bytes, what it
+ * stats: the figures of hak_stats_t as a table: name, whether the figure is in bytes, what it
  * means.
  *
- * It makes the text report and the JSON.  The structure itself is part of the public header.
+ * The text report and the JSON are made from it.  The structure itself is part of the public
+ * header.
  */
 #ifndef HK_STATS_H
 #define HK_STATS_H
@@ -29,7 +30,7 @@
     X(remote_magazines, 0, "magazines handed to another heap")                                     \
     X(cap_hits, 0, "times that a size class was at its cap")
 
-/* X(field, sign, what it is, and what would reduce it): the lines add up to resident_bytes. */
+/* X(field, sign, what it is: what would reduce it).  The lines add up to resident_bytes. */
 #define HK_LEDGER_TABLE(X)                                                                         \
     X(live_bytes, +, "in the program's hands, waste inside blocks and all")                        \
     X(cache_bytes, +, "free in threads' caches: the threads' end, malloc_trim in them")            \
