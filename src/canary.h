@@ -4,14 +4,14 @@
  *     block                       size                block_bytes - 8      block_bytes
  *     | the program's bytes       | pattern            | tail               |
  *
- * The tail says, mixed with the block's address and a secret, whether the block is live and of
- * which size, or free.  The second byte behind the program's is zero: a string that runs over the
- * end stops there.  The first is not: a terminator that is written one byte too far leaves a
- * trace.  A free block is zero up to the tail, or as far as the level clears; so is one that was
- * never used, whose tail is zero too.  Whoever writes past a block's end or into a free one leaves
- * a trace.
+ * The tail says whether the block is live, and of which size, or free; it is mixed with the block's
+ * address and a secret.  The second byte behind the program's bytes is zero, so a string that runs
+ * over the end stops there.  The first one is not zero, so a terminator that is written one byte
+ * too far leaves a trace.  A free block is zero up to the tail, or as far as the level clears.  So
+ * is a block that was never used, and its tail is zero too.  So whoever writes past a block's end
+ * or into a free block leaves a trace.
  *
- * Stateless but for the secret and the extent, const once hardening has started.
+ * The only state is the secret and the extent; both are const once hardening has started.
  */
 #ifndef HK_CANARY_H
 #define HK_CANARY_H
@@ -39,10 +39,10 @@ typedef enum hk_canary_state {
     HK_CANARY_BROKEN, /* none of these: overwritten */
 } hk_canary_state_t;
 
-/* How much of it: the fast paths are made for each, so that there is nothing to ask and no call in
- * those of level 1. */
+/* How much is checked and cleared.  The fast paths are compiled for each extent, so that those of
+ * level 1 have nothing to ask and call nothing. */
 typedef enum hk_canary_extent {
-    HK_CANARY_PART, /* level 1: 8 bytes of it are looked at, and blocks are cleared in part */
+    HK_CANARY_PART, /* level 1: looks at 8 bytes of the pattern, clears blocks in part */
     HK_CANARY_WHOLE,
 } hk_canary_extent_t;
 
@@ -53,13 +53,13 @@ typedef struct hk_canary {
 
 extern hk_canary_t hk_canary;
 
-/* The lowest so many bytes of a word. */
+/* By number: masks of so many of a word's lowest bytes. */
 extern const uint64_t hk_canary_masks[HK_CANARY_WORD_BYTES + 1];
 
 /* Chooses the secret, and notes the level.  Before any block is armed. */
 void hk_canary_start(uint64_t level);
 
-/* The pattern behind an end. */
+/* Writes the pattern that stands behind a block's end; and whether it is still there. */
 void hk_canary_fill(char *from, size_t bytes);
 bool hk_canary_is_filled(const char *from, size_t bytes);
 
@@ -72,7 +72,8 @@ static inline uint64_t hk_canary_seal(const void *block)
     return (mixed & ~(uint64_t)0xffff) | (HK_CANARY_PATTERN_START & 0xffff);
 }
 
-/* Aligned: blocks start at multiples of 16, and their sizes are. */
+/* The tail.  It is aligned, since blocks start at multiples of 16 and their sizes are such
+ * multiples. */
 static inline _Atomic uint64_t *hk_canary_tail(const void *block, size_t block_bytes)
 {
     return (_Atomic uint64_t *)((uintptr_t)block + block_bytes - HK_CANARY_TAIL_BYTES);
@@ -100,15 +101,16 @@ static inline uint64_t hk_canary_free(uint64_t seal)
     return seal ^ (uint64_t)HK_CANARY_FREE_BIT << HK_CANARY_SHIFT;
 }
 
-/* Makes count blocks in a row unused, whatever lies there, as far as the level looks at them. */
+/* Makes count blocks in a row unused, whatever lies there: clears as much of them as the level
+ * looks at. */
 void hk_canary_reset(char *first, size_t block_bytes, size_t count);
 
 /* ---- Live blocks ---- */
 
-/* What the block's tail says. */
+/* What the block's tail says; *size is set if it is live. */
 hk_canary_state_t hk_canary_read(const void *block, size_t block_bytes, size_t *size);
 
-/* Whether the tail of a block is that of a live one, of which size. */
+/* Whether the tail of a block is that of a live one; *size is its size then. */
 HK_INLINE bool hk_canary_is_live(const void *block, size_t block_bytes, uint64_t seal, size_t *size)
 {
     /* relaxed: only a holder of the block changes it, and hk_canary_try_end decides between two */
@@ -117,8 +119,9 @@ HK_INLINE bool hk_canary_is_live(const void *block, size_t block_bytes, uint64_t
     return (content & 0xffff) == 0 && *size <= block_bytes - HK_CANARY_TAIL_BYTES;
 }
 
-/* Marks a block that nobody uses yet live, and fills what lies between its size and the tail.  In
- * part: writes whole words, on both sides of where the pattern ends, and the tail at last. */
+/* Marks a block live that nobody uses yet, and fills what lies between its size and the tail.  In
+ * part: one whole word of the pattern is written, which may reach into the tail; so the tail is
+ * written last. */
 HK_INLINE void hk_canary_arm(void *block, size_t block_bytes, size_t size, uint64_t seal,
                              hk_canary_extent_t extent)
 {
@@ -132,7 +135,7 @@ HK_INLINE void hk_canary_arm(void *block, size_t block_bytes, size_t size, uint6
     hk_store_relaxed(hk_canary_tail(block, block_bytes), hk_canary_live(seal, size));
 }
 
-/* Gives a live block another size that it has room for. */
+/* Gives a live block another size, for which it has room. */
 void hk_canary_rearm(void *block, size_t block_bytes, size_t size);
 
 /* Whether nobody wrote between the size of a live block and its tail. */
@@ -145,26 +148,29 @@ HK_INLINE bool hk_canary_holds(const void *block, size_t block_bytes, size_t siz
         return hk_canary_is_filled(end, bytes);
     }
     uint64_t wrong = hk_canary_load(end) ^ HK_CANARY_PATTERN_START;
-    /* Above them is the tail.  Not by a branch, which would be foreseen for one size alone. */
+    /* The mask leaves out the bytes that belong to the tail.  A branch would be predicted well for
+     * one size only. */
     return (wrong & hk_canary_masks[bytes < HK_CANARY_WORD_BYTES ? bytes : HK_CANARY_WORD_BYTES]) ==
            0;
 }
 
 /* ---- Free blocks ---- */
 
-/* Marks the live block of the size free, where no other thread can be at it. */
+/* Marks a live block free, where no other thread can be freeing it. */
 HK_INLINE void hk_canary_end(void *block, size_t block_bytes, uint64_t seal)
 {
     hk_store_relaxed(hk_canary_tail(block, block_bytes), hk_canary_free(seal));
 }
 
-/* The same where one can; false if the block is not live any more: another thread was first. */
+/* The same where another thread can; false if the block is no longer live, because that thread was
+ * first. */
 HK_COLD bool hk_canary_try_end(void *block, size_t block_bytes, size_t size);
 
 typedef uint64_t hk_canary_pair_t __attribute__((vector_size(16), aligned(8), may_alias));
 
-/* What level 1 clears, by 16 bytes: all of a block of up to 136 bytes but its tail, and the first
- * 80 and the last 64 of a larger one.  visit is called with a pointer to each; some overlap. */
+/* What level 1 clears, in pieces of 16 bytes: all but the tail of a block of up to 144 bytes, and
+ * the first 80 bytes and the last 64 before the tail of a larger one.  visit is called with a
+ * pointer to each piece; some overlap. */
 #define HK_CANARY_EACH_PAIR(visit, block, block_bytes)                                             \
     do {                                                                                           \
         char *first_ = (char *)(uintptr_t)(block);                                                 \
@@ -186,7 +192,7 @@ typedef uint64_t hk_canary_pair_t __attribute__((vector_size(16), aligned(8), ma
         }                                                                                          \
     } while (0)
 
-/* Clears the block's bytes. */
+/* Clears the block's bytes, as far as the extent says. */
 HK_INLINE void hk_canary_clear(void *block, size_t block_bytes, hk_canary_extent_t extent)
 {
     if (extent == HK_CANARY_WHOLE) {
@@ -216,29 +222,29 @@ HK_INLINE bool hk_canary_is_clear(const void *block, size_t block_bytes, hk_cana
     return (any[0] | any[1]) == 0;
 }
 
-/* Writes to memory that keeps its content: a page that nobody touched yet comes by one fault, where
- * a read and then a write take two. */
+/* Writes to memory without changing it.  So a page that nobody touched yet comes by one fault,
+ * where a read and then a write would take two. */
 HK_INLINE void hk_canary_touch(void *word)
 {
 #if defined(__x86_64__)
     __asm__ volatile("orq $0, %0" : "+m"(*(uint64_t *)word)::"cc");
 #else
-    (void)word; /* what reads first takes the two */
+    (void)word; /* elsewhere there are two faults */
 #endif
 }
 
-/* Whether a block that nobody holds is free or unused, and as it was cleared. */
+/* Whether a block that nobody holds is free or unused, and still as it was cleared. */
 HK_INLINE bool hk_canary_is_idle(const void *block, size_t block_bytes, uint64_t seal,
                                  hk_canary_extent_t extent)
 {
-    /* relaxed: nobody holds the block, who writes to it is wrong */
+    /* relaxed: nobody holds the block, so nobody may write to it */
     uint64_t tail = hk_load_relaxed(hk_canary_tail(block, block_bytes));
     return (tail == hk_canary_free(seal) || tail == 0) &&
            hk_canary_is_clear(block, block_bytes, extent);
 }
 
-/* The same for a block that is about to be handed out, which is written to before anything of it is
- * read. */
+/* The same for a block that is about to be handed out.  Its pages are written to before they are
+ * read: see hk_canary_touch. */
 HK_INLINE bool hk_canary_is_fit(void *block, size_t block_bytes, uint64_t seal,
                                 hk_canary_extent_t extent)
 {

@@ -1,9 +1,10 @@
 /*
  * cap: how many units the slabs of one class may hold in the Shared Pool, and how many they do.
  *
- * In normal mode a cap is soft: at it memory is reclaimed, then it is raised, and it falls again
- * when another class needs more.  In strict mode it is a promise.  All state is atomics that order
- * nothing; a charge is one compare-and-swap, so that a strict cap holds exactly.
+ * In normal mode a cap is soft.  When a class reaches it, memory is reclaimed and then the cap is
+ * raised; it falls again when another class needs more.  In strict mode a cap is a promise.  All
+ * state is atomics that order nothing.  A charge is one compare-and-swap, so a strict cap holds
+ * exactly.
  */
 #ifndef HK_CAP_H
 #define HK_CAP_H
@@ -18,12 +19,12 @@ void hk_cap_uncharge(unsigned class_index, unsigned units);
 /* Whether a slab of the class would be refused now. */
 bool hk_cap_is_reached(unsigned class_index);
 
-/* A soft cap after reclaiming at it: raises it if that did not bring enough, and lowers the others
- * towards their use.  False if the cap is strict. */
+/* After reclaiming at a soft cap: raises the cap if that did not bring enough, and lowers those of
+ * other classes towards what they use.  False, and nothing done, if caps are strict. */
 bool hk_cap_give_way(unsigned class_index);
 
-/* Sets the mode, HAKMEM_TINY_SS_SHARED's, and the least cap in bytes; 0 is the policy's, and in
- * strict mode none. */
+/* Sets the mode, which is HAKMEM_TINY_SS_SHARED's value, and the least cap in bytes.  0 means the
+ * policy's least cap, and in strict mode no cap. */
 void hk_cap_start(uint64_t mode, size_t bytes);
 
 uint64_t hk_cap_units(unsigned class_index);

@@ -1,7 +1,7 @@
 /*
  * cgroup: the memory limit of the process's control group, version 2 or 1.
  *
- * Reads files; asked once, when a share of the limit is wanted.  No state.
+ * It reads files, and only when a share of the limit is asked for.  No state.
  */
 #ifndef HK_CGROUP_H
 #define HK_CGROUP_H

@@ -3,9 +3,9 @@
  *
  * Counted are the units of superslabs and the pages of areas that may be resident, in use or free,
  * the live bits, direct mappings in use or kept, the open pages of sampled blocks, and the
- * allocator's own memory.  Whoever commits charges here first, where slabs, runs and mappings are
- * acquired and nowhere else; whoever gives back uncharges.  All state is atomics, which order
- * nothing: a charge is one compare-and-swap, so that the hard limit holds exactly.
+ * allocator's own memory.  Whoever commits memory charges it here first: where slabs, runs and
+ * mappings are acquired, and nowhere else.  Whoever gives memory back uncharges it.  All state is
+ * atomics, which order nothing.  A charge is one compare-and-swap, so the hard limit holds exactly.
  */
 #ifndef HK_LIMIT_H
 #define HK_LIMIT_H
@@ -15,21 +15,21 @@
 
 typedef enum hk_limit_kind { HK_LIMIT_HARD, HK_LIMIT_SOFT, HK_LIMIT_KINDS } hk_limit_kind_t;
 
-/* atomic: a charge went beyond the soft limit, and nobody has looked after it yet. */
+/* atomic: 1 if a charge went beyond the soft limit and nobody has reclaimed for it yet. */
 extern _Atomic uint32_t hk_limit_pressed;
 
 /* Counts bytes about to be committed; false, and nothing counted, if the hard limit forbids
  * them. */
 bool hk_limit_charge(size_t bytes);
 
-/* Maps what is charged whole; NULL, and nothing counted, if the hard limit or the system
+/* Maps memory and charges all of it; NULL, and nothing is counted, if the hard limit or the system
  * refuses. */
 void *hk_limit_map(size_t bytes, size_t alignment);
 
 /* The same between walls (wall.h), which are not counted. */
 void *hk_limit_map_walled(size_t bytes, size_t alignment);
 
-/* The same as a charge for what cannot be refused. */
+/* Charges bytes that cannot be refused. */
 void hk_limit_charge_always(size_t bytes);
 
 /* Counts bytes given back. */
@@ -40,22 +40,21 @@ bool hk_limit_allows(size_t bytes);
 
 size_t hk_limit_committed_bytes(void);
 
-/* Sets a limit; 0 is none.  The hard one sets a reserve aside: what is refused until it is
- * released. */
+/* Sets a limit; 0 is none.  Of a hard limit a reserve is set aside, which no charge gets until it
+ * is released. */
 void hk_limit_set(hk_limit_kind_t kind, size_t bytes);
 size_t hk_limit_get(hk_limit_kind_t kind);
 
-/* Opens the reserve; returns its bytes, 0 if it is open or there is none. */
+/* Releases the reserve; returns its bytes, 0 if it was released already or there is none. */
 size_t hk_limit_release_reserve(void);
 
-/* Takes the pressure off, for the caller to look after. */
+/* Clears hk_limit_pressed; true if it was set, and then the caller has to reclaim. */
 bool hk_limit_take_pressure(void);
 
 /* Whether more is committed than the soft limit says. */
 bool hk_limit_is_exceeded(void);
 
-/* When that has been looked after: decides how much more may be committed until the next
- * pressure. */
+/* After reclaiming: decides how much more may be committed before hk_limit_pressed is set again. */
 void hk_limit_settle(void);
 
 #endif

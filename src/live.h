@@ -4,16 +4,16 @@
  *
  * The bits of a superslab are its first 16 KiB, so that a block's bit is found from its address
  * alone.  malloc sets a block's bit and free clears it, whether the block goes to a magazine or to
- * its slab: a free that finds it clear is a double free or no block at all, at once.  16 bytes is
- * the smallest class, so no two blocks share a bit.  First-class heaps use none: their frees all go
- * to the bitmap.
+ * its slab.  So a free that finds the bit clear is known at once for a double free, or for the free
+ * of something that is no block.  The smallest class is 16 bytes, so no two blocks share a bit.
+ * First-class heaps do not use the bits: all their frees go to the bitmap.
  *
- * Who may write: only the threads of the heap that owns the slab, and lock(heap) holders for slabs
- * in which no block is handed out.  That makes plain loads and stores enough where a heap has one
- * thread.  A thread that frees a block of another heap only reads the bit; the owner clears it when
- * the block arrives (hk_cache settles a magazine as it loads it).  Threads that share a heap may
- * undo each other's writes of neighbouring bits; so a clear bit proves nothing there, and
- * hk_suspect_check looks for the block before it ends the process.
+ * Who may write a slab's bits: the threads of the heap that owns the slab; and, if none of its
+ * blocks is handed out, whoever holds lock(heap).  So plain loads and stores are enough where a
+ * heap has one thread.  A thread that frees a block of another heap only reads the bit; the owner
+ * clears it when the block arrives (cache.c settles a magazine when it loads it).  Threads that
+ * share a heap may undo each other's writes of neighbouring bits.  So there a clear bit proves
+ * nothing, and hk_suspect_check looks for the block before it ends the process.
  */
 #ifndef HK_LIVE_H
 #define HK_LIVE_H
@@ -53,8 +53,8 @@ HK_INLINE void hk_live_set(const void *block)
     hk_live_word_t *word = hk_live_word(block);
     uint32_t bits;
 #if defined(__x86_64__)
-    /* A relaxed load and store, as below; written out, the word's address need not be worked out
-     * into a register first. */
+    /* A relaxed load and store, as below.  In assembly the word's address need not be computed into
+     * a register first. */
     __asm__("movl %1, %0\n\tbtsl %2, %0\n\tmovl %0, %1"
             : "=&r"(bits), "+m"(*word)
             : "r"(number)
@@ -65,7 +65,7 @@ HK_INLINE void hk_live_set(const void *block)
 #endif
 }
 
-/* Clears the bit of an address that is not misaligned; whether it was set. */
+/* Clears the bit of an address that is not misaligned; returns whether it was set. */
 HK_INLINE bool hk_live_clear(const void *block)
 {
     uint32_t number = (uint32_t)(uintptr_t)block >> HK_LIVE_GRANULE_SHIFT;
@@ -73,7 +73,8 @@ HK_INLINE bool hk_live_clear(const void *block)
     bool was_set;
 #if defined(__x86_64__)
     uint32_t bits;
-    /* The same; btr tests and clears in one.  Stores nothing new if the bit was clear. */
+    /* As above; btr tests and clears in one.  If the bit was clear, the word is stored
+     * unchanged. */
     __asm__("movl %2, %0\n\tbtrl %3, %0\n\tmovl %0, %2"
             : "=&r"(bits), "=@ccc"(was_set), "+m"(*word)
             : "r"(number));
@@ -85,8 +86,8 @@ HK_INLINE bool hk_live_clear(const void *block)
     return was_set;
 }
 
-/* The same if wanted is 1; with 0 nothing changes.  Either way without a branch; whether it was
- * set. */
+/* Clears the bit if wanted is 1, and changes nothing if it is 0, without a branch in either case;
+ * returns whether the bit was set. */
 HK_INLINE bool hk_live_clear_if(const void *block, uint32_t wanted)
 {
     uint32_t number = (uint32_t)(uintptr_t)block >> HK_LIVE_GRANULE_SHIFT;
@@ -104,8 +105,8 @@ HK_INLINE bool hk_live_is_set(const void *block)
     return !hk_live_is_misaligned(block) && (bits >> (number & 31) & 1) != 0;
 }
 
-/* The bits set in a range of whole units: relaxed, so those of a moment ago where blocks come and
- * go. */
+/* How many bits are set in a range of whole units.  The reads are relaxed: where blocks come and go
+ * it is the figure of a moment ago. */
 unsigned hk_live_count_units(const void *first, size_t units);
 
 /* Clears the bits of a range of whole units. */

@@ -1,11 +1,12 @@
 /*
- * quarantine: freed blocks that wait, so that none is handed out again soon, nor after a time that
- * anybody can know.
+ * quarantine: freed blocks that wait, so that no block is handed out again soon, or after a time
+ * that can be foreseen.
  *
- * It belongs to a thread, or to a first-class heap, under its lock.  It holds so many blocks and
- * bytes; for each one more, one of the oldest sixteenth, or of the oldest two, has to go, a random
- * one.  So a block waits until most of those that were there have gone, and blocks are handed out
- * again about in the order in which they were freed.
+ * A quarantine belongs to a thread, or to a first-class heap, whose lock then guards it.  It holds
+ * up to so many blocks and bytes.  Once it is full, each new block makes another one leave: a
+ * random one of the oldest sixteenth, or of the oldest two.  So a block waits until most of those
+ * that were there before have left, and blocks are handed out again roughly in the order in which
+ * they were freed.
  */
 #ifndef HK_QUARANTINE_H
 #define HK_QUARANTINE_H
@@ -20,7 +21,7 @@ typedef enum hk_quarantine_kind {
     HK_QUARANTINE_HEAP,
 } hk_quarantine_kind_t;
 
-/* One of the oldest part goes, of so many parts. */
+/* The block that leaves is in the oldest of so many parts. */
 enum { HK_QUARANTINE_AGES = 16 };
 
 typedef struct hk_quarantined {
@@ -32,11 +33,11 @@ typedef struct hk_quarantined {
 
 typedef struct hk_quarantine {
     uint64_t random;  /* never 0 */
-    uint64_t chances; /* random bytes, and a bit above them */
+    uint64_t chances; /* random bytes not used yet, with a bit set above them */
     size_t bytes;     /* in all its blocks */
     size_t most_bytes;
-    uint32_t head; /* the number of the oldest block; they are counted as they come */
-    uint32_t tail; /* that of the next to come */
+    uint32_t head; /* the number of the oldest block: blocks are numbered as they come */
+    uint32_t tail; /* the number that the next block gets */
     uint32_t most; /* a power of two, as numbers wrap */
     hk_quarantine_kind_t kind;
     uint64_t blocks[]; /* by number modulo most: address, class and owner in a word */
@@ -46,7 +47,8 @@ typedef struct hk_quarantine {
 hk_quarantine_t *hk_quarantine_new(hk_quarantine_kind_t kind);
 void hk_quarantine_delete(hk_quarantine_t *quarantine);
 
-/* One word, so that a signal handler that jumps out never leaves half of one. */
+/* A block is packed into one word, so that a signal handler which jumps out never leaves half of
+ * one. */
 enum { HK_QUARANTINE_CLASS_SHIFT = 44, HK_QUARANTINE_OWNER_SHIFT = 51 };
 
 static inline uint64_t hk_quarantine_pack(hk_quarantined_t block)
@@ -111,19 +113,20 @@ static inline hk_quarantined_t hk_quarantine_take(hk_quarantine_t *quarantine)
     uint64_t *chosen = hk_quarantine_place(quarantine, quarantine->head + choice);
     hk_quarantined_t taken = hk_quarantine_unpack(*chosen);
     quarantine->head++;
-    hk_fence_signal(); /* else a handler that jumps out leaves the first one there twice */
+    hk_fence_signal(); /* else a handler that jumps out could leave the first one there twice */
     *chosen = first;
     quarantine->bytes -= taken.bytes;
     return taken;
 }
 
-/* Adds a block.  If there is no room for it, another one goes first, into evicted: true. */
+/* Adds a block.  If there is no room for it, another one leaves first, into *evicted, and the
+ * function returns true. */
 static inline bool hk_quarantine_exchange(hk_quarantine_t *quarantine, hk_quarantined_t block,
                                           hk_quarantined_t *evicted)
 {
     uint32_t count = hk_quarantine_count(quarantine);
     quarantine->bytes += block.bytes;
-    hk_fence_signal(); /* it may become too much by a jump, never too little */
+    hk_fence_signal(); /* a jump may leave the sum too large, never too small */
     bool full =
         count == quarantine->most || (quarantine->bytes > quarantine->most_bytes && count > 0);
     if (full) {
@@ -141,8 +144,8 @@ static inline bool hk_quarantine_is_full(const hk_quarantine_t *quarantine)
     return hk_quarantine_count(quarantine) == quarantine->most;
 }
 
-/* The same for one that is full, fast; returns the other one as a word.  The oldest one's place is
- * the new one's. */
+/* The same, fast, for a quarantine that is full; returns the block that leaves, packed.  The new
+ * block gets the oldest one's place. */
 HK_INLINE uint64_t hk_quarantine_exchange_full(hk_quarantine_t *quarantine, hk_quarantined_t block)
 {
     uint32_t head = quarantine->head;
@@ -163,7 +166,7 @@ HK_INLINE uint64_t hk_quarantine_exchange_full(hk_quarantine_t *quarantine, hk_q
     return taken;
 }
 
-/* Whether still more have to go: they were smaller than what came. */
+/* Whether more blocks have to leave: those that left were smaller than what came. */
 static inline bool hk_quarantine_is_over(const hk_quarantine_t *quarantine)
 {
     return quarantine->bytes > quarantine->most_bytes && hk_quarantine_count(quarantine) > 1;

@@ -1,9 +1,9 @@
 /*
  * trace: where a thread is, as a list of return addresses.
  *
- * Taken by the C library's backtrace, which opens libgcc_s when it is first called: hk_trace_start
- * does that once, outside of malloc, and only if somebody will want traces.  Where libgcc_s is
- * missing, traces are empty.
+ * Traces are taken by the C library's backtrace, which opens libgcc_s when it is first called.
+ * hk_trace_start makes that first call, outside of malloc, and only if traces will be wanted.
+ * Where libgcc_s is missing, traces are empty.
  */
 #ifndef HK_TRACE_H
 #define HK_TRACE_H
@@ -21,10 +21,10 @@ typedef struct hk_trace {
 /* From the library's constructor. */
 void hk_trace_start(void);
 
-/* The calling thread's; hold no lock. */
+/* Takes the calling thread's trace.  No lock may be held. */
 void hk_trace_take(hk_trace_t *trace);
 
-/* Only which thread it is: no stack. */
+/* The same without the stack: only which thread it is. */
 void hk_trace_take_thread(hk_trace_t *trace);
 
 /* Writes "hakmem: <what> by thread <number>:" and a line for each frame to stderr, without
