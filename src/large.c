@@ -11,8 +11,8 @@
 
 enum {
     KEPT_MAX = 64,
-    KEPT_WASTE_SHARE = 3, /* a kept mapping serves down to 3/4 of its size uncut, */
-    GROWING_SHARE = 2,    /* and a block that grows down to half */
+    KEPT_WASTE_SHARE = 3, /* a kept mapping of up to 4/3 of the bytes serves uncut, */
+    GROWING_SHARE = 2,    /* and for a block that grows one of up to twice the bytes */
 };
 
 static struct {
@@ -121,7 +121,7 @@ static hk_large_t *map_large(size_t bytes, size_t alignment)
     return large;
 }
 
-/* Makes the mapping, which is in nobody's hands, bytes long. */
+/* Makes a mapping that nobody holds bytes long. */
 static bool fit_mapping(hk_large_t *large, size_t bytes)
 {
     if (bytes < large->bytes) {
@@ -141,8 +141,8 @@ static bool fit_mapping(hk_large_t *large, size_t bytes)
     return true;
 }
 
-/* Resizes by way of resize, so that the limit counts it: growth is asked for first, and settled by
- * what it came to. */
+/* Resizes by calling resize, so that the limit counts it: growth is charged first, and afterwards
+ * corrected to what it came to. */
 static bool resize_counted(hk_large_t *large, size_t bytes, bool (*resize)(hk_large_t *, size_t))
 {
     size_t old_bytes = large->bytes;
@@ -156,7 +156,7 @@ static bool resize_counted(hk_large_t *large, size_t bytes, bool (*resize)(hk_la
     return done;
 }
 
-/* It is in nobody's hands while it is cut; then it is as old as before. */
+/* While the mapping is cut nobody holds it; afterwards it counts as being as old as before. */
 size_t hk_large_cut_kept(size_t bytes)
 {
     hk_large_t *large = take_oldest(UINT64_MAX);
@@ -179,7 +179,7 @@ size_t hk_large_cut_kept(size_t bytes)
     return bytes;
 }
 
-/* One of bytes, or more, but not more than most. */
+/* A kept mapping of bytes or more, up to most; or any other, made to fit. */
 static hk_large_t *reuse_kept(size_t bytes, size_t most)
 {
     hk_large_t *large = take_kept(bytes);
@@ -223,7 +223,7 @@ void hk_large_leave_used(hk_large_t *large)
     hk_lock_release(&mappings.lock, HK_RANK_LARGE);
 }
 
-/* A mapping in nobody's hands comes into somebody's. */
+/* Hands out a mapping that nobody holds. */
 static hk_large_t *hand_out(hk_large_t *large, size_t size)
 {
     if (large == NULL) {
@@ -251,8 +251,8 @@ hk_large_t *hk_large_allocate(size_t bytes, size_t alignment)
     return hand_out(large, large != NULL ? large->bytes : 0);
 }
 
-/* How large a kept mapping may be that a growing block gets uncut: its rest is nobody else's,
- * neither trim nor the limit gets it. */
+/* How large a kept mapping may be that a growing block gets uncut.  Nobody else can use its rest:
+ * neither trim nor the limit gets it back. */
 static size_t most_uncut(size_t bytes)
 {
     bool limited = hk_limit_get(HK_LIMIT_HARD) != 0;

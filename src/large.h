@@ -2,8 +2,9 @@
  * large: direct mappings, one to a block, for what does not fit a run.
  *
  * A mapping starts at a multiple of 2 MiB, so that nothing else shares its place in the registry.
- * Freed mappings are kept for a while for reuse: lock(large); they are not in the registry then.
- * Descriptors in use belong to a heap: lock(heap) guards the links.
+ * Freed mappings are kept for a while for reuse; lock(large) guards them, and they are not in the
+ * registry then.  A descriptor in use may belong to a first-class heap, whose lock(heap) then
+ * guards the links.
  */
 #ifndef HK_LARGE_H
 #define HK_LARGE_H
@@ -28,16 +29,16 @@ typedef struct hk_large {
     struct hk_large *used_prev; /* lock(large) */
 } hk_large_t;
 
-/* A block of at least bytes at a multiple of alignment; NULL if there is no memory.  Kept mappings
- * are used up before the process grows: one that is too large is cut, one that is too small is
- * extended, by moving its pages if it must. */
+/* Returns a block of at least bytes at a multiple of alignment; NULL if there is no memory.  Kept
+ * mappings are used up before the process grows: one that is too large is cut, one that is too
+ * small is extended, by moving its pages if need be. */
 hk_large_t *hk_large_allocate(size_t bytes, size_t alignment);
 
-/* The same for a block that will grow: a kept mapping that is too large is not cut, but for what is
- * beyond twice as much; the block grows into the rest without a call to the system. */
+/* The same for a block that will grow.  A kept mapping that is too large is left uncut if it has at
+ * most twice the bytes, so that the block can grow into the rest without a system call. */
 hk_large_t *hk_large_allocate_growing(size_t bytes);
 
-/* It is out of the map. */
+/* Frees the block, which the caller has taken out of the map. */
 void hk_large_free(hk_large_t *large);
 
 /* What the block's holder may use. */
@@ -46,30 +47,30 @@ static inline size_t hk_large_usable_bytes(const hk_large_t *large)
     return large->size;
 }
 
-/* Resizes the block, moving it without a copy if it must; false leaves it as it was. */
+/* Resizes the block, and moves it, without a copy, if need be; after false it is as it was. */
 bool hk_large_resize(hk_large_t *large, size_t bytes);
 
 /* Gives kept mappings back that were freed at or before the time; returns their bytes. */
 size_t hk_large_decay(uint64_t until_ms);
 
-/* Gives so many bytes of one kept mapping back, or all that the oldest has; returns them. */
+/* Gives so many bytes of the oldest kept mapping back, or all that it has; returns how many. */
 size_t hk_large_cut_kept(size_t bytes);
 
-/* Calls visit for each mapping in use, whose holder may be resizing it, and for each kept one;
- * under lock(large). */
+/* Call visit, under lock(large), for each mapping in use, which its holder may be resizing; and for
+ * each kept one. */
 void hk_large_each_used(void (*visit)(const hk_large_t *large, void *context), void *context);
 void hk_large_each_kept(void (*visit)(const void *address, size_t bytes, void *context),
                         void *context);
 
-/* The bytes of all direct mappings in use, retire's included.  retire enters and leaves its own;
- * add_used takes a wrapping difference. */
+/* The bytes of all direct mappings in use, retire's included: retire enters and leaves its own
+ * here. hk_large_add_used takes a difference, which may wrap. */
 size_t hk_large_used_bytes(void);
 void hk_large_enter_used(hk_large_t *large);
 void hk_large_leave_used(hk_large_t *large);
 void hk_large_add_used(size_t bytes);
 size_t hk_large_kept_bytes(void);
 
-/* Given back to the system so far; retire adds its own. */
+/* The bytes given back to the system so far; retire adds its own. */
 size_t hk_large_purged_bytes(void);
 void hk_large_add_purged(size_t bytes);
 

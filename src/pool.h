@@ -2,8 +2,8 @@
  * pool: the slabs that no heap owns.  The Shared Pool is the one instance for all threads' heaps;
  * each first-class heap has a pool of its own, so that destroying it is freeing whole superslabs.
  *
- * lock(pool) guards it.  It is never held across a mapping call.  Superslabs with free units are
- * kept in lists by the number of free units, so that the fullest is found first and the others
+ * lock(pool) guards a pool.  It is never held across a mapping call.  Superslabs are kept in lists
+ * by their number of free units, so that the fullest one with room is found first and the others
  * drain.
  */
 #ifndef HK_POOL_H
@@ -25,7 +25,7 @@ typedef struct hk_pool {
     hk_lock_t lock;
     uint32_t warm_units;     /* lock(pool): free and dirty */
     hk_epoch_t epoch;        /* lock(pool): of warm units */
-    uint64_t look_ms;        /* lock(pool): when a full superslab was last looked at */
+    uint64_t look_ms;        /* lock(pool): when full superslabs were last looked at */
     hk_superslab_t *look_at; /* lock(pool): the next one to look at; NULL: the list's first */
     uint64_t used_units;     /* lock(pool): in slabs */
     uint64_t superslabs;     /* lock(pool) */
@@ -38,44 +38,44 @@ typedef struct hk_pool {
 
 extern hk_pool_t hk_shared_pool;
 
-/* A slab of units for the heap, by stages 1 to 3; NULL if there is no memory. */
+/* Acquires a slab of so many units for the heap, by stages 1 to 3; NULL if there is no memory. */
 hk_slab_t *hk_pool_acquire(hk_pool_t *pool, struct hk_heap *heap, unsigned units,
                            uint8_t class_index);
 
-/* The same by stage 1 alone: never calls the system, and makes the process no larger. */
+/* The same by stage 1 alone: calls no system call, and does not make the process larger. */
 hk_slab_t *hk_pool_acquire_warm(hk_pool_t *pool, struct hk_heap *heap, unsigned units,
                                 uint8_t class_index);
 
-/* Takes a slab back.  Never calls the system: hk_pool_maintain does. */
+/* Takes a slab back.  Makes no system call; hk_pool_maintain does that. */
 void hk_pool_release(hk_pool_t *pool, hk_slab_t *slab);
 
-/* Gives units beyond keep_units, and empty superslabs beyond keep_superslabs, back to the system.
- * Call without any lock held; returns the bytes given back. */
+/* Gives warm units beyond keep_units, and empty superslabs beyond keep_superslabs, back to the
+ * system; returns the bytes given back.  No lock may be held. */
 size_t hk_pool_purge(hk_pool_t *pool, uint32_t keep_units, uint32_t keep_superslabs);
 
 /* Bytes of empty units that are still committed. */
 size_t hk_pool_warm_bytes(hk_pool_t *pool);
 
-/* A step towards what the working set needs: gives at most about HK_DECAY_STEP_BYTES of what the
- * last epoch did not need back.  Returns the bytes that may still go back, now or in a later
+/* One step of giving back what the working set does not need: at most about HK_DECAY_STEP_BYTES of
+ * what the last epoch did not need.  Returns the bytes that may still go back, now or in a later
  * epoch. */
 size_t hk_pool_maintain(hk_pool_t *pool, uint64_t now_ms);
 
-/* A full superslab that is not huge, has been full for a while and is dense: pinned, for
- * hk_pool_make_huge.  NULL if there is none, or none is due.  In pool_dense.c. */
+/* Finds a superslab that is not huge, has been full for a while and is dense, and pins it for
+ * hk_pool_make_huge; NULL if there is none, or it is too soon to look.  In pool_dense.c. */
 hk_superslab_t *hk_pool_find_dense_locked(hk_pool_t *pool, uint64_t now_ms);
 void hk_pool_make_huge(hk_pool_t *pool, hk_superslab_t *superslab);
 
-/* Unmaps every superslab of a pool that no thread uses any more. */
+/* Unmaps all superslabs of a pool that no thread uses any more. */
 void hk_pool_destroy(hk_pool_t *pool);
 
-/* Between the parts of the pool: list handling, in pool_common.c. */
+/* For the other pool files: the lists, in pool_common.c. */
 void hk_pool_link_locked(hk_pool_t *pool, hk_superslab_t *superslab);
 void hk_pool_unlink_locked(hk_pool_t *pool, hk_superslab_t *superslab);
 void hk_pool_set_free_locked(hk_pool_t *pool, hk_superslab_t *superslab, uint32_t free_units);
 
-/* Whether the class's cap counts what the pool hands out: heaps of the program's own have none but
- * the process's limit. */
+/* Whether the class's cap counts what the pool hands out.  First-class heaps have no caps; only the
+ * process's limit holds for them. */
 static inline bool hk_pool_is_capped(const hk_pool_t *pool, uint8_t class_index)
 {
     return pool == &hk_shared_pool && class_index < HK_CLASS_COUNT;

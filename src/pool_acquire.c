@@ -7,7 +7,8 @@
 #include "log.h"
 #include "pool.h"
 
-/* A list is searched this far for a run of units; then a fresh superslab is the better answer. */
+/* A list is searched this far for a run of free units; a new superslab is better than a longer
+ * search. */
 enum { SEARCH_DEPTH = 8 };
 
 /* The lowest unit of a run of units in the mask, or -1. */
@@ -22,7 +23,8 @@ static int find_run(uint32_t mask, unsigned units)
     return mask == 0 ? -1 : __builtin_ctz(mask);
 }
 
-/* Finds a run of free units, the fullest superslab first; only among committed ones if warm. */
+/* Finds a run of free units, the fullest superslab first; if warm is set, only among dirty
+ * units. */
 static hk_superslab_t *find_superslab(hk_pool_t *pool, unsigned units, bool warm, int *first)
 {
     for (unsigned list = units; list <= HK_SLAB_UNITS_MAX; list++) {
@@ -39,8 +41,8 @@ static hk_superslab_t *find_superslab(hk_pool_t *pool, unsigned units, bool warm
     return NULL;
 }
 
-/* Takes the units out of the superslab, and makes them one slab; NULL if the limit does not allow
- * what is not committed yet. */
+/* Takes the units out of the superslab and makes them one slab; NULL if the limit does not allow
+ * those of them that are not committed yet. */
 static hk_slab_t *take_units(hk_pool_t *pool, hk_superslab_t *superslab, unsigned first,
                              unsigned units, struct hk_heap *heap, uint8_t class_index)
 {
@@ -66,7 +68,7 @@ static hk_slab_t *take_units(hk_pool_t *pool, hk_superslab_t *superslab, unsigne
     return slab;
 }
 
-/* By stage 1, and by stage 2 if last is no less. */
+/* By stage 1, and then by stage 2 if last allows it. */
 static hk_slab_t *acquire_locked(hk_pool_t *pool, struct hk_heap *heap, unsigned units,
                                  uint8_t class_index, hk_stage_t last)
 {
@@ -134,7 +136,8 @@ hk_slab_t *hk_pool_acquire(hk_pool_t *pool, struct hk_heap *heap, unsigned units
 hk_slab_t *hk_pool_acquire_warm(hk_pool_t *pool, struct hk_heap *heap, unsigned units,
                                 uint8_t class_index)
 {
-    /* At a cap it is hk_pool_acquire that is refused, and counts. */
+    /* At a cap this returns NULL without counting a hit: hk_pool_acquire, which comes next, counts
+     * it. */
     bool at_cap = hk_pool_is_capped(pool, class_index) && hk_cap_is_reached(class_index);
     return at_cap ? NULL : acquire_capped(pool, heap, units, class_index, HK_STAGE_WARM);
 }

@@ -43,7 +43,7 @@ void hk_pool_set_free_locked(hk_pool_t *pool, hk_superslab_t *superslab, uint32_
     hk_pool_link_locked(pool, superslab);
 }
 
-/* What a pool counted stays counted when it goes. */
+/* Adds what the pool counted to the shared pool's figures, so that it stays counted. */
 static void bequeath(const hk_pool_t *pool)
 {
     hk_lock_acquire(&hk_shared_pool.lock, HK_RANK_POOL);

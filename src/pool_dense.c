@@ -10,8 +10,9 @@
 
 enum { LOOKS = 16 }; /* superslabs passed over in one go */
 
-/* The live bytes of blocks that are small enough to have been written to; none if a unit is in no
- * slab, but on its way to the system.  First-class heaps note no live blocks. */
+/* The bytes of live blocks that are small enough to have been written to.  0 if a unit is in no
+ * slab, because it is on its way to the system; and for first-class heaps, which note no live
+ * blocks. */
 static size_t live_bytes(const hk_superslab_t *superslab)
 {
     size_t bytes = 0;
@@ -28,8 +29,8 @@ static size_t live_bytes(const hk_superslab_t *superslab)
     return bytes;
 }
 
-/* Goes on from where the last look ended, until it has found one that has been full for long
- * enough. */
+/* Goes on where the last look ended, until it finds a superslab that has been full for long enough,
+ * or has passed over LOOKS of them. */
 static hk_superslab_t *find_old_locked(hk_pool_t *pool, uint64_t now_ms)
 {
     hk_superslab_t *next = pool->look_at != NULL ? pool->look_at : pool->by_free[0];
@@ -48,7 +49,8 @@ static hk_superslab_t *find_old_locked(hk_pool_t *pool, uint64_t now_ms)
     return found;
 }
 
-/* At most one superslab's bits are counted under the lock, about 10 us, in HK_DENSE_LOOK_MS. */
+/* In each HK_DENSE_LOOK_MS at most one superslab's bits are counted under the lock, which takes
+ * about 10 us. */
 hk_superslab_t *hk_pool_find_dense_locked(hk_pool_t *pool, uint64_t now_ms)
 {
     hk_assert(2, hk_lock_is_held(&pool->lock));

@@ -42,8 +42,8 @@ static void lower_warm_locked(hk_pool_t *pool, uint32_t units)
     hk_epoch_note(&pool->epoch, pool->warm_units);
 }
 
-/* Takes up to PURGE_BATCH empty superslabs beyond keep out of the pool, as long as keep_units stay
- * warm; returns how many. */
+/* Takes up to PURGE_BATCH empty superslabs out of the pool, beyond the first keep ones and as long
+ * as keep_units stay warm; returns how many. */
 static unsigned take_empty_locked(hk_pool_t *pool, uint32_t keep_units, uint32_t keep,
                                   hk_superslab_t **taken)
 {
@@ -84,7 +84,7 @@ static size_t free_empty_superslabs(hk_pool_t *pool, uint32_t keep_units, uint32
     return bytes;
 }
 
-/* The emptiest superslab that has committed free units, and that nobody looks at. */
+/* The emptiest superslab that has warm units and is not pinned. */
 static hk_superslab_t *find_warm_locked(const hk_pool_t *pool)
 {
     for (unsigned list = HK_SLAB_UNITS_MAX; list > 0; list--) {
@@ -120,8 +120,8 @@ static uint32_t lowest_bits(uint32_t mask, uint32_t count)
     return mask & ~rest;
 }
 
-/* Purges one superslab's warm units.  They are nobody's while the lock is open for the system
- * call. */
+/* Purges the warm units of one superslab.  While the lock is open for the system call, they belong
+ * to nobody. */
 static size_t purge_one(hk_pool_t *pool, uint32_t keep_units)
 {
     size_t bytes = 0;
@@ -154,7 +154,8 @@ static size_t purge_one(hk_pool_t *pool, uint32_t keep_units)
     return bytes;
 }
 
-/* As much as there is now: others free meanwhile, and this must end before they do. */
+/* Gives back as much as there is now: others free memory meanwhile, and this must end even if they
+ * never stop. */
 size_t hk_pool_purge(hk_pool_t *pool, uint32_t keep_units, uint32_t keep_superslabs)
 {
     size_t keep_bytes = (size_t)keep_units << HK_UNIT_SHIFT;

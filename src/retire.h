@@ -1,10 +1,10 @@
 /*
- * retire: direct mappings between pages without access: hardening's, and a process's first few
- * above 64 KiB.
+ * retire: direct mappings between pages without access: those of hardening, and a process's first
+ * few blocks above 64 KiB.
  *
- * A freed one stays where it is for a while, sealed and in the registry: a late read or write
- * faults, a second free is known for what it is.  lock(retired), of rank LARGE, guards those that
- * wait; they go in random order.
+ * A freed mapping stays where it is for a while, sealed and in the registry: a late read or write
+ * faults, and a second free is recognised.  lock(retired), of rank LARGE, guards the waiting ones;
+ * they go in random order.
  */
 #ifndef HK_RETIRE_H
 #define HK_RETIRE_H
@@ -14,13 +14,14 @@
 /* A block of size bytes at a multiple of alignment; NULL if there is no memory. */
 hk_large_t *hk_retire_allocate(size_t size, size_t alignment);
 
-/* Frees it, which is out of the map.  The process ends if somebody wrote behind its end. */
+/* Frees a block that the caller has taken out of the map.  The process ends if somebody wrote
+ * behind its end. */
 void hk_retire_free(hk_large_t *large);
 
-/* Resizes the block, moving its pages if it must; false leaves it as it was. */
+/* Resizes the block, and moves its pages if need be; after false it is as it was. */
 bool hk_retire_resize(hk_large_t *large, size_t size);
 
-/* Unmaps all that wait; returns their bytes of address space. */
+/* Unmaps all waiting ones; returns their bytes of address space. */
 size_t hk_retire_drain(void);
 
 /* In a forked child. */

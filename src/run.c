@@ -16,7 +16,7 @@ static size_t pages_of(size_t bytes)
 
 /* ---- Allocating ---- */
 
-/* Counts clean pages as committed, and all as dirty; false if the limit forbids it. */
+/* Charges the clean pages and marks all as dirty; false if the limit forbids it. */
 static bool commit_pages(hk_run_area_t *area, size_t first, size_t pages, size_t clean_pages)
 {
     if (clean_pages > 0) {
@@ -63,7 +63,8 @@ static hk_run_t *cut_locked(hk_run_t *free_run, size_t pages, size_t step, bool 
     return run;
 }
 
-/* The same, if a free run of the part was found (or NULL), and counts. */
+/* The same if a free run was found, else (NULL) nothing; either way notes what is warm in the
+ * part. */
 static hk_run_t *cut_or_not_locked(hk_runs_t *part, hk_run_t *whole, size_t pages, size_t step,
                                    bool *fresh)
 {
@@ -72,8 +73,9 @@ static hk_run_t *cut_or_not_locked(hk_runs_t *part, hk_run_t *whole, size_t page
     return run;
 }
 
-/* A block out of a part that other threads allocate from: of resident pages, where nobody holds the
- * lock just now, or as a last resort of any. */
+/* A block out of another part than the thread's own.  If any is clear: of resident pages, and only
+ * where nobody holds the lock just now.  If it is set, as a last resort: of any pages, and the
+ * locks are waited for. */
 static hk_run_t *allocate_elsewhere(const hk_runs_t *own, size_t pages, size_t step, bool any,
                                     bool *fresh)
 {
@@ -93,7 +95,8 @@ static hk_run_t *allocate_elsewhere(const hk_runs_t *own, size_t pages, size_t s
     return run;
 }
 
-/* A block of pages that are not resident, if it must be: out of a new area if there is none. */
+/* A block of the thread's own part, of pages that need not be resident; out of a new area if there
+ * is no room. */
 static hk_run_t *allocate_anew(hk_runs_t *part, size_t pages, size_t step, bool *fresh)
 {
     size_t room = pages + step - 1;

@@ -2,26 +2,26 @@
  * run: blocks that are runs of whole pages, from HK_SMALL_MAX up to HK_RUN_BYTES_MAX, for all
  * heaps.
  *
- * Runs are cut out of areas (run_area.h).  Of the free runs that are large enough the smallest is
- * taken, and of one size one that is resident before one that is not: freed memory is used again
- * before the process grows, whatever the size of the next block.
+ * Runs are cut out of areas (run_area.h).  The smallest free run that is large enough is taken, and
+ * resident ones are looked through before others.  So freed memory is used again before the process
+ * grows, whatever the size of the next block.
  */
 #ifndef HK_RUN_H
 #define HK_RUN_H
 
 #include "run_area.h"
 
-/* A block of bytes, at most HK_RUN_BYTES_MAX, at a multiple of alignment, at most 2 MiB.  *fresh
- * tells whether it is as the system zeroed it.  NULL if there is no memory. */
+/* Returns a block of bytes, at most HK_RUN_BYTES_MAX, at a multiple of alignment, at most 2 MiB.
+ * *fresh tells whether it is still as the system zeroed it.  NULL if there is no memory. */
 hk_run_t *hk_run_allocate(size_t bytes, size_t alignment, bool *fresh);
 
-/* The same out of a free run with resident pages; NULL if there is none. */
+/* The same, but only out of a free run with resident pages; NULL if there is none. */
 hk_run_t *hk_run_allocate_warm(size_t bytes, bool *fresh);
 
 /* The run of a block in the area; NULL if no block starts at the address. */
 hk_run_t *hk_run_find(hk_run_area_t *area, const void *address);
 
-/* Whether the address lies in a block, at its start or behind it: for messages. */
+/* Whether the address lies in a block, at its start or further in: for messages. */
 bool hk_run_covers(hk_run_area_t *area, const void *address);
 
 /* Frees the block; false, and nothing done, if it is free already. */
@@ -34,8 +34,7 @@ bool hk_run_resize(hk_run_t *run, size_t bytes);
  * unmaps areas without a block.  Call without any lock held; returns the bytes given back. */
 size_t hk_run_purge(size_t keep_bytes);
 
-/* A step towards what the working set needs, as hk_pool_maintain: returns the bytes that may still
- * go back. */
+/* One step of giving back, as hk_pool_maintain.  Returns the bytes that may still go back. */
 size_t hk_run_maintain(uint64_t now_ms);
 
 /* How much of a block of bytes would lie in free pages that are resident already. */

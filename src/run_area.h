@@ -2,14 +2,14 @@
  * run_area: areas, and the free runs in them.
  *
  * An area is a mapping of some MiB at a multiple of 2 MiB, cut into runs of pages.  Its descriptor
- * lies in a mapping of its own and has an entry for each page, of which a run uses the first and
- * the last; what lies between is stale.  A free run is merged with its free neighbours and lies in
- * a bin by its size.
+ * lies in a mapping of its own and has an entry for each page.  A run uses the entries of its first
+ * and its last page; those between are stale.  A free run is merged with its free neighbours, and
+ * lies in the bin for its size.
  *
- * Areas are divided into parts, each with bins and a lock of its own: a run is merged within its
- * area, so parts share nothing.  There is one, until threads wait for one another (run_part.h).
+ * Areas are divided into parts, each with its own bins and lock.  A run is only merged within its
+ * area, so parts share nothing.  There is one part until threads wait for one another (run_part.h).
  *
- * lock(runs), which is the lock of the area's part, guards everything but what belongs to the
+ * lock(runs) is the lock of the area's part.  It guards everything except what belongs to the
  * holder of a block.
  */
 #ifndef HK_RUN_AREA_H
@@ -82,10 +82,10 @@ typedef struct hk_runs {
 
 extern hk_runs_t hk_runs[HK_RUN_PARTS];
 
-/* The last of the parts that have ever been in use: all before it are. */
+/* The number of the last part in use; all parts before it are in use too. */
 extern _Atomic uint32_t hk_run_last_part; /* atomic: only rises */
 
-/* The first part, and the one behind, of those in use; NULL behind the last. */
+/* The part in use after the given one, or the first one after NULL; NULL after the last. */
 static inline hk_runs_t *hk_run_area_next_part(const hk_runs_t *part)
 {
     /* relaxed: a part that is missed has just come into use */
@@ -93,8 +93,8 @@ static inline hk_runs_t *hk_run_area_next_part(const hk_runs_t *part)
     return next <= hk_load_relaxed(&hk_run_last_part) ? &hk_runs[next] : NULL;
 }
 
-/* Maps an area of the part for a run of bytes, smaller than usual if there is no memory for more;
- * NULL if there is none. */
+/* Maps an area for the part with room for a run of bytes.  It is smaller than usual if there is no
+ * memory for more; NULL if there is none for the run. */
 hk_run_area_t *hk_run_area_map(hk_runs_t *part, size_t bytes);
 
 /* Calls visit for each area, under its lock(runs). */
@@ -103,21 +103,21 @@ void hk_run_area_each(void (*visit)(const hk_run_area_t *area, void *context), v
 /* The bytes of the descriptor of an area of so many pages. */
 size_t hk_run_area_descriptor_bytes(size_t pages);
 
-/* Makes it one free run, or takes it, which must be one, out. */
+/* Adds the area to its part, as one free run; removes it, when it must be one again. */
 void hk_run_area_add_locked(hk_run_area_t *area);
 void hk_run_area_remove_locked(hk_run_area_t *area);
 
 void hk_run_area_unmap(hk_run_area_t *area);
 
-/* Makes pages from first on one used run; a block starts there if is_block is set. */
+/* Makes the pages from first on one used run, with a block at its start if is_block is set. */
 hk_run_t *hk_run_area_mark_used_locked(hk_run_area_t *area, size_t first, size_t pages,
                                        bool is_block);
 
-/* Makes pages from first on free, together with free neighbours; no block starts there any more.
- * dirty_pages of them may be resident. */
+/* Makes the pages from first on free, and merges them with free neighbours; no block starts there
+ * any more.  dirty_pages of them may be resident. */
 void hk_run_area_put_locked(hk_run_area_t *area, size_t first, size_t pages, size_t dirty_pages);
 
-/* Counts bytes more in blocks; wraps as it should. */
+/* Counts bytes more in blocks, or fewer, by wrapping. */
 void hk_run_area_add_used_locked(hk_runs_t *part, size_t bytes);
 
 /* Makes a block a free run. */
@@ -126,15 +126,15 @@ void hk_run_area_free_locked(hk_run_t *run);
 /* Takes a free run out of its bin. */
 void hk_run_area_take_locked(hk_run_t *run);
 
-/* Lowers the epoch's low water to what is warm: when all that was taken and is not needed has been
- * put back. */
+/* Lowers the epoch's low water to what is warm now.  To be called once everything that was taken
+ * and is not needed has been put back. */
 void hk_run_area_note_warm_locked(hk_runs_t *part);
 
 /* The bin of a free run of so many pages. */
 unsigned hk_run_area_bin(size_t pages);
 
-/* The part's smallest dirty free run of at least pages, roughly, or else the smallest clean one;
- * NULL if there is none. */
+/* The part's smallest dirty free run of at least so many pages, roughly, or else its smallest clean
+ * one; NULL if there is none. */
 hk_run_t *hk_run_area_find_locked(hk_runs_t *part, size_t pages);
 
 /* The smallest dirty one, roughly, or NULL. */
@@ -153,15 +153,15 @@ static inline bool hk_run_area_is_block(const hk_run_area_t *area, size_t page)
     return (hk_load_relaxed(&area->starts[page / 64]) >> page % 64 & 1) != 0;
 }
 
-/* The same, and no shelf has it. */
+/* The same, and the block lies on no shelf. */
 static inline bool hk_run_area_is_live(const hk_run_area_t *area, size_t page)
 {
     /* relaxed: as above */
     return hk_run_area_is_block(area, page) && hk_load_relaxed(&area->runs[page].shelf) == 0;
 }
 
-/* How many of the pages are dirty: part of a run that has whole pages and dirty_pages dirty
- * ones; under lock(runs). */
+/* How many of the pages are dirty.  They are part of a run of whole pages, dirty_pages of which are
+ * dirty.  Under lock(runs). */
 static inline size_t hk_run_area_count_dirty(const hk_run_area_t *area, size_t first, size_t pages,
                                              size_t dirty_pages, size_t whole)
 {

@@ -6,7 +6,8 @@
 #include "os.h"
 #include "policy.h"
 
-/* What counts: a lock found held, and having slept before it; one found open takes one off. */
+/* What a thread's strain grows by when it finds the lock held, and when it had to sleep; a lock
+ * found open takes one off.  At the most it moves on. */
 enum { STRAIN_HELD = 3, STRAIN_SLEPT = 64, STRAIN_MAX = 128 };
 
 static HK_TLS uint32_t own_part; /* owner: the thread's, as the next */
@@ -25,7 +26,8 @@ static uint32_t most_parts(void)
     return parts;
 }
 
-/* Whoever goes through the parts may miss one that comes into use meanwhile. */
+/* Moves the thread to the part.  Whoever goes through the parts may miss one that comes into use
+ * meanwhile. */
 static void use_part(uint32_t part)
 {
     uint32_t last =

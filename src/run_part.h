@@ -1,9 +1,9 @@
 /*
  * run_part: which part of the areas a thread allocates from.
  *
- * All threads begin with the first one, since what is free there serves whoever comes.  A thread
- * that finds its lock held again and again goes on to another part, and stays there; what it frees
- * goes back to where it came from.
+ * All threads begin with the first part, so that what is free there serves all of them.  A thread
+ * that finds the part's lock held again and again moves to another part, and stays there.  What it
+ * frees goes back to the part it came from.
  */
 #ifndef HK_RUN_PART_H
 #define HK_RUN_PART_H

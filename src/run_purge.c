@@ -7,7 +7,8 @@
 #include "policy.h"
 #include "run.h"
 
-/* Purges what is dirty of pages that are nobody's while the lock is open; returns the bytes. */
+/* Purges the dirty ones of the pages, which belong to nobody while the lock is open; returns the
+ * bytes. */
 static size_t purge_pages_relocking(hk_run_area_t *area, size_t first, size_t pages)
 {
     hk_runs_t *part = area->part;
@@ -105,7 +106,7 @@ static size_t warm_bytes_of(hk_runs_t *part)
     return bytes;
 }
 
-/* Purges of the part that has most. */
+/* Purges one run of the part that has most. */
 static size_t purge_fullest(size_t keep_bytes)
 {
     hk_runs_t *fullest = hk_runs;
@@ -121,7 +122,8 @@ static size_t purge_fullest(size_t keep_bytes)
     return surplus > 0 ? purge_one(fullest, most > surplus ? most - surplus : 0) : 0;
 }
 
-/* As much as there is now: others free meanwhile, and this must end before they do. */
+/* Gives back as much as there is now: others free memory meanwhile, and this must end even if they
+ * never stop. */
 size_t hk_run_purge(size_t keep_bytes)
 {
     size_t warm = hk_run_warm_bytes();

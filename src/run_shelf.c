@@ -12,7 +12,7 @@
 static_assert(HK_RUN_SHELF_SLOTS == 16, "a bit for each slot in a lane of its own");
 
 enum {
-    USES_BEFORE_GRANT = 32, /* what is used seldom had better serve all threads */
+    USES_BEFORE_GRANT = 32, /* runs that are used seldom had better serve all threads */
     RUN_SHARE =
         4, /* of the grant: the program takes longer to fill a larger block than malloc does */
     USES_IF_USELESS = 2048,
@@ -27,8 +27,8 @@ static _Atomic uint32_t last_id;     /* atomic */
 
 /* ---- In and out ---- */
 
-/* A run that was freed twice at the same moment lies on two shelves, or on one and in an area's
- * bins. */
+/* Ends the process if the run is not this shelf's: one that two threads freed at the same moment
+ * lies on two shelves, or on a shelf and in an area's bins. */
 static void check_is_ours(const hk_run_shelf_t *shelf, const hk_run_t *run)
 {
     const hk_run_area_t *area = run->area;
@@ -41,8 +41,8 @@ static void check_is_ours(const hk_run_shelf_t *shelf, const hk_run_t *run)
     }
 }
 
-/* The slot is empty before the run is anything else: a signal handler may end the thread's work at
- * any point. */
+/* The slot is emptied before the run becomes anything else, because a signal handler may end the
+ * thread's work at any point. */
 static hk_run_t *take_slot(hk_run_shelf_t *shelf, unsigned slot)
 {
     hk_run_t *run = shelf->run[slot];
@@ -58,8 +58,8 @@ static hk_run_t *take_slot(hk_run_shelf_t *shelf, unsigned slot)
 typedef uint16_t lanes_t __attribute__((vector_size(2 * HK_RUN_SHELF_SLOTS)));
 typedef uint64_t words_t __attribute__((vector_size(2 * HK_RUN_SHELF_SLOTS)));
 
-/* The slots whose runs have the pages or at most so many more, a bit for each.  Sizes are the
- * program's, and chance: so all are looked at at once, and nothing branches. */
+/* The slots whose runs have the pages, or at most `more` beyond them, a bit for each.  Sizes come
+ * by chance, so branches would be predicted badly: all slots are compared at once. */
 static uint32_t find_fitting(const hk_run_shelf_t *shelf, size_t pages, size_t more)
 {
     static const lanes_t slot_bits = {1,       1 << 1,  1 << 2,  1 << 3, 1 << 4,  1 << 5,
@@ -90,8 +90,8 @@ hk_run_t *hk_run_shelf_take(hk_run_shelf_t *shelf, size_t bytes)
     return take_slot(shelf, (unsigned)__builtin_ctz(fitting));
 }
 
-/* The first of the slots that are filled (or not, if flip is all ones), the one behind the newest
- * before all others. */
+/* The first filled slot (the first empty one if flip is all ones), in turn from the slot after the
+ * newest. */
 static unsigned oldest_slot(const hk_run_shelf_t *shelf, uint32_t flip)
 {
     uint32_t bits = (shelf->filled ^ flip) & ALL_SLOTS;
@@ -121,7 +121,7 @@ bool hk_run_shelf_put(hk_run_shelf_t *shelf, hk_run_t *run)
 
 /* ---- Back to the areas ---- */
 
-/* Holds the lock of the part, and no longer that of the one before, if there was one (NULL). */
+/* Locks the part, and unlocks the one that was locked before, if there was one (else NULL). */
 static hk_runs_t *relock(hk_runs_t *locked, hk_runs_t *part)
 {
     if (part != locked) {
@@ -133,7 +133,7 @@ static hk_runs_t *relock(hk_runs_t *locked, hk_runs_t *part)
     return part;
 }
 
-/* Frees the oldest runs, about, until so many pages are left. */
+/* Frees runs, roughly the oldest first, until so many pages are left. */
 static void empty_to(hk_run_shelf_t *shelf, size_t pages)
 {
     if (shelf->filled == 0) {

@@ -63,8 +63,9 @@ bool hk_superslab_make_small(const hk_superslab_t *superslab)
     return done;
 }
 
-/* Asked to be huge, all units are resident from the first touch on, so all count as dirty.  In a
- * small heap huge pages are refused, whatever the system's setting: it would be 2 MiB at once. */
+/* Chooses the pages of a new superslab.  In one that is asked to be huge, all units are resident
+ * from the first touch on, so all count as dirty.  A small heap refuses huge pages, whatever the
+ * system's setting: it would be 2 MiB at once. */
 static void choose_pages(hk_superslab_t *superslab)
 {
     size_t unit_bytes = (size_t)HK_SLAB_UNITS_MAX * HK_UNIT_BYTES;
@@ -83,7 +84,7 @@ static void choose_pages(hk_superslab_t *superslab)
 
 /* ---- In and out ---- */
 
-/* What counts towards the limits of it: what may be resident. */
+/* What of it counts towards the limits: what may be resident. */
 static size_t committed_bytes(const hk_superslab_t *superslab)
 {
     return HK_UNIT_BYTES * hk_bitrange_sum(superslab->dirty_units) + HK_LIVE_BYTES +
@@ -193,7 +194,8 @@ void hk_slab_start(hk_slab_t *slab, uint16_t owner)
 void hk_slab_stop(hk_slab_t *slab, uint16_t owner)
 {
     slab->unsettled = 0;
-    /* Settled or not: threads that share a heap leave bits that nobody notes. */
+    /* Whether it is unsettled or not: threads that share a heap leave bits set that nobody
+     * notes. */
     if (owner != HK_OWNER_NONE) {
         hk_live_clear_units(hk_slab_base(slab), slab->units);
     }
@@ -203,7 +205,7 @@ void hk_slab_stop(hk_slab_t *slab, uint16_t owner)
     }
 }
 
-/* Takes the word of the bitmap in hand, in which bits are to be set. */
+/* Returns a word of the bitmap, in which the caller is going to set bits. */
 HK_INLINE uint64_t take_word(hk_slab_t *slab, uint64_t number)
 {
     if (number < slab->first_word) {
@@ -212,7 +214,7 @@ HK_INLINE uint64_t take_word(hk_slab_t *slab, uint64_t number)
     return slab->bitmap[number];
 }
 
-/* Puts it back, if it is one. */
+/* Stores the word again, unless the number is NO_WORD. */
 HK_INLINE void put_word(hk_slab_t *slab, uint64_t number, uint64_t bits)
 {
     if (number != NO_WORD) {
@@ -220,8 +222,8 @@ HK_INLINE void put_word(hk_slab_t *slab, uint64_t number, uint64_t bits)
     }
 }
 
-/* Neighbours often share a word of the bitmap, which stays in a register for them: by way of memory
- * each would wait for the one before. */
+/* Neighbouring blocks often share a word of the bitmap.  It stays in a register for all of them; in
+ * memory each block would wait for the one before. */
 unsigned hk_slab_put(hk_slab_t *slab, void *const *blocks, unsigned count)
 {
     const hk_class_info_t info = hk_class_info[slab->class_index];

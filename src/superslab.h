@@ -1,5 +1,5 @@
 /*
- * superslab: a 2 MiB-aligned mapping cut into 32 units of 64 KiB, and slabs made of them.
+ * superslab: a 2 MiB-aligned mapping, cut into 32 units of 64 KiB, and the slabs made of these.
  *
  * The first unit holds the bits of live.h and no blocks.  A slab is one unit or a few and holds
  * blocks of one class.  Slab headers and block bitmaps live in the descriptor, apart from the
@@ -19,7 +19,7 @@ enum {
     HK_SUPERSLAB_UNITS = HK_SUPERSLAB_BYTES / HK_UNIT_BYTES,
     HK_SLAB_UNITS_MAX = HK_SUPERSLAB_UNITS - 1, /* all but the first, which holds the live bits */
     HK_BITMAP_WORDS = HK_SLAB_BLOCKS_MAX / 64,
-    HK_BITMAP_SHORT_WORDS = 8, /* for blocks from 128 bytes on: a cache line each */
+    HK_BITMAP_SHORT_WORDS = 8, /* for blocks of 128 bytes and more: a cache line */
     HK_IDLE_BYTES = HK_UNIT_BYTES - HK_LIVE_BYTES, /* the rest of the first unit: nothing */
 };
 
@@ -51,8 +51,8 @@ typedef struct hk_slab {
 static_assert(sizeof(hk_slab_t) == HK_CACHE_LINE, "one line for a slab header");
 
 typedef struct hk_superslab {
-    /* The first line is all that it takes to find a block's slab; what changes as others' slabs
-     * come and go lies apart. */
+    /* To find a block's slab takes this first line alone.  What changes as other slabs come and go
+     * lies apart. */
     hk_region_t region;
     uint8_t slab_of[HK_SUPERSLAB_UNITS]; /* const while acquired: the slab's first unit, by unit */
     char *base;                          /* const */
@@ -63,13 +63,14 @@ typedef struct hk_superslab {
     bool huge;       /* lock(pool): of huge pages, if the system has them, until a part goes back */
     bool idle_dirty; /* lock(pool): the idle part may be resident, and is counted */
     bool advised;    /* lock(pool): was ever asked to be huge */
-    bool pinned; /* lock(pool): neither purged nor unmapped: somebody is at it without the lock */
-    bool walled; /* const: between pages without access */
+    bool
+        pinned; /* lock(pool): must not be purged or unmapped: a thread is at it without the lock */
+    bool walled;               /* const: between pages without access */
     struct hk_superslab *next; /* lock(pool) */
     struct hk_superslab *prev; /* lock(pool) */
     hk_slab_t slabs[HK_SUPERSLAB_UNITS];
-    /* By unit, bitmaps: of slabs of few blocks, close together, so that hardly any pages are begun
-     * for them; and of others. */
+    /* By unit, the bitmaps: those of slabs of few blocks lie close together, so that they touch
+     * hardly any pages; then those of other slabs. */
     _Alignas(HK_CACHE_LINE) uint64_t short_bitmaps[HK_SUPERSLAB_UNITS][HK_BITMAP_SHORT_WORDS];
     uint64_t bitmaps[HK_SUPERSLAB_UNITS][HK_BITMAP_WORDS];
 } hk_superslab_t;
@@ -84,18 +85,18 @@ void hk_superslab_free(hk_superslab_t *superslab);
 uint64_t hk_superslab_count(void);
 
 /* Asks for huge pages; false, and nothing changed, if the limit or the system refuses.  The
- * superslab is pinned, or not linked yet.  If granted, hk_superslab_mark_huge notes it, under the
- * pool's lock. */
+ * superslab must be pinned, or not linked yet.  After true, the caller notes it by
+ * hk_superslab_mark_huge, under the pool's lock. */
 bool hk_superslab_ask_huge(const hk_superslab_t *superslab);
 void hk_superslab_mark_huge(hk_superslab_t *superslab);
 
-/* Before a part of a huge one is purged: of small pages from now on, or the kernel would fill the
- * hole.  Returns whether the idle rest of its first unit went back too, and is no longer
- * counted. */
+/* To be called before a part of a huge superslab is purged: gives it small pages from now on, or
+ * the kernel would fill the gap again.  Returns whether its idle part went back too, and is no
+ * longer counted. */
 bool hk_superslab_make_small(const hk_superslab_t *superslab);
 
-/* Superslabs that were ever asked to be huge and are still mapped; and how often the system
- * refused, which is 0 or 1 but for threads that asked at once: then nobody asks any more. */
+/* How many mapped superslabs were ever asked to be huge; and how often the system refused.  After a
+ * refusal nobody asks again, so the latter is 0 or 1, or a few more if threads asked at once. */
 uint64_t hk_superslab_advised_count(void);
 uint64_t hk_superslab_huge_refusals(void);
 
@@ -135,22 +136,22 @@ static inline hk_slab_t *hk_slab_find(const void *address)
     return slab == NULL || slab->units == 0 ? NULL : slab;
 }
 
-/* Makes a slab just acquired ready to hand out blocks of its class: all of them free.  Names its
- * units in the near table. */
+/* Makes a slab that was just acquired ready to hand out blocks of its class: all are free.  Enters
+ * its units in the near table. */
 void hk_slab_start(hk_slab_t *slab, uint16_t owner);
 
-/* The reverse, before it goes back to the pool.  All its blocks are free. */
+/* The reverse, before the slab goes back to the pool.  All its blocks must be free. */
 void hk_slab_stop(hk_slab_t *slab, uint16_t owner);
 
-/* Takes up to count free blocks, the lowest, into the places below end, the lowest address last;
- * returns how many. */
+/* Takes up to count free blocks, the lowest ones, and stores them below end, going down, so that
+ * the lowest address comes last; returns how many. */
 unsigned hk_slab_take(hk_slab_t *slab, void **end, unsigned count);
 
-/* Takes one free block, which there must be: the lowest, or (second) the one above it, if that is
- * in the same word of the bitmap. */
+/* Takes one free block, of which there must be one: the lowest or, if second is set, the one above
+ * it if that is in the same word of the bitmap. */
 void *hk_slab_take_either(hk_slab_t *slab, bool second);
 
-/* Takes one free block, which there must be: a random one. */
+/* Takes a random free block, of which there must be one. */
 void *hk_slab_take_random(hk_slab_t *slab, uint64_t random);
 
 typedef enum hk_put_result {
@@ -168,8 +169,8 @@ static inline uint32_t hk_slab_index_of(const hk_slab_t *slab, const void *block
     return hk_class_start_index(slab->class_index, offset);
 }
 
-/* Puts a block of the slab, which is of the class, back; false, and nothing done, if it is free
- * already, or none. */
+/* Puts a block back into the slab, which is of the class; false, and nothing done, if the block is
+ * free already, or none starts there. */
 HK_INLINE bool hk_slab_put_one(hk_slab_t *slab, const hk_class_info_t *info, const void *block)
 {
     uint32_t offset = (uint32_t)(uintptr_t)block & (HK_SUPERSLAB_BYTES - 1);
@@ -185,14 +186,14 @@ HK_INLINE bool hk_slab_put_one(hk_slab_t *slab, const hk_class_info_t *info, con
     return true;
 }
 
-/* Puts back the first ones of some blocks, up to one that is in another slab, or is free already,
- * or none; returns how many.  Their live bits are the caller's affair. */
+/* Puts blocks back, from the first one up to one that is in another slab, is free already, or is no
+ * block; returns how many were put back.  The caller sees to their live bits. */
 unsigned hk_slab_put(hk_slab_t *slab, void *const *blocks, unsigned count);
 
 /* Whether a block of the slab starts at the address. */
 bool hk_slab_starts_block(const hk_slab_t *slab, const void *address);
 
-/* What putting an address of the slab back would come to. */
+/* What putting an address of the slab back would result in; nothing is done. */
 hk_put_result_t hk_slab_probe(const hk_slab_t *slab, const void *block);
 
 #endif
