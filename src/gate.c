@@ -14,8 +14,8 @@ hk_busy_t hk_gate_strangers;
 /* owner: this thread is between the prepare and the parent or child handler of fork. */
 static HK_TLS bool forking;
 
-/* owner: how often this thread is inside as a stranger; how often the shared count has it for
- * certain; and where on the stack the outermost entry was made. */
+/* owner: how often this thread is inside as a stranger; how many of these entries the shared count
+ * certainly has; and where on the stack the outermost entry was made. */
 static HK_TLS uint32_t stranger_depth;
 static HK_TLS uint32_t stranger_counted;
 static HK_TLS uintptr_t stranger_frame;
@@ -32,9 +32,9 @@ HK_INLINE bool is_open(void)
     return HK_LIKELY(forks == 0) || is_mine(forks);
 }
 
-/* Whether the outermost entry's frame is gone, though nobody left the gate.  A call from inside, or
- * from a signal handler that interrupted the inside, lies deeper on the stack, or on another
- * one. */
+/* Whether the frame of the outermost entry is gone although the thread has not left the gate.  A
+ * call from inside, or from a signal handler that interrupted the inside, lies deeper on the stack,
+ * or on another stack. */
 static HK_COLD bool was_left(uintptr_t outermost, uintptr_t frame)
 {
     int saved = errno;
@@ -48,7 +48,8 @@ static HK_COLD bool was_left(uintptr_t outermost, uintptr_t frame)
     return true;
 }
 
-/* Whether the thread is inside as a stranger, seen from a frame: puts that right if it was left. */
+/* Whether the thread is still inside as a stranger; if a handler has jumped out, puts the counts
+ * right. */
 static HK_COLD bool is_stranger_still(uintptr_t frame)
 {
     if (!was_left(stranger_frame, frame)) {
@@ -95,12 +96,13 @@ bool hk_gate_enter(hk_busy_t *busy)
     if (HK_UNLIKELY(hk_load_relaxed(&busy->depth) > 0)) { /* relaxed: only this thread writes it */
         return enter_again(busy, frame);
     }
-    (void)is_stranger(frame); /* its cache may be newer than what it has left as a stranger */
+    (void)is_stranger(
+        frame); /* puts the count right if it was left as a stranger, before it had this cache */
     return enter_from_outside(busy, frame);
 }
 
-/* A handler may jump out between any two of these: the shared count never loses an entry that is
- * another thread's. */
+/* A handler may jump out between any two of these steps; the shared count must never lose another
+ * thread's entry. */
 static void count_stranger(uintptr_t frame)
 {
     if (stranger_depth == 0) {

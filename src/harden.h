@@ -1,14 +1,14 @@
 /*
- * harden: small blocks with canaries, in and out.
+ * harden: small blocks with canaries, handed out and taken back.
  *
  * With HAKMEM_HARDEN every small block of a thread's or first-class heap has a tail (canary.h), and
- * what is freed waits in a quarantine.  Below that all is as always: magazines, depots, live bits.
- * The fast paths take no such block: to them every cache looks empty and full at once, and the near
- * table marks the units of hardened heaps.  So each malloc and free comes by here, and out of the
- * thread's own magazines all the same.
+ * freed blocks wait in a quarantine.  Below that all is as always: magazines, depots, live bits.
+ * The ordinary fast paths take no such block: to them every cache looks empty and full at once, and
+ * the near table marks the units of hardened heaps.  So each malloc and free comes here, but still
+ * works with the thread's own magazines.
  *
- * A tail goes from live to free by one step, by an atomic operation once there are several threads,
- * so that of two that free the same block one is told.
+ * A tail goes from live to free in one step.  Once there are several threads that is an atomic
+ * operation, so that of two threads that free the same block one is told.
  *
  * Heaps made before the options were read are not hardened, and their blocks are as always.
  */
@@ -18,9 +18,9 @@
 #include "canary.h"
 #include "heap.h"
 
-/* Whether several threads may be freeing.  Set, once, before the second one frees; read without
- * order: a thread that misses it by some instructions may at worst not be told that the other freed
- * the same block at the same time. */
+/* Whether several threads may be freeing.  It is set once, before the second thread frees, and read
+ * without order.  A thread that misses it by some instructions may at worst not be told that the
+ * other one freed the same block at the same time. */
 extern _Atomic bool hk_harden_threads;
 
 static inline bool hk_harden_owns(const hk_heap_t *heap)
@@ -38,8 +38,9 @@ HK_INLINE unsigned hk_harden_class_of(size_t size, size_t alignment)
 
 /* ---- Without the map: blocks that the near table knows ---- */
 
-/* Whose block of a thread's hardened heap lies there, if one does; that it starts there is not
- * said, but it is aligned as blocks are.  folded is of hk_registry_fold.  False proves nothing. */
+/* Whether the address lies in a slab of a thread's hardened heap; *found then says of which heap
+ * and class.  The address is aligned as blocks are, but perhaps no block starts there.  folded is
+ * hk_registry_fold's.  False proves nothing. */
 HK_INLINE bool hk_harden_find_folded(const void *block, uint64_t folded, hk_quarantined_t *found)
 {
     uint32_t class_index = (uint32_t)(folded >> HK_UNIT_SHIFT) - HK_NEAR_HARDENED;
@@ -57,8 +58,8 @@ HK_INLINE bool hk_harden_find(const void *block, hk_quarantined_t *found)
     return hk_harden_find_folded(block, hk_registry_fold(block), found);
 }
 
-/* Whether a whole live block of the class starts there, and its size.  A pointer into a block may
- * lie so near to the superslab's end that there is no tail to read. */
+/* Whether a live block of the class starts there with its canary whole; *size is its size then.  A
+ * pointer into a block may lie so near to the superslab's end that there is no tail to read. */
 HK_INLINE bool hk_harden_is_live(hk_quarantined_t found, uint64_t seal, size_t *size,
                                  hk_canary_extent_t extent)
 {
@@ -68,8 +69,8 @@ HK_INLINE bool hk_harden_is_live(hk_quarantined_t found, uint64_t seal, size_t *
            hk_canary_holds(found.block, found.bytes, *size, extent);
 }
 
-/* Marks it free, and clears it; false, and nothing is done, if no whole live block starts there.
- * alone: no other thread may be freeing. */
+/* Marks the block free and clears it; false, and nothing done, if no live block with a whole canary
+ * starts there.  alone: no other thread can be freeing. */
 HK_INLINE bool hk_harden_try_end_as(hk_quarantined_t found, hk_canary_extent_t extent, bool alone)
 {
     size_t size;
@@ -94,20 +95,23 @@ HK_INLINE bool hk_harden_try_end(hk_quarantined_t found, hk_canary_extent_t exte
 
 /* ---- By the slab ---- */
 
-/* The same; the process ends if no whole live block starts there. */
+/* The same; the process ends if no live block with a whole canary starts there. */
 void hk_harden_end(const hk_slab_t *slab, void *block);
 
-/* The size of the live block; the process ends if there is none, what names the operation. */
+/* Returns the size of the live block; the process ends if there is none.  what names the
+ * operation. */
 size_t hk_harden_usable_bytes(const hk_slab_t *slab, const void *block, const char *what);
 
-/* Puts a block of a first-class heap that was ended into the heap's quarantine. */
+/* Puts a block of a first-class heap, which hk_harden_end has marked free, into the heap's
+ * quarantine. */
 void hk_harden_keep(hk_heap_t *heap, hk_quarantined_t freed);
 
 /* ---- Free blocks ---- */
 
 HK_COLD _Noreturn void hk_harden_reject_write(const void *block);
 
-/* Makes a block that was free and is nobody's now live; the process ends if it was written to. */
+/* Makes a free block that the caller has taken live; the process ends if it was written to while it
+ * was free. */
 HK_INLINE void *hk_harden_arm_to(void *block, unsigned class_index, size_t size,
                                  hk_canary_extent_t extent)
 {
@@ -122,25 +126,26 @@ HK_INLINE void *hk_harden_arm_to(void *block, unsigned class_index, size_t size,
 
 void *hk_harden_arm(void *block, unsigned class_index, size_t size);
 
-/* Looks whether a free block was written to. */
+/* Ends the process if a free block was written to. */
 void hk_harden_inspect_free(hk_quarantined_t freed);
 
-/* Makes a block that was ended live again, of any size: for who cannot get rid of it now. */
+/* Makes a block that was marked free live again, of no bytes; for a caller that cannot free it
+ * now. */
 void hk_harden_revive(hk_quarantined_t freed);
 
-/* Puts all of a thread's quarantine back into slabs; looks at each.  owner: of the thread's
- * heap. */
+/* Puts all blocks of a thread's quarantine back into slabs, and looks at each.  owner is that of
+ * the thread's heap. */
 void hk_harden_drain(hk_quarantine_t *quarantine, uint16_t owner);
 
-/* What a quarantine holds, about, from any thread. */
+/* Roughly the bytes that a quarantine holds; any thread may ask. */
 size_t hk_harden_quarantined_bytes(const hk_quarantine_t *quarantine);
 
-/* Looks at the blocks of the pool's hardened slabs, at about so many: the process ends if one was
- * written to behind its end or while it was free.  No other thread may be using the heap. */
+/* Looks at about `most` blocks of the pool's hardened slabs: the process ends if one was written to
+ * behind its end or while it was free.  No other thread may be using the blocks. */
 void hk_harden_inspect(hk_pool_t *pool, size_t most);
 
-/* Looks at a first-class heap that is about to go: at level 2 at all of its blocks, else at its
- * quarantine. */
+/* Looks at a first-class heap that is about to be destroyed: at its quarantine, and at level 2 at
+ * all of its blocks too. */
 void hk_harden_inspect_heap(hk_heap_t *heap);
 
 #endif

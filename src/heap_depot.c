@@ -9,8 +9,9 @@
 /* Empty magazines that change hands at once.  A heap keeps fewer than two bundles of each kind. */
 enum { BUNDLE = 16 };
 
-/* A bundle that another heap had too many of: where blocks are freed by other threads than allocate
- * them, empty magazines go the other way, and one lock is all heaps'. */
+/* Takes a bundle of magazines that another heap had too many of.  Where blocks are freed by other
+ * threads than allocate them, empty magazines have to go the other way; and the lock on that way is
+ * all heaps', so they go many at a time. */
 static hk_magazine_t *take_bundle(hk_heap_t *heap, unsigned kind)
 {
     hk_magazine_t *bundle = hk_meta_take_bundle(HK_META_MAGAZINE + kind);
@@ -76,13 +77,13 @@ void hk_heap_depot_dissolve_locked(hk_heap_t *heap, hk_magazine_t *magazine)
     magazine->count = 0;
 }
 
-/* What the blocks of a magazine of one class hold. */
+/* The bytes of a magazine's blocks, which are of one class. */
 static size_t magazine_bytes(const hk_magazine_t *magazine, unsigned class_index)
 {
     return (size_t)magazine->count * hk_class_info[class_index].block_bytes;
 }
 
-/* Wraps as it should for what is taken away. */
+/* Adds bytes, or by wrapping subtracts them. */
 static void count_depot_bytes(hk_heap_t *heap, size_t bytes)
 {
     hk_store_relaxed(&heap->depot_bytes, hk_heap_depot_bytes(heap) + bytes);
@@ -170,7 +171,7 @@ hk_magazine_t *hk_heap_take_inbox(hk_heap_t *heap)
         return NULL;
     }
     hk_store_relaxed(&heap->inbox_count, 0); /* relaxed: a hint */
-    /* acquire: pairs with the CAS in hk_heap_hand_over */
+    /* acquire: pairs with the CAS in push_inbox (heap.c) */
     hk_magazine_t *list = hk_exchange_acq_rel(&heap->inbox, NULL);
     uint64_t count = hk_load_relaxed(&heap->inbox_magazines); /* relaxed: a statistic */
     for (const hk_magazine_t *magazine = list; magazine != NULL; magazine = magazine->next) {

@@ -1,7 +1,7 @@
 /*
- * heap_depot: a heap's magazines: the depots, the spare ones, the inbox.  A part of heap.h.
+ * heap_depot: a heap's magazines: the depots, the spare ones and the inbox.  A part of heap.h.
  *
- * lock(heap) is held by whoever calls; the inbox alone is pushed on by anyone.
+ * The caller holds lock(heap).  Only the inbox is pushed on without it.
  */
 #ifndef HK_HEAP_DEPOT_H
 #define HK_HEAP_DEPOT_H
@@ -10,26 +10,27 @@
 
 enum { HK_EPOCH_MAGAZINES = 32 }; /* dissolved in one epoch's step, about 50 us */
 
-/* An empty magazine, and back; NULL without memory. */
+/* Takes an empty magazine, NULL without memory; gives one back. */
 hk_magazine_t *hk_heap_depot_take_spare(hk_heap_t *heap, unsigned kind);
 void hk_heap_depot_keep_spare(hk_heap_t *heap, hk_magazine_t *magazine);
 
 /* Puts the magazine's blocks back into their slabs. */
 void hk_heap_depot_dissolve_locked(hk_heap_t *heap, hk_magazine_t *magazine);
 
-/* Whether policy allows the class's depot more blocks beside what all depots hold: of large ones
- * fewer. */
+/* Whether policy allows the class's depot more blocks, given what all depots of the heap hold;
+ * large blocks are allowed less. */
 bool hk_heap_depot_has_room(const hk_heap_t *heap, unsigned class_index);
 
 /* The depot of a class: a stack. */
 void hk_heap_depot_push(hk_heap_t *heap, unsigned class_index, hk_magazine_t *magazine);
 hk_magazine_t *hk_heap_depot_pop(hk_heap_t *heap, unsigned class_index);
 
-/* The newest block of the depot, or NULL. */
+/* Takes the newest block of the depot, and says what its magazine's marks are; NULL if there is
+ * none. */
 void *hk_heap_depot_take_block_locked(hk_heap_t *heap, unsigned class_index, uint8_t *marks);
 
-/* Makes depot stock of magazines that were in the inbox: one of a class as it is; a mixed one is
- * sorted. */
+/* Puts magazines that were in the inbox into the depots: one of a single class as it is, the blocks
+ * of a mixed one sorted. */
 void hk_heap_depot_stock_locked(hk_heap_t *heap, hk_magazine_t *list);
 
 /* Empties the inbox into the depots. */
@@ -40,12 +41,11 @@ static inline void hk_heap_depot_drain_locked(hk_heap_t *heap)
     }
 }
 
-/* Dissolves up to limit magazines that the working set has not needed since the epoch began.
- * Starts with another class each time, so that the limit starves none; false if it was too low for
- * all. */
+/* Dissolves up to limit magazines that the working set has not needed since the epoch began. Starts
+ * with another class in each epoch, so that the limit starves none.  False if some are left. */
 bool hk_heap_depot_dissolve_surplus_locked(hk_heap_t *heap, unsigned limit);
 
-/* Does so, and begins the next epoch. */
+/* The same, and begins the next epoch. */
 void hk_heap_depot_end_epoch_locked(hk_heap_t *heap, unsigned limit);
 
 #endif

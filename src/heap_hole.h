@@ -1,48 +1,48 @@
 /*
- * heap_hole: pages of free blocks in slabs that are in use.  A part of heap.h.
+ * heap_hole: giving back the pages of free blocks in slabs that are in use.  A part of heap.h.
  *
- * A few blocks that live long keep slabs from going back whole.  But nothing of the allocator's
- * lies in a free block, so the pages on which only free blocks lie can go by themselves: they are
- * the slab's holes.  The blocks stay free ones of the slab; who gets one has its pages faulted in
- * again, as zeroes.
+ * A few blocks that live long keep their slabs from going back whole.  But the allocator keeps
+ * nothing in a free block, so pages on which only free blocks lie can go back by themselves.  They
+ * are the slab's holes.  The blocks stay free blocks of the slab.  When one of them is used again,
+ * the kernel gives it fresh pages, which are zero.
  *
- * A hole is a hole until a block is taken out of its slab: then the slab counts as without holes,
- * and may be looked at again.  Hardened heaps have no holes, since their free blocks have content;
- * nor have superslabs of huge pages, which are dense, and first-class heaps, which nobody asks.
- * Limits go on counting the pages.
+ * A slab's holes count as such until a block is taken out of the slab.  Then it counts as having
+ * none, and may be looked at again.  Three kinds of slabs never have holes: those of hardened
+ * heaps, whose free blocks have content; those in superslabs of huge pages, which are dense; and
+ * those of first-class heaps, for which nobody asks.  The limits go on counting the pages of holes.
  *
- * lock(heap) is held by whoever calls what ends in _locked.
+ * The caller of a function that ends in _locked holds lock(heap).
  */
 #ifndef HK_HEAP_HOLE_H
 #define HK_HEAP_HOLE_H
 
 #include "heap.h"
 
-/* Purges the holes of up to limit slabs, of the largest blocks first, and of such as are mostly
- * free: the blocks of fuller ones are wanted again sooner.  Goes on where the last call ended,
- * passes by a bounded number of slabs, and stops when it has been through all classes.  Returns the
- * bytes given back. */
+/* Purges the holes of up to limit slabs, those of the largest blocks first.  Looks only at slabs
+ * that are mostly free: the blocks of fuller ones are wanted again sooner.  Goes on where the last
+ * call ended, passes by a bounded number of slabs, and stops when it has been through all classes.
+ * Returns the bytes given back. */
 size_t hk_heap_hole_purge(hk_heap_t *heap, unsigned limit);
 
 /* Purges those of all slabs. */
 size_t hk_heap_hole_purge_all(hk_heap_t *heap);
 
-/* Begins a new round through all classes when the last one is done, if so much is free that was so
- * all through the epoch, and no hole yet. */
+/* At the end of an epoch: begins a new round through all classes, if the last round is done and
+ * enough was free all through the epoch and is no hole yet. */
 void hk_heap_hole_end_epoch_locked(hk_heap_t *heap);
 
-/* The same at once, for who does not wait for the epoch's end. */
+/* Begins a new round at once, if the last one is done. */
 void hk_heap_hole_restart(hk_heap_t *heap);
 
-/* Blocks are taken out of the slab, or it leaves the heap: what were its holes may be resident
- * again. */
+/* To be called when blocks are taken out of the slab, or it leaves the heap: its holes may be
+ * resident again, and are no longer counted. */
 void hk_heap_hole_forget_locked(hk_heap_t *heap, hk_slab_t *slab);
 
-/* The round for holes goes on behind the slab, if it has come as far: for who takes it out of its
- * list. */
+/* To be called before the slab leaves its list: if the round would go on with this slab, it goes on
+ * with the next one. */
 void hk_heap_hole_skip_locked(hk_heap_t *heap, const hk_slab_t *slab);
 
-/* Free bytes in slabs that are no holes. */
+/* The free bytes in slabs that are not holes. */
 static inline size_t hk_heap_hole_candidate_bytes(const hk_heap_t *heap)
 {
     size_t holes = hk_load_relaxed(&heap->hole_bytes); /* relaxed: a hint */

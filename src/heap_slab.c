@@ -9,7 +9,7 @@
 #include "options.h"
 #include "random.h"
 
-/* Of which a hardened heap at level 2 chooses one. */
+/* A hardened heap at level 2 chooses one of so many slabs. */
 enum { RANDOM_SLABS = 8 };
 
 static size_t bytes_of(unsigned class_index, size_t blocks)
@@ -17,7 +17,7 @@ static size_t bytes_of(unsigned class_index, size_t blocks)
     return blocks * hk_class_info[class_index].block_bytes;
 }
 
-/* The free blocks of slabs become so much more, or (by wrapping) less. */
+/* Adds bytes, or by wrapping subtracts them, to what the free blocks in slabs have. */
 static void count_free(hk_heap_t *heap, size_t bytes)
 {
     hk_store_relaxed(&heap->free_bytes, hk_heap_free_bytes(heap) + bytes);
@@ -79,9 +79,9 @@ static void count_empty(hk_heap_t *heap, size_t units)
     hk_store_relaxed(&heap->empty_units, hk_heap_empty_units(heap) + units);
 }
 
-/* Whether one more empty slab is kept.  What heaps have too many now and then is the pool's, for
- * all classes and threads.  A program that frees much more at once soon allocates it again: by way
- * of the pool each slab would be two turns at a lock of all threads. */
+/* Whether one more empty slab is kept.  In general empty slabs go to the pool, where they serve all
+ * classes and threads.  But a program that frees much at once soon allocates it again, and by way
+ * of the pool each slab would take the lock of all threads twice. */
 static bool may_keep(const hk_heap_t *heap, const hk_slab_t *slab)
 {
     size_t units = hk_heap_empty_units(heap) + slab->units;
@@ -127,7 +127,8 @@ static void move_slab(hk_heap_t *heap, hk_slab_t *slab)
     }
 }
 
-/* Blocks of so many bytes have come into the slab.  It may be the pool's after this. */
+/* Notes that blocks of so many bytes have come into the slab, which may be the pool's after
+ * this. */
 HK_INLINE void note_put(hk_heap_t *heap, hk_slab_t *slab, size_t bytes, bool unsettled)
 {
     count_free(heap, bytes);
@@ -152,7 +153,8 @@ HK_INLINE void put_one(hk_heap_t *heap, hk_slab_t *slab, const hk_class_info_t *
     note_put(heap, slab, info->block_bytes, unsettled);
 }
 
-/* Puts as many of the first blocks as are the slab's, of which there is one; how many. */
+/* Puts the first blocks back, as many as are the slab's, which is one at least; returns how
+ * many. */
 HK_INLINE unsigned put_run(hk_heap_t *heap, hk_slab_t *slab, const hk_class_info_t *info,
                            void *const *blocks, unsigned count, bool unsettled)
 {
@@ -185,8 +187,8 @@ static bool are_in_one_unit(const void *a, const void *b)
     return ((uintptr_t)a ^ (uintptr_t)b) >> HK_UNIT_SHIFT == 0;
 }
 
-/* What the near table knows as the heap's needs no other test.  Neighbours that lie in one slab
- * share its looking up; blocks freed here and there have none. */
+/* A block that the near table knows as the heap's needs no other test.  Blocks in a row that lie in
+ * one slab share one look for it; others are put back one by one. */
 void hk_heap_slab_put_all_locked(hk_heap_t *heap, void *const *blocks, unsigned count,
                                  bool unsettled)
 {
@@ -237,10 +239,10 @@ static hk_slab_t *pick_slab(hk_heap_t *heap, unsigned class_index)
     return slab;
 }
 
-/* Up to count of a slab, each one of the lowest two that are left, so that few pages are touched,
- * and blocks that were allocated one after another lie so near to one another, and mostly so much
- * in order, that the processor fetches them ahead.  The lowest but one are taken in order, and each
- * keeps its place or goes behind the next one: the same, for less. */
+/* Takes up to count blocks of a slab, each of them one of the two lowest that are left.  So few
+ * pages are touched, and blocks that were allocated one after another lie near to one another and
+ * mostly in order, so that the processor fetches them ahead.  This is done by taking all but one in
+ * order, and then letting each keep its place or swap it with the next one, which is cheaper. */
 static unsigned take_lowest(hk_slab_t *slab, void **end, unsigned count, uint64_t *random)
 {
     unsigned taken = count > 1 ? hk_slab_take(slab, end, count - 1) : 0;
@@ -313,8 +315,8 @@ unsigned hk_heap_slab_take_locked(hk_heap_t *heap, unsigned class_index, void **
     return taken;
 }
 
-/* A slab of the pool; before the process grows for it the pool gets what is kept empty, if that is
- * much. */
+/* A slab from the pool.  Before the process grows for it, the heap gives the pool the empty slabs
+ * that it keeps, if they are many. */
 static hk_slab_t *acquire_relocking(hk_heap_t *heap, unsigned class_index)
 {
     unsigned units = hk_class_info[class_index].units;

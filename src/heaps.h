@@ -1,7 +1,7 @@
 /*
- * heaps: all heaps there are, and which one a thread gets.
+ * heaps: the tables of all heaps, and which heap a thread gets.
  *
- * lock(caches) guards the tables.  Threads' heaps are never deleted: a parked one waits for the
+ * lock(caches) guards the tables.  Threads' heaps are never deleted: a parked heap waits for the
  * next thread.
  */
 #ifndef HK_HEAPS_H
@@ -11,20 +11,19 @@
 
 extern hk_lock_t hk_heaps_lock; /* HK_RANK_CACHES; also guards the list of caches */
 
-/* The heap for one more thread: a parked one, else a new one while there are few, else the one with
- * the fewest threads.  NULL only if there is no memory for the first.  The lock is held. */
+/* Returns the heap for one more thread: a parked one, else a new one while there are few, else the
+ * one with the fewest threads.  NULL only if there is none and no memory for one. */
 hk_heap_t *hk_heaps_attach_locked(void);
 
-/* A thread leaves its heap; after the last one it is parked.  The lock is held. */
+/* Notes that a thread leaves its heap, which is parked after the last one. */
 void hk_heaps_detach_locked(hk_heap_t *heap);
 
-/* The heap for threads that have no cache, shared by all of them; NULL if there is no memory for
- * it. */
+/* Returns the heap that all threads without a cache share; NULL if there is no memory for it. */
 hk_heap_t *hk_heaps_orphan(void);
 
-/* Whether the heap has had several threads at once: then a clear live bit proves nothing (see
- * live.h).  Takes the lock: a thread that has seen another's write of the heap's live bits also
- * sees that it came. */
+/* Whether the heap has ever had several threads at once: then a clear live bit proves nothing (see
+ * live.h).  Takes the lock, so that a thread which has seen another one's write of the heap's live
+ * bits also sees that this one has come. */
 bool hk_heaps_is_shared(const hk_heap_t *heap);
 
 /* First-class heaps. */
@@ -37,7 +36,8 @@ void hk_heaps_each_thread_heap(void (*visit)(hk_heap_t *heap, void *context), vo
 /* Calls visit for each first-class heap, under the lock. */
 void hk_heaps_each_first_class(void (*visit)(hk_heap_t *heap, void *context), void *context);
 
-/* A thread's heap other than the given one, another each time; NULL if there is none. */
+/* Returns a thread's heap other than the given one, in turn; NULL if it is the given one's turn, or
+ * there is no other. */
 hk_heap_t *hk_heaps_next_other(const hk_heap_t *heap);
 
 /* In a forked child: only one thread is left, and it is in this heap (or none). */

@@ -1,10 +1,10 @@
 /*
- * refuge: where other threads allocate and free while a fork is under way and their magazines do
- * not suffice.
+ * refuge: where other threads allocate and free while a fork is under way, if their magazines are
+ * not enough.
  *
- * Regions are bumped by one atomic addition and never reuse a block, so nothing in them can be
- * caught half-way by the fork; a region goes when its last block is freed and no fork needs it.
- * Blocks freed meanwhile, of other layers, are noted and freed later.
+ * A region is bumped by one atomic addition and never reuses a block, so the fork cannot catch
+ * anything in it half-way.  A region goes when its last block is freed and no fork needs it.
+ * Blocks of other layers that are freed meanwhile are noted, and freed later.
  */
 #ifndef HK_REFUGE_H
 #define HK_REFUGE_H
@@ -15,28 +15,30 @@ typedef struct hk_refuge hk_refuge_t;
 
 extern _Atomic(void *)
     hk_refuge_deferred; /* atomic: the notes, the newest first; taken whole only */
-extern _Atomic uint32_t hk_refuge_unclosed; /* atomic: 1 if regions may be current without a fork */
+extern _Atomic uint32_t
+    hk_refuge_unclosed; /* atomic: 1 if a region may be current although no fork is under way */
 
 /* A block has to start in its region's first 2 MiB, behind the head. */
 enum { HK_REFUGE_ALIGNMENT = HK_SUPERSLAB_BYTES / 2 };
 
-/* A zeroed block; NULL if there is no memory or alignment is above HK_REFUGE_ALIGNMENT. */
+/* Returns a zeroed block; NULL if there is no memory or alignment is above HK_REFUGE_ALIGNMENT. */
 void *hk_refuge_allocate(size_t size, size_t alignment);
 
 void hk_refuge_free(hk_refuge_t *refuge, void *block);
 
-/* what names the caller's operation; the process ends if there is no such block. */
+/* Returns the block's usable bytes; the process ends if there is no such block.  what names the
+ * caller's operation. */
 size_t hk_refuge_usable_bytes(const hk_refuge_t *refuge, const void *block, const char *what);
 
 /* Notes a block to be freed later; false if there is no memory for the note. */
 bool hk_refuge_defer(void *block);
 
-/* Takes all noted blocks: calls free_block for each; and lets go of regions that a fork had to
- * leave.  Inside the gate. */
+/* Takes all notes and calls free_block for each noted block; and lets go of regions that the fork
+ * had to leave in place.  Inside the gate. */
 void hk_refuge_replay(void (*free_block)(void *block));
 
-/* The same, and waits until other threads have worked off what they took: then no note names a
- * block that was freed before.  Inside the gate, without a lock. */
+/* The same, and waits until other threads have worked off the notes that they took.  After that no
+ * note names a block that was freed before the call.  Inside the gate, with no lock held. */
 void hk_refuge_settle(void (*free_block)(void *block));
 
 /* Whether hk_refuge_replay has something to do. */
@@ -46,11 +48,10 @@ static inline bool hk_refuge_has_deferred(void)
                        hk_load_relaxed(&hk_refuge_unclosed) != 0); /* relaxed: hints */
 }
 
-/* Bytes of regions that have been written to, about. */
+/* Roughly the bytes of regions that have been written to. */
 size_t hk_refuge_bytes(void);
 
-/* After a fork in the parent: lets go of the regions.  In the child: forgets them, and the
- * notes. */
+/* After a fork: in the parent, lets go of the regions; in the child, forgets them and the notes. */
 void hk_refuge_close(void);
 void hk_refuge_reset(void);
 
