@@ -21,15 +21,15 @@ hk_cache_t hk_cache_empty = {
 
 /* ---- Magazines in the cache ---- */
 
-/* A signal handler may end the thread's work at any point here, by a jump or by exit: a magazine in
- * hand is lost then, but none is in the cache twice, or with a count that is not its own. */
+/* A signal handler may end the thread's work at any point here, by a jump or by exit.  Then a
+ * magazine in hand is lost, but no magazine is in the cache twice or with a wrong count. */
 
 HK_INLINE void set_loaded(hk_cache_t *cache, unsigned class_index, hk_magazine_t *magazine)
 {
-    hk_fence_signal(); /* it is nowhere else by now */
+    hk_fence_signal(); /* by now it is nowhere else */
     unsigned capacity = hk_policy_class[class_index].magazine_blocks;
     capacity = capacity < magazine->capacity ? capacity : magazine->capacity;
-    /* A remote thread's may hold more. */
+    /* A magazine that another heap's thread filled may hold more. */
     capacity = capacity > magazine->count ? capacity : magazine->count;
     cache->top[class_index] = magazine->slot + magazine->count - 1;
     cache->limit[class_index] = magazine->slot + capacity - 1;
@@ -124,7 +124,8 @@ bool hk_cache_shift_out(hk_cache_t *cache, unsigned class_index)
     unsigned most = hk_policy_class[class_index].magazine_blocks;
     if (loaded == NULL || previous == NULL || previous->count >= most ||
         previous->kind < hk_policy_class[class_index].magazine_kind ||
-        cache->limit[class_index] >= loaded->slot + most) { /* it holds more, and would still */
+        cache->limit[class_index] >=
+            loaded->slot + most) { /* it would hold too many afterwards too */
         return false;
     }
     (void)take_loaded(cache, class_index);
@@ -148,8 +149,8 @@ static HK_COLD _Noreturn void reject_twice(const void *block)
     hk_log_fatal("double free", block, "freed by another thread, and free already");
 }
 
-/* Clears the live bits of what other threads freed.  A bit that is clear already was cleared by a
- * free of this heap's own threads, or by the arrival of the same block before. */
+/* Clears the live bits of blocks that other threads freed.  If a bit is clear already, a thread of
+ * this heap has freed the block too, or the block has arrived here before. */
 static void settle(const hk_cache_t *cache, hk_magazine_t *magazine)
 {
     if (magazine->marks == HK_MARKS_CLEAR) {
@@ -164,10 +165,10 @@ static void settle(const hk_cache_t *cache, hk_magazine_t *magazine)
     magazine->marks = HK_MARKS_CLEAR;
 }
 
-/* Moves the blocks of a magazine that other heaps' threads filled to the loaded ones that have
- * room; the rest stays in it, live bits and all.  Which class comes next is chance, so nothing
- * branches upon it.  The near table comes before the live bits: of a block that was freed twice the
- * superslab may be gone. */
+/* Moves the blocks of a magazine that other heaps' threads filled to the loaded magazines that have
+ * room; the rest stays in it, with their live bits as they are.  Which class comes next is chance,
+ * so nothing branches on it.  The near table is asked before the live bits, because the superslab
+ * of a block that was freed twice may be gone. */
 static void unpack(hk_cache_t *cache, hk_magazine_t *magazine)
 {
     uint64_t tag = hk_heap_near_tag(cache->heap);
@@ -193,8 +194,8 @@ static void unpack(hk_cache_t *cache, hk_magazine_t *magazine)
     magazine->count = (uint16_t)(rest - magazine->slot);
 }
 
-/* Keeps a magazine that was unpacked, for blocks that go the other way; false if there are enough,
- * or it is not empty. */
+/* Keeps an emptied magazine for outgoing blocks; false if enough are kept, it is not empty, or it
+ * is not of the largest kind. */
 static bool keep_spare(hk_cache_t *cache, hk_magazine_t *magazine)
 {
     if (magazine->count > 0 || magazine->kind != HK_MAGAZINE_KINDS - 1 ||
@@ -208,7 +209,8 @@ static bool keep_spare(hk_cache_t *cache, hk_magazine_t *magazine)
 
 bool hk_cache_take_in(hk_cache_t *cache, unsigned class_index)
 {
-    /* Threads that share a heap share what comes: out of the depots.  relaxed: a hint */
+    /* Threads that share a heap leave what comes to the depots, where all have it.  relaxed: a
+     * hint */
     bool alone = hk_load_relaxed(&cache->heap->threads) == 1;
     hk_magazine_t *list = alone ? hk_heap_take_inbox(cache->heap) : NULL;
     hk_magazine_t *rest = NULL;
@@ -256,8 +258,8 @@ bool hk_cache_reload(hk_cache_t *cache, unsigned class_index)
 /* Never NULL. */
 static hk_magazine_t *exchange(hk_cache_t *cache, unsigned class_index, hk_magazine_t *previous)
 {
-    /* An empty one grows as well, or a class that wavers about small magazines would come this way
-     * for ever. */
+    /* An empty magazine grows too; otherwise a class that goes back and forth about small magazines
+     * would come this way for ever. */
     unsigned kind = next_kind(cache, class_index);
     return previous->count == 0 ? hk_heap_exchange_empty(cache->heap, previous, kind)
                                 : hk_heap_unload(cache->heap, class_index, previous, kind);

@@ -1,16 +1,16 @@
 /*
  * cache: L0, one thread's free blocks.
  *
- * A cache belongs to its thread.  Nobody else reads or writes it, but for `busy` and the list
- * links, and but for the ledger, which reads what may be stale and tolerates it.  For each class it
- * has a loaded magazine, seen by the fast paths through `top` (the newest slot) and `limit` (the
- * last slot), and perhaps a previous one, which keeps a program that wavers about a
- * magazine's end from exchanging all the time.
+ * A cache belongs to its thread.  Nobody else reads or writes it, with two exceptions: `busy` and
+ * the list links; and the ledger, which reads figures that may be stale.  For each class a cache
+ * has a loaded magazine, which the fast paths see through `top` (the newest slot) and `limit` (the
+ * last slot). It may also have a previous one, so that a program which goes back and forth about a
+ * magazine's end does not exchange magazines all the time.
  *
- * Every exceptional state is the empty cache: not started, torn down, hardened.  Its one magazine
- * has no slots, so it is empty and full at once, and its tag matches no block: every call falls
- * through to the slow paths, without a test of its own.  They know the thread's real cache, if it
- * has one.
+ * Every exceptional state (not started, torn down, hardened) is the empty cache.  Its one magazine
+ * has no slots, so it is empty and full at once, and its tag matches no block.  So every call falls
+ * through to the slow paths, without a test for these states.  The slow paths know the thread's
+ * real cache, if it has one.
  */
 #ifndef HK_CACHE_H
 #define HK_CACHE_H
@@ -22,7 +22,7 @@
 
 enum {
     HK_OUTGOING_SLOTS = 32,
-    HK_CACHE_SPARES = 4, /* empty magazines that came out of the inbox and wait to go out */
+    HK_CACHE_SPARES = 4, /* emptied magazines that are kept for outgoing blocks */
 };
 
 /* Blocks of one other heap. */
@@ -41,8 +41,8 @@ typedef struct hk_cache {
     hk_magazine_t *previous[HK_CLASS_COUNT]; /* NULL: none yet; its count is valid */
     uint8_t uses[HK_CLASS_COUNT];            /* slow paths so far, up to what makes a difference */
     hk_quarantine_t *quarantine;             /* hardening's; NULL: there is none */
-    bool hardened;                           /* the heap is */
-    bool quick;                              /* and at level 1: its fast paths serve */
+    bool hardened;                           /* whether the heap is */
+    bool quick;           /* and at level 1, so that level 1's own fast paths serve */
     int64_t sample_left;  /* blocks until the next sampled one; 0: not drawn yet */
     uint32_t past_frees;  /* frees past the magazines: each 64th looks after the pool */
     uint32_t linger_uses; /* slow paths still to be taken by all calls */
@@ -62,10 +62,10 @@ typedef struct hk_cache {
 
 extern hk_cache_t hk_cache_empty;
 
-/* Whether the class has hardly been used, or the thread lingers on its slow paths to give memory
- * back: then blocks go one by one between the program and the heap, so that a thread that needed a
- * block once keeps nothing.  Counts this use.  The one without "still" answers at once for a class
- * that has a magazine. */
+/* Whether the class is cold: hardly used so far, or the thread lingers on its slow paths to give
+ * memory back.  Then blocks go one by one between the program and the heap, so that a thread that
+ * needed a block once keeps nothing.  Both count this use.  The one without "still" answers at once
+ * for a class that has a magazine. */
 bool hk_cache_is_still_cold(hk_cache_t *cache, unsigned class_index);
 static inline bool hk_cache_is_cold(hk_cache_t *cache, unsigned class_index)
 {
@@ -73,20 +73,20 @@ static inline bool hk_cache_is_cold(hk_cache_t *cache, unsigned class_index)
            hk_cache_is_still_cold(cache, class_index);
 }
 
-/* One block of a class that is cold, past the magazines; NULL without memory. */
+/* Returns one block of a class that is cold, past the magazines; NULL without memory. */
 void *hk_cache_take_cold(hk_cache_t *cache, unsigned class_index);
 
 /* Loads the previous magazine if it has a block; false if not.  Touches nothing but the cache. */
 bool hk_cache_swap_in(hk_cache_t *cache, unsigned class_index);
 
-/* Makes room in the loaded magazine, which is full, if the previous one has some and is as large as
- * it gets: the older half of the blocks moves there, so that a program which wavers about a
+/* Makes room in the loaded magazine, which is full, if the previous one has room and is as large as
+ * it gets: the older half of the blocks moves there.  So a program that goes back and forth about a
  * magazine's end does not come this way all the time.  False if not.  Touches nothing but the
  * cache. */
 bool hk_cache_shift_out(hk_cache_t *cache, unsigned class_index);
 
-/* Takes in what other heaps' threads freed of this heap's blocks, as far as the loaded magazines
- * have room; the rest goes to the depots.  Whether the class has a block loaded now. */
+/* Takes in the blocks of this heap that other heaps' threads freed, as far as the loaded magazines
+ * have room; the rest goes to the depots.  Returns whether the class has a block loaded now. */
 bool hk_cache_take_in(hk_cache_t *cache, unsigned class_index);
 
 /* Whether there is anything to take in. */
@@ -102,13 +102,13 @@ bool hk_cache_reload(hk_cache_t *cache, unsigned class_index);
  * full. */
 bool hk_cache_make_room(hk_cache_t *cache, unsigned class_index);
 
-/* Frees a block of another thread's heap: it leaves with up to 60 others by one atomic
- * operation. */
+/* Frees a block of another heap: it leaves with up to 60 others by one atomic operation. */
 void hk_cache_push_outgoing(hk_cache_t *cache, uint16_t owner, unsigned class_index, void *block);
 
-/* The free blocks of a class in the loaded and the previous magazine.  Of another thread's cache it
- * may be off by a magazine: nothing orders these reads after the writes of that thread, which may
- * be at work, but memory that was a magazine stays one of its size. */
+/* How many free blocks of a class the loaded and the previous magazine have.  For another thread's
+ * cache the figure may be off by a magazine: that thread may be at work, and nothing orders these
+ * reads after its writes.  They are safe, because memory that was a magazine stays one of the same
+ * size. */
 size_t hk_cache_count(const hk_cache_t *cache, unsigned class_index);
 
 /* Hands the outgoing blocks over to their heaps. */
@@ -117,16 +117,16 @@ void hk_cache_hand_over(hk_cache_t *cache);
 /* Puts the class's blocks back into slabs. */
 void hk_cache_dissolve(hk_cache_t *cache, unsigned class_index);
 
-/* What slow paths do beside their work, now and then; holds no lock.  May empty the cache: what it
- * is asked for must be done. */
+/* What slow paths do now and then beside their work: give memory back.  No lock may be held.  It
+ * may empty the cache, so a slow path calls it last. */
 void hk_cache_help(hk_cache_t *cache);
 
-/* Puts all blocks back into slabs, those in the quarantine too, what lies on the shelf into areas,
- * and hands the outgoing ones over. */
+/* Empties the cache: puts all blocks back into slabs, those of the quarantine too, gives the
+ * shelf's runs back to their areas, and hands the outgoing blocks over. */
 void hk_cache_flush(hk_cache_t *cache);
 
-/* The loaded magazine must have a block, or room; a block that is pushed has its live bit cleared
- * already. */
+/* Take a block out of the loaded magazine, which must have one; and put one in, for which there
+ * must be room.  A block that is pushed has its live bit cleared already. */
 static inline void *hk_cache_pop(hk_cache_t *cache, unsigned class_index)
 {
     void *block = *cache->top[class_index];
@@ -142,9 +142,9 @@ static inline void hk_cache_push(hk_cache_t *cache, unsigned class_index, void *
     cache->top[class_index]++;
 }
 
-/* Frees a block of another thread's heap if its outgoing magazine has room and stays open; false if
- * not.  Touches nothing but the cache: so a remote free is no atomic operation, but for the one
- * that hands the magazine over. */
+/* Frees a block of another heap if the outgoing magazine for that heap has room, and still has some
+ * afterwards; false if not.  Touches nothing but the cache, so a remote free needs no atomic
+ * operation except the one that hands a whole magazine over. */
 HK_INLINE bool hk_cache_try_outgoing(hk_cache_t *cache, uint16_t owner, unsigned class_index,
                                      void *block)
 {
@@ -156,7 +156,7 @@ HK_INLINE bool hk_cache_try_outgoing(hk_cache_t *cache, uint16_t owner, unsigned
     hk_magazine_t *magazine = outgoing->magazine;
     unsigned count = magazine->count;
     if (count + 1 >= magazine->capacity || !hk_live_is_set(block) ||
-        magazine->slot[count - 1] == block) { /* one is there always */
+        magazine->slot[count - 1] == block) { /* there is always one */
         return false;
     }
     outgoing->room_bytes = room_bytes;

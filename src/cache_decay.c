@@ -11,7 +11,7 @@ enum {
     LINGER_FLUSH_MS = 32,
 };
 
-/* Of the class first and those above it. */
+/* Dissolves the magazines of the class first and of those above it. */
 static void dissolve_from(hk_cache_t *cache, unsigned first)
 {
     for (unsigned class_index = first; class_index < HK_CLASS_COUNT; class_index++) {
@@ -32,7 +32,7 @@ static void flush_magazines(hk_cache_t *cache)
 }
 
 /* A thread that allocates seldom, and then out of its magazines, might not come this way for a long
- * time.  As long as there is much to give back it has no magazines, so that each of its calls comes
+ * time.  So as long as there is much to give back it has no magazines, and each of its calls comes
  * this way.  A busy thread uses up its LINGER_USES between two steps and goes on with magazines. */
 static void linger(hk_cache_t *cache, size_t excess, uint64_t now_ms)
 {
@@ -59,8 +59,8 @@ static size_t bytes_from(const hk_cache_t *cache, unsigned first)
     return bytes;
 }
 
-/* Before the process grows beyond what it ever was: the thread's magazines of blocks that make
- * whole slabs soon, if they are much beside the process. */
+/* Before the process grows beyond its peak: dissolves the thread's magazines of larger blocks, few
+ * of which make a slab, if they are much for the process. */
 static void shed(hk_cache_t *cache)
 {
     unsigned first = hk_class_of(HK_SHED_BLOCK_BYTES);
@@ -69,11 +69,10 @@ static void shed(hk_cache_t *cache)
     }
 }
 
-/* A class that the thread turned away from keeps its slabs from all others by what its magazines
- * hold: each block a slab.  So when an epoch ends, be it by time or by the heap's growth, what the
- * classes hold that had no call since the last one goes, and the class begins with small magazines
- * again.  One whose calls happened to end with the same block on top is taken for idle, and loads
- * anew. */
+/* Each block that lies in a magazine keeps its slab from all other classes.  So when an epoch ends,
+ * by time or by the heap's growth, the magazines of classes without a call since the last one are
+ * dissolved, and these classes begin with small magazines again.  A class whose calls happened to
+ * end with the same block on top is taken for idle too, and has to load again. */
 static void dissolve_idle(hk_cache_t *cache)
 {
     for (unsigned class_index = 0; class_index < HK_CLASS_COUNT; class_index++) {
@@ -86,8 +85,8 @@ static void dissolve_idle(hk_cache_t *cache)
     }
 }
 
-/* By growth only while the heap's slabs are sparse: else few are kept so, and the blocks of a class
- * that is called seldom would only go to and fro. */
+/* An epoch ends by growth only while the heap's slabs are sparse.  Otherwise few slabs are kept in
+ * this way, and the blocks of a class that is called seldom would only go to and fro. */
 static void end_epoch(hk_cache_t *cache, uint64_t now_ms)
 {
     const hk_heap_t *heap = cache->heap;

@@ -34,7 +34,7 @@ static hk_magazine_t *take_spare(hk_cache_t *cache)
     return magazine;
 }
 
-/* The live bit stays set: clearing it is for the heap's own threads. */
+/* The live bit stays set: only the other heap's own threads clear it. */
 static void append(hk_magazine_t *magazine, unsigned class_index, void *block)
 {
     if (magazine->count > 0 && magazine->slot[magazine->count - 1] == block) {
@@ -61,7 +61,7 @@ static bool begin_outgoing(hk_cache_t *cache, uint16_t owner, unsigned class_ind
     append(magazine, class_index, block);
     outgoing->magazine = magazine;
     outgoing->room_bytes = HK_OUTGOING_BYTES - (int32_t)hk_class_info[class_index].block_bytes;
-    hk_fence_signal(); /* the owner says that it is there */
+    hk_fence_signal(); /* from here on the owner says that the magazine is there */
     outgoing->owner = owner;
     return true;
 }

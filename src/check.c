@@ -1,8 +1,8 @@
 /*
- * check: the whole-heap walk.  Sees everything, nothing calls it but the program.
+ * check: the whole-heap walk.  It sees everything, and nothing calls it but the program.
  *
- * Each heap is walked under its lock, each pool under its own, the runs under theirs; what lies in
- * other threads' caches cannot be seen and counts as handed out.
+ * Each heap, each pool and each part of the runs is walked under its lock.  What lies in threads'
+ * caches cannot be seen and counts as handed out.
  */
 #include <hakmem/hakmem.h>
 

@@ -121,7 +121,7 @@ static size_t amount_bytes(const hk_amount_t *amount)
     return amount->percent != 0 ? share_bytes((unsigned)amount->percent) : amount->bytes;
 }
 
-/* Strict mode is a promise about something: without a cap or a limit it is the normal mode. */
+/* Strict mode promises to keep a cap or a limit; without either it is the normal mode. */
 static void start_caps(size_t cap, bool limited)
 {
     uint64_t mode = hk_options.tiny_ss_shared;

@@ -1,6 +1,6 @@
 /*
- * control: what the program sets while it runs, the hak_limit_ functions, and what the options set
- * at the start.
+ * control: settings: the hak_limit_ and hak_housekeeper_ functions, and what the options set at the
+ * start.
  */
 #ifndef HK_CONTROL_H
 #define HK_CONTROL_H

@@ -1,8 +1,8 @@
 /*
- * deepbind: dlopen without RTLD_DEEPBIND.  A library that is loaded with it finds the C library's
- * malloc before HAKMEM's, frees the program's blocks there, and the program crashes; PHP loads all
- * its extensions so.  In the shared library only: who links the archive may be a static program,
- * which has no other dlopen to go to.
+ * deepbind: a dlopen that drops RTLD_DEEPBIND.  A library loaded with that flag finds the C
+ * library's malloc before HAKMEM's.  It then frees the program's blocks there, and the program
+ * crashes; PHP loads all its extensions so.  This is in the shared library only: a program that
+ * links the archive may be static, and then has no other dlopen to call.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -12,8 +12,8 @@
 #if !defined(HK_NO_OVERRIDE) && defined(RTLD_DEEPBIND) && defined(__GLIBC__)
 #if __GLIBC_PREREQ(2, 34)
 
-/* The C library asks who has called: for that one's run path, and its namespace.  So this must be a
- * jump, and is one at -O2; tests/libc_deepbind.c loads by the run path. */
+/* The C library looks at its caller, whose run path and namespace it uses.  So the call must be a
+ * jump, and at -O2 it is one; tests/libc_deepbind.c loads by the run path. */
 HAK_API void *dlopen(const char *file, int mode)
 {
     void *(*next)(const char *, int);

@@ -34,14 +34,14 @@ static HK_NOINLINE void *allocate_span(size_t size, size_t alignment, bool zeroe
     return zeroed && !fresh ? memset(block, 0, size) : block;
 }
 
-/* Where the magazines have been tried, or are not to serve: the heap is to be asked. */
+/* For when the magazines have been tried, or must not serve: asks the heap. */
 static HK_NOINLINE void *malloc_past_magazines(size_t size)
 {
     void *block = hk_front_hand_out(hk_path_malloc_slow(hk_class_of(size), size, 1));
     return block != NULL ? block : hk_front_fail(ENOMEM);
 }
 
-/* Hardening's own fast path: nothing here is cold then. */
+/* Hardening's own fast path: with hardening every malloc comes here. */
 static HK_HOT void *malloc_hardened(size_t size)
 {
     hk_cache_t *cache = hk_thread_own;
@@ -139,12 +139,13 @@ HAK_API size_t hak_usable_size(const void *block)
                                                 "invalid pointer: usable size");
 }
 
-/* Set for good when realloc had no smaller place for a block that it was to make smaller: such are
- * more than twice as large as what was asked for last. */
+/* Set for good when realloc found no smaller place for a block: then it may be more than twice as
+ * large as what was asked for last. */
 static _Atomic bool some_stayed;
 
-/* A block may be larger than its last realloc needs, by less than twice; with hardening its size is
- * known.  Relaxed: a block that comes from another thread brings what that thread wrote before. */
+/* Ends the process if the size is not the block's.  A block may be up to twice as large as its last
+ * realloc needed; with hardening its size is known exactly.  Relaxed: a block that comes from
+ * another thread brings along what that thread wrote before. */
 static void check_size(const void *block, size_t alignment, size_t size)
 {
     size_t usable = hk_path_usable_bytes(block, "invalid free", "double free");
@@ -210,7 +211,7 @@ static HK_COLD void *stay(void *block)
     return block;
 }
 
-/* The first bytes of a block are in another from now on; returns that. */
+/* Copies the first bytes of a block to another, frees the block, and returns the other. */
 HK_INLINE void *carry_over(void *moved, void *block, size_t bytes)
 {
     memcpy(moved, block, bytes);
@@ -323,8 +324,8 @@ HK_OWN_ADDRESS static void delete_array(void *block)
     hk_front_take_back(block);
 }
 
-/* The near table has the size's class for nearly every block, whoever owns it; else the size is
- * looked at as free_sized does. */
+/* For nearly every block the near table has just the class that the size has, whoever owns the
+ * block.  If it has not, the size is checked as free_sized does. */
 HK_INLINE void delete_sized(void *block, size_t size)
 {
     if (block == NULL) {

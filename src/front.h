@@ -1,5 +1,6 @@
 /*
- * front: what the files of the malloc family share.
+ * front: what the files of the malloc family share: failing, handing blocks out and taking them
+ * back.
  */
 #ifndef HK_FRONT_H
 #define HK_FRONT_H
@@ -8,12 +9,12 @@
 #include "path.h"
 #include "poison.h"
 
-/* Sets errno; NULL. */
+/* Sets errno and returns NULL. */
 HK_COLD void *hk_front_fail(int error);
 
 /* ---- What crosses into the program's hands and back ---- */
 
-/* Hardening and sampling write into free blocks themselves. */
+/* Whether blocks are poisoned.  Hardening and sampling write into free blocks themselves. */
 HK_INLINE bool hk_front_poisons(void)
 {
     return HK_POISONS && hk_options.harden == 0 && hk_options.guard_sample == 0;
@@ -35,8 +36,8 @@ HK_INLINE void hk_front_take_back(void *block)
     hk_path_free(block);
 }
 
-/* What realloc does for a block that is there and a size that is not 0, if it can stay where it is
- * or not; the new block is a thread's, or the heap's. */
+/* realloc for a block that is not NULL and a size that is not 0.  If the block has to move, the new
+ * one is in `heap`; if that is NULL, in the heap that the block is in. */
 void *hk_front_resize(hk_heap_t *heap, void *block, size_t size);
 
 /* A block of a first-class heap; NULL and ENOMEM without memory. */

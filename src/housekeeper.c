@@ -34,7 +34,8 @@ static _Atomic uint32_t generation;
 
 /* ---- Its work ---- */
 
-/* One heap, a step at a time, and out of the gate between: a fork need not wait for long. */
+/* Works on one heap, a step at a time, and leaves the gate between steps, so that a fork does not
+ * wait for long. */
 static void keep_heap(hk_heap_t *heap, void *context)
 {
     const uint64_t *now_ms = context;
@@ -62,9 +63,9 @@ static void keep_house(void)
     } while (hk_limit_committed_bytes() < committed);
 }
 
-/* Soon again while memory comes and goes, seldom while nothing changes.  Ends when told to, and
- * when there is no other thread left that could: the process then ends as it would without this
- * one. */
+/* The thread.  Its rounds come often while memory comes and goes, and seldom while nothing changes.
+ * It ends when it is told to, and when no other thread is left: the process then ends as it would
+ * without it. */
 static void *run(void *argument)
 {
     uint32_t mine = (uint32_t)(uintptr_t)argument;
@@ -88,7 +89,7 @@ void hk_housekeeper_set_chore(void (*function)(void))
     chore = function;
 }
 
-/* All signals are blocked while it is made, so that it never has one open. */
+/* All signals are blocked while the thread is made, so that it starts with all of them blocked. */
 static int create_thread(void)
 {
     sigset_t all, before;

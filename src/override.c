@@ -133,7 +133,7 @@ HAK_API void malloc_stats(void)
     (void)hak_stats_print(2);
 }
 
-/* Every setting is taken and none is needed. */
+/* Accepts every setting; none has an effect. */
 HAK_API int mallopt(int parameter, int value)
 {
     (void)parameter;
@@ -148,7 +148,7 @@ typedef void (*new_handler_t)(void);
 /* Absent from fully static programs. */
 #pragma weak dlsym
 
-/* Of the C++ runtime, if the program has one. */
+/* Functions of the C++ runtime, if the program has one. */
 __attribute__((weak)) new_handler_t _ZSt15get_new_handlerv(void);
 __attribute__((weak, noreturn)) void _ZSt17__throw_bad_allocv(void);
 

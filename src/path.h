@@ -1,5 +1,5 @@
 /*
- * path: the ways in and out: the two fast paths, and the slow paths behind them.
+ * path: the ways in and out of the allocator: the two fast paths, and the slow paths behind them.
  *
  * A fast path touches the thread's own cache and the near table, nothing else.  A slow path passes
  * the gate; when a fork has closed it, the refuge serves instead.
@@ -9,64 +9,64 @@
 
 #include "thread.h"
 
-/* A block of the class, which is the one for the size and the alignment; NULL without memory.  The
- * loaded magazine is empty. */
+/* Returns a block of the class, which is the one for the size and the alignment; NULL without
+ * memory.  The loaded magazine is empty. */
 HK_COLD void *hk_path_malloc_slow(unsigned class_index, size_t size, size_t alignment);
 
-/* A block of the heap itself, inside the gate. */
+/* Returns a block of the heap itself, past all caches; inside the gate. */
 void *hk_path_allocate_past_caches(hk_heap_t *heap, size_t size, size_t alignment, bool *fresh);
 
-/* The bytes that a block of size has, without hardening or sampling. */
+/* How many bytes a block of the size has, without hardening or sampling. */
 size_t hk_path_good_size(size_t size, size_t alignment);
 
-/* A block out of the refuge, as large as it would be elsewhere; NULL without memory.  While a fork
- * is under way. */
+/* Returns a block out of the refuge, as large as it would be elsewhere; NULL without memory.  For
+ * while a fork is under way. */
 HK_COLD void *hk_path_allocate_refuge(size_t size, size_t alignment);
 
-/* Frees any block: called for one that the fast path could not free, which is no block, not mine,
- * without room, or has a clear live bit. */
+/* Frees whatever the fast path could not free: a block of another heap or kind, one for which there
+ * is no room, one with a clear live bit, or something that is no block. */
 HK_NOINLINE void hk_path_free_slow(void *block);
 
-/* A span, by hk_span_allocate. */
+/* Returns a span (see hk_span_allocate). */
 void *hk_path_allocate_span(size_t size, size_t alignment, bool *fresh);
 
 /* The same for a block above HK_SMALL_MAX that realloc has to move. */
 void *hk_path_allocate_growing(size_t size);
 
-/* Resizes a span or direct mapping in place or by moving its pages; NULL: it stays as it was, and
- * the caller copies. */
+/* Resizes a span in place or by moving its pages; after NULL it is as it was, and the caller
+ * copies. */
 void *hk_path_resize(void *block, size_t size);
 
-/* Makes a live block, of which its holder has the usable bytes, one of size where it is, if it has
- * room; false if not.  There may be more room than what is usable with hardening, which has to be
- * told of each change. */
+/* Makes a live block with so many usable bytes one of `size` in place, if it has room; false if
+ * not. With hardening, which has to be told of each change, there may be more room than what is
+ * usable. */
 bool hk_path_try_refit(void *block, size_t usable, size_t size);
 
-/* Whether hardening knows the size that a live block was asked for: it is the usable size then. */
+/* Whether hardening knows the size that was asked for; then that is the block's usable size. */
 bool hk_path_is_exact(const void *block);
 
-/* The usable bytes of a block; the process ends if there is no such block.  what names the caller's
- * operation, and what_if_free the same on a block that is free. */
+/* Returns the usable bytes of a block; the process ends if there is no such block.  Its message
+ * starts with `what`, or for a free block with what_if_free. */
 size_t hk_path_usable_bytes(const void *block, const char *what, const char *what_if_free);
 
-/* Frees what can be freed now, of all threads' heaps and of this thread's cache, and gives it back
- * but for keep_bytes.  Returns the bytes given back. */
+/* Gives back what can be given back now, of all threads' heaps and of this thread's cache, except
+ * keep_bytes.  Returns the bytes given back. */
 size_t hk_path_trim(size_t keep_bytes);
 
-/* Frees the blocks that were noted while a fork was under way; inside the gate, so that none is
+/* Frees the blocks that were noted while a fork was under way.  Inside the gate, so that none is
  * noted again. */
 void hk_path_replay(void);
 
-/* The same for the housekeeper, which has no cache, and is outside: for
- * hk_housekeeper_set_chore. */
+/* The same from outside the gate and without a cache: the housekeeper's chore. */
 void hk_path_replay_uncached(void);
 
-/* The end of the process: puts this thread's cached blocks and what lies in depots, as far as that
- * is quick, back into slabs, which finds the bad frees among them. */
+/* At the end of the process: puts this thread's cached blocks back into slabs, and what lies in
+ * depots as far as that is quick.  That finds the bad frees among them. */
 void hk_path_finish(void);
 
-/* Enters the gate with this thread's busy word, for whoever walks the heaps, and leaves it the same
- * way: the thread may get a cache while it is inside, if a fork kept it from one before. */
+/* Enters the gate with this thread's cache, or as a stranger (*cache is NULL).  hk_path_leave must
+ * get the same cache: the thread may get one while it is inside, if a fork kept it from having one
+ * before. */
 HK_INLINE bool hk_path_enter(hk_cache_t **cache)
 {
     *cache = hk_thread_attach();
@@ -78,7 +78,7 @@ static inline void hk_path_leave(hk_cache_t *cache)
     hk_thread_leave(cache);
 }
 
-/* Whether the near table says that the block is of the class, of whichever heap.  False proves
+/* Whether the near table says that the block is of the class, in whichever heap.  False proves
  * nothing. */
 HK_INLINE bool hk_path_is_of_class(const void *block, unsigned class_index)
 {
@@ -86,8 +86,8 @@ HK_INLINE bool hk_path_is_of_class(const void *block, unsigned class_index)
     return (uint32_t)(hk_registry_fold(block) >> HK_UNIT_SHIFT) == class_index;
 }
 
-/* A block of a thread's heap says in the near table whose it is; the map need not be asked.  False
- * if the table does not know it. */
+/* For a block of a thread's heap the near table says whose it is and of which class, so that the
+ * map need not be asked.  False if the table does not know it. */
 HK_INLINE bool hk_path_find_folded(const void *block, uint64_t folded, uint16_t *owner,
                                    unsigned *class_index)
 {
@@ -101,8 +101,8 @@ HK_INLINE bool hk_path_find_near(const void *block, uint16_t *owner, unsigned *c
     return hk_path_find_folded(block, hk_registry_fold(block), owner, class_index);
 }
 
-/* Whether the near table knows an address as one in a thread's heap, hardened or not.  False proves
- * nothing. */
+/* Whether the near table knows that an address lies in a thread's heap, hardened or not.  False
+ * proves nothing. */
 HK_INLINE bool hk_path_is_threads(const void *block)
 {
     uint64_t folded = hk_registry_fold(block);
@@ -133,7 +133,7 @@ HK_INLINE void *hk_path_malloc(unsigned class_index, size_t size, size_t alignme
     return block;
 }
 
-/* A block out of the loaded magazine of a quick cache alone; NULL if it has none. */
+/* Level 1's fast path: a block out of the loaded magazine of a quick cache; NULL if it has none. */
 HK_INLINE void *hk_path_pop_hardened(hk_cache_t *cache, unsigned class_index, size_t size)
 {
     void *block = *cache->top[class_index];
@@ -141,8 +141,8 @@ HK_INLINE void *hk_path_pop_hardened(hk_cache_t *cache, unsigned class_index, si
         return NULL;
     }
     void **below = --cache->top[class_index];
-    /* The check waits for the block's memory, where the program would only write: so it is fetched
-     * a call ahead. */
+    /* The check has to wait for the block's memory, where the program would only write to it.  So
+     * the next block is fetched a call ahead. */
     uintptr_t next = (uintptr_t)*below; /* or NULL, which does no harm */
     __builtin_prefetch((void *)next, 1);
     __builtin_prefetch((void *)(next + hk_class_info[class_index].block_bytes - 1), 1);

@@ -15,8 +15,8 @@
 /* A heap's step takes up to 50 us, and a malloc should not pay for many. */
 enum { OTHERS_AT_CAP = 2 };
 
-/* What one thread is just giving back is counted until it is gone: at the limit another one, which
- * finds nothing any more, must wait for that before it tries again. */
+/* Memory that one thread is giving back still counts until it is gone.  So at the limit another
+ * thread, which finds nothing left to give back, must wait for that before it tries again. */
 static hk_lock_t reclaim_lock;
 
 static _Atomic(hk_reclaim_notify_t) notify_program; /* atomic: set at any time */
@@ -36,7 +36,7 @@ void hk_reclaim_heaps(size_t limit)
     hk_heaps_each_thread_heap(visit_heap, &limit);
 }
 
-/* Of bytes, in pieces of 1 << shift. */
+/* How many pieces of 1 << shift the bytes are. */
 static uint32_t count_of(size_t bytes, unsigned shift)
 {
     return bytes >> shift < UINT32_MAX ? (uint32_t)(bytes >> shift) : UINT32_MAX;

@@ -1,5 +1,6 @@
 /*
- * report: statistics as a structure, as text and as JSON.  Sees everything, nothing below calls it.
+ * report: statistics as a structure, as text and as JSON.  It sees everything.  Layers below use it
+ * only by its public names (mallinfo and malloc_stats in override.c).
  */
 #include <errno.h>
 #include <hakmem/hakmem.h>

@@ -1,6 +1,6 @@
 /*
- * start: what the library does when it is loaded and when the process ends.  Nothing waits for it:
- * the first malloc needs no constructor.
+ * start: what the library does when it is loaded and when the process ends.  No malloc depends on
+ * it: the first one needs no constructor.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -32,8 +32,8 @@ static void fork_child(void)
     hk_housekeeper_forget();
 }
 
-/* Registered early, so that prepare runs after the program's own handlers and the others before
- * them. */
+/* Runs early, so that HAKMEM's fork handlers are registered before the program's: its prepare
+ * handler then runs after theirs, and its other two before theirs. */
 __attribute__((constructor(101))) static void start(void)
 {
     hk_options_read(environ);
@@ -52,7 +52,7 @@ __attribute__((constructor(101))) static void start(void)
     }
     if (hk_options.guard_sample != 0) {
         hk_guard_start(hk_options.guard_sample, strict, asked);
-        /* What was allocated so far left blocks in the cache, which nobody would sample. */
+        /* Earlier allocations left blocks in the cache, which would never be sampled. */
         (void)hk_path_trim(SIZE_MAX);
     }
     if (hk_options.harden != 0 || hk_options.guard_sample != 0) {
@@ -63,7 +63,7 @@ __attribute__((constructor(101))) static void start(void)
     }
 }
 
-/* Puts the process id for %p; false if it becomes too long. */
+/* Replaces %p by the process id; false if the path becomes too long. */
 static bool expand_path(char *path, size_t path_bytes, const char *pattern)
 {
     hk_line_t id = {0};
@@ -84,8 +84,8 @@ static bool expand_path(char *path, size_t path_bytes, const char *pattern)
     return true;
 }
 
-/* Does not wait for somebody to open a FIFO for reading: a process that is to end ends.  Who has it
- * open is waited for, as at standard error. */
+/* Does not wait for somebody to open a FIFO for reading, so that a process which is to end does
+ * end. But if a reader has it open and it is full, the write waits, as at standard error. */
 static int open_report(const char *path)
 {
     int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0644);
@@ -95,7 +95,7 @@ static int open_report(const char *path)
     return fd;
 }
 
-/* To standard error, if there is no path. */
+/* Prints the report to the path, or to standard error if that is NULL; false if it failed. */
 static bool print_report(const char *path)
 {
     int fd = path == NULL ? STDERR_FILENO : open_report(path);

@@ -37,8 +37,8 @@ static void unlink_cache_locked(hk_cache_t *cache)
     }
 }
 
-/* pthread's destructor for end_key.  Later calls of this thread, from other destructors, go past
- * all caches. */
+/* The destructor of end_key.  Later calls of this thread, from other destructors, go past all
+ * caches. */
 static void end_thread(void *argument)
 {
     hk_cache_t *cache = argument;
@@ -86,9 +86,9 @@ static HK_COLD void warn_without_key(void)
     }
 }
 
-/* Sees to it that end_thread runs.  The first thread needs no end, and a malloc before the
- * library's constructor calls nothing of pthread; once there is a key nobody is asked whether it is
- * the first, which takes two system calls. */
+/* Sees to it that end_thread runs.  The first thread may do without, so that a malloc before the
+ * library's constructor calls nothing of pthread.  Once there is a key, no thread is asked whether
+ * it is the first, which would take two system calls. */
 static void register_end(hk_cache_t *cache)
 {
     /* acquire: pairs with the release above */
@@ -198,7 +198,8 @@ void hk_thread_harden(void)
     set_cache(cache);
 }
 
-/* The fork may wait for a thread that waits for this processor, and then it is soon over. */
+/* Yields once and tries again: the fork may be waiting for a thread that waits for this processor,
+ * and then it is soon over. */
 bool hk_thread_try_again(hk_cache_t *cache)
 {
     if (cache == NULL && hk_gate_enter_stranger()) {
