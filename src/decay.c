@@ -10,13 +10,13 @@
 
 enum {
     PEAK_BLOCKS = 4096, /* of depots, dissolved at a peak: about 100 us */
-    HOLE_SLABS = 12,    /* looked through for holes in one step: about as much */
+    HOLE_SLABS = 12,    /* looked through for holes in one step: about 100 us too */
 };
 
 _Atomic size_t hk_decay_peak_bytes;
 
-/* What lies in the depots of threads' heaps and in the empty slabs they keep, and which heap but
- * mine has most of both. */
+/* What lies in the depots of threads' heaps and in the empty slabs that they keep; and which heap,
+ * other than mine, has most of both together. */
 typedef struct depots {
     const hk_heap_t *mine;
     hk_heap_t *fullest;
@@ -24,7 +24,7 @@ typedef struct depots {
     size_t empty_bytes;
 } depots_t;
 
-/* What is free in slabs of threads' heaps and no hole, and which heap has most. */
+/* What is free in slabs of threads' heaps and is no hole; and which heap has most of it. */
 typedef struct candidates {
     hk_heap_t *sparsest;
     size_t bytes;
@@ -57,7 +57,7 @@ static void add_candidates(hk_heap_t *heap, void *context)
     }
 }
 
-/* Of a heap's slabs, if they are sparse, what may still go back: holes have gone. */
+/* What may still go back of a heap's slabs if they are sparse: their holes have gone already. */
 static size_t sparse_bytes(const hk_heap_t *heap)
 {
     size_t holes = hk_load_relaxed(&heap->hole_bytes); /* relaxed: a hint */
@@ -95,15 +95,16 @@ size_t hk_decay_step(hk_heap_t *mine, uint64_t now_ms)
            hk_pool_maintain(&hk_shared_pool, now_ms) + hk_run_maintain(now_ms);
 }
 
-/* Whether most of what is committed was never touched: what is free costs little then, and giving
- * it back brings little.  Small processes are not asked: many a sandbox kills for the question. */
+/* Whether most of what is committed was never touched.  Then free memory costs little, and giving
+ * it back brings little.  For small processes the system is not asked: some sandboxes kill for the
+ * question. */
 static bool is_sparse_peak(size_t committed)
 {
     return committed >= HK_SPARSE_BYTES_MIN &&
            hk_policy_is_sparse_peak(committed, hk_os_peak_resident_bytes());
 }
 
-/* What a place that has so many bytes keeps, when there is a surplus: at most a step's worth
+/* What a place that has so many bytes keeps, when so much is too much: at most a step's worth
  * goes. */
 static size_t peak_keep_bytes(size_t bytes, size_t surplus)
 {
@@ -117,9 +118,9 @@ static void release_empties(hk_heap_t *heap, void *context)
     hk_heap_release_empties(heap);
 }
 
-/* The empty slabs that heaps keep go to the pool, where all can have them.  Most of what is free
- * lies in one place when a program has turned from some sizes to others: in depots and slabs, in
- * runs, or in kept mappings.  That place gives, at most a step's worth; the process comes back here
+/* The empty slabs that heaps keep go to the pool, where all can have them.  When a program has
+ * turned from some sizes to others, most of what is free lies in one place: in depots and slabs, in
+ * runs, or in kept mappings.  That place gives at most a step's worth; the process comes here again
  * as it grows on. */
 void hk_decay_at_peak(void)
 {
@@ -184,8 +185,8 @@ static size_t free_in_places(void)
     return hk_pool_warm_bytes(&hk_shared_pool) + hk_run_warm_bytes() + hk_large_kept_bytes();
 }
 
-/* How much may be given back in a place where the program may soon want it again: more with time.
- * atomic: hints; two threads at once may count some ms twice, or lose them. */
+/* How much may be given back where the program may soon want it again; it grows with time.  atomic:
+ * these are hints; two threads at once may count some ms twice, or lose them. */
 typedef struct allowance {
     _Atomic uint64_t at_ms;
     _Atomic size_t bytes;
@@ -225,7 +226,7 @@ static size_t least(size_t a, size_t b)
     return a < b ? a : b;
 }
 
-/* So many bytes, or as many as may go beside a large block now.  Nothing is spent yet. */
+/* The bytes, or as many of them as the allowance has now.  Nothing is spent yet. */
 static size_t allowed_beside(allowance_t *allowance, size_t bytes, size_t most)
 {
     return bytes == 0 ? 0
@@ -233,7 +234,7 @@ static size_t allowed_beside(allowance_t *allowance, size_t bytes, size_t most)
                                                    HK_BESIDE_BYTES_PER_MS, most));
 }
 
-/* Gives about so many bytes back of what is free and resident. */
+/* Gives back about so many bytes of what is free and resident. */
 static void give_back(size_t bytes)
 {
     size_t given = bytes >= hk_large_kept_bytes() ? hk_large_decay(UINT64_MAX) : 0;
@@ -246,8 +247,8 @@ static void give_back(size_t bytes)
     }
 }
 
-/* What a parked heap's inbox holds keeps slabs in use, and nobody else might look into it for a
- * long time. */
+/* Parked heaps are drained too: what lies in their inboxes keeps slabs in use, and nobody else
+ * might look there for a long time. */
 static void give_back_parked(uint64_t now_ms)
 {
     size_t parked = 0;
@@ -260,7 +261,7 @@ static void give_back_parked(uint64_t now_ms)
     size_t free_bytes = free_in_places();
     size_t keep = hk_policy_end_keep_bytes(hk_limit_committed_bytes(), free_bytes);
     give_back(least(free_bytes - keep, most));
-    /* relaxed: a hint; what was not needed now is no claim for later */
+    /* relaxed: a hint; what is left of the allowance is not kept for later */
     hk_store_relaxed(&at_end.bytes, 0);
 }
 
@@ -287,8 +288,8 @@ static void make_way_for_mapping(size_t more)
     }
 }
 
-/* A block that is large beside the process is soon touched; free memory that it cannot lie in would
- * be resident in addition.  As much of that goes as the block takes anew. */
+/* A block that is large for the process is soon touched, and free memory that it cannot lie in
+ * would stay resident besides.  As much of that goes as the block takes anew. */
 static void make_way_beside(size_t size, size_t more, size_t reused)
 {
     size_t committed = hk_limit_committed_bytes();
@@ -301,8 +302,8 @@ static void make_way_beside(size_t size, size_t more, size_t reused)
     }
 }
 
-/* A block that will be a run lies in no kept mapping: as much of these goes as it takes anew.
- * Returns what has gone. */
+/* A block that will be a run cannot lie in a kept mapping, so as much of these goes as the block
+ * takes anew.  Returns what has gone. */
 static size_t make_way_of_kept(size_t more)
 {
     size_t surplus = least(hk_large_kept_bytes(), more);
@@ -310,7 +311,7 @@ static size_t make_way_of_kept(size_t more)
     if (surplus < HK_BESIDE_KEPT_MIN) {
         return 0;
     }
-    /* The question to the system is paid for too. */
+    /* If the answer is that nothing goes, it is spent all the same: the question costs time. */
     bool sparse = is_sparse_peak(hk_limit_committed_bytes());
     size_t gone = sparse ? 0 : hk_large_cut_kept(surplus);
     spend(&kept_beside, sparse ? surplus : gone);
@@ -320,7 +321,7 @@ static size_t make_way_of_kept(size_t more)
 void hk_decay_make_way(size_t size)
 {
     if (size > HK_RUN_BYTES_MAX) {
-        size_t kept = hk_large_kept_bytes(); /* what it lies in is not resident in addition */
+        size_t kept = hk_large_kept_bytes(); /* what it lies in is resident already */
         make_way_for_mapping(size);
         make_way_beside(size, size > kept ? size - kept : 0, 0);
     } else if (size >= hk_policy_beside_bytes(hk_limit_committed_bytes())) {

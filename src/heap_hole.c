@@ -8,7 +8,7 @@
 
 enum {
     SLABS_AT_ONCE = 32,   /* while the lock is held: some hundred microseconds */
-    PASSED_AT_ONCE = 512, /* as well, with those not worth a look: some ten */
+    PASSED_AT_ONCE = 512, /* with those not worth a look: some ten microseconds more */
     FREED_SHIFT = 3,      /* an eighth of its blocks freed since makes a slab worth another look */
     LISTS = HK_CLASS_COUNT * HK_SLAB_BUCKETS,
 };
@@ -43,8 +43,8 @@ static bool is_hole(const hk_slab_t *slab, size_t page, size_t page_bytes)
     return first < end && hk_bitrange_find_clear(slab->bitmap, first, end - first) == end;
 }
 
-/* Purges them; returns how many pages.  Under the lock, since the blocks could be handed out
- * meanwhile: it is one heap's, and this takes a few microseconds. */
+/* Purges the slab's holes; returns how many pages.  The lock stays held, since the blocks could be
+ * handed out meanwhile.  It is only one heap's, and this takes a few microseconds. */
 static size_t purge_slab(hk_slab_t *slab)
 {
     size_t page_bytes = hk_os_page_bytes();
@@ -69,8 +69,8 @@ static bool is_of_huge_pages(const hk_slab_t *slab)
     return huge;
 }
 
-/* Whether holes are likely, with fewer live blocks than pages, and were not looked for since an
- * eighth of its blocks were freed. */
+/* Whether holes are likely, which they are with fewer live blocks than pages, and an eighth of the
+ * slab's blocks has been freed since they were last looked for. */
 static bool is_worth_a_look(const hk_slab_t *slab)
 {
     unsigned blocks = hk_class_info[slab->class_index].block_count;
@@ -147,8 +147,8 @@ size_t hk_heap_hole_purge(hk_heap_t *heap, unsigned limit)
     return bytes;
 }
 
-/* The lock is open now and then, for who else wants it.  Others may begin new rounds for ever
- * meanwhile: so this ends when it has passed by as many slabs as there can have been. */
+/* The lock is opened now and then, for others who want it.  Others may begin new rounds meanwhile,
+ * for ever; so this ends when it has passed by as many slabs as there can have been. */
 size_t hk_heap_hole_purge_all(hk_heap_t *heap)
 {
     size_t bytes = 0;
@@ -157,7 +157,7 @@ size_t hk_heap_hole_purge_all(hk_heap_t *heap)
     }
     hk_lock_acquire(&heap->lock, HK_RANK_HEAP);
     begin_round_locked(heap, true);
-    size_t left = hk_heap_units(heap) + 1; /* more than its slabs: the end is met, too */
+    size_t left = hk_heap_units(heap) + 1; /* one more than its slabs, so that the end is met too */
     hk_lock_release(&heap->lock, HK_RANK_HEAP);
     for (unsigned passed = 1; left > 0 && passed > 0; left -= passed < left ? passed : left) {
         hk_lock_acquire(&heap->lock, HK_RANK_HEAP);

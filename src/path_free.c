@@ -52,7 +52,8 @@ static void free_cached(hk_cache_t *cache, uint16_t owner, unsigned class_index,
     }
 }
 
-/* A block that was ended takes its place in the quarantine, and others go. */
+/* Puts a block that was marked free into the quarantine, and frees those that leave it.  Inside the
+ * gate. */
 static void quarantine_inside(hk_cache_t *cache, hk_quarantined_t freed)
 {
     hk_quarantined_t evicted;
@@ -171,8 +172,8 @@ void hk_path_replay_uncached(void)
     }
 }
 
-/* Enters the gate; or false, with the block noted: a fork is under way.  One that cannot be noted
- * is lost, unless the fork is over. */
+/* Enters the gate.  If a fork is under way, notes the block and returns false.  A block that cannot
+ * be noted is lost, unless the fork is over by then. */
 HK_INLINE bool enter_or_note(hk_cache_t *cache, void *block)
 {
     return hk_thread_enter(cache) || (!hk_refuge_defer(block) && hk_thread_enter(cache));
@@ -197,7 +198,7 @@ static HK_NOINLINE void free_through_gate(void *block)
     hk_thread_leave(cache);
 }
 
-/* Not while blocks are sampled without hardening: they are counted as magazines are loaded, and
+/* Not while blocks are sampled without hardening: they are counted when magazines are loaded, and
  * this keeps one loaded for long. */
 static bool shift_out(hk_cache_t *cache, unsigned class_index)
 {
@@ -205,8 +206,8 @@ static bool shift_out(hk_cache_t *cache, unsigned class_index)
            hk_cache_shift_out(cache, class_index);
 }
 
-/* Frees a block of this thread's heap as far as the cache alone suffices for it; false, and nothing
- * done, if it does not. */
+/* Frees a block of this thread's heap if the cache alone is enough for it; false, and nothing done,
+ * if not. */
 HK_INLINE bool free_own_within(hk_cache_t *cache, unsigned class_index, void *block)
 {
     if (hk_live_is_misaligned(block) || !hk_live_is_set(block) ||
@@ -225,8 +226,9 @@ static bool free_within(hk_cache_t *cache, uint16_t owner, unsigned class_index,
                : hk_cache_try_outgoing(cache, owner, class_index, block);
 }
 
-/* Frees a block that leaves the quarantine, outside the gate.  While a fork is under way it is
- * noted, as a live one, since its note will be worked off by a free like any other. */
+/* Frees a block that leaves the quarantine, outside the gate.  While a fork is under way the block
+ * is noted.  It is made live for that, since its note will be worked off by a free like any
+ * other. */
 static void free_evicted(hk_cache_t *cache, hk_quarantined_t evicted)
 {
     if (hk_canary.extent == HK_CANARY_WHOLE) {
@@ -255,8 +257,8 @@ static HK_NOINLINE void free_all_evicted(hk_cache_t *cache, hk_quarantined_t evi
     }
 }
 
-/* Frees any block of a thread with a hardened heap: one that the near table knows into the
- * quarantine. */
+/* Frees any block, for a thread with a hardened heap: into the quarantine, if the near table knows
+ * it. */
 HK_INLINE void free_hardened_to(hk_cache_t *cache, void *block, uint64_t folded,
                                 hk_canary_extent_t extent)
 {
@@ -284,8 +286,8 @@ static HK_NOINLINE void free_hardened_part(hk_cache_t *cache, void *block, uint6
     free_hardened_to(cache, block, folded, HK_CANARY_PART);
 }
 
-/* The block that has left the quarantine goes to the loaded magazine, if that has room and no
- * others have to go. */
+/* Puts the block that has left the quarantine into the loaded magazine; false if that has no room,
+ * or more blocks have to leave, or the block is another heap's. */
 HK_INLINE bool free_evicted_quickly(hk_cache_t *cache, uint64_t evicted)
 {
     unsigned class_index = hk_quarantine_class(evicted);
@@ -299,14 +301,15 @@ HK_INLINE bool free_evicted_quickly(hk_cache_t *cache, uint64_t evicted)
     return true;
 }
 
-/* The fast path of free at level 1: of one thread, when the quarantine has as many blocks as it
- * may.  All else is left to the ones above, whole: nothing is kept over a call here. */
+/* The fast path of free at level 1: for a process in which one thread frees, when the quarantine
+ * has as many blocks as it may.  All other cases go to the functions above, from the start, so that
+ * nothing has to be kept over a call here. */
 static HK_NOINLINE void free_hardened_quickly(hk_cache_t *cache, void *block, uint64_t folded)
 {
     hk_quarantine_t *quarantine = cache->quarantine;
     hk_quarantined_t freed;
     if (HK_UNLIKELY(!hk_harden_find_folded(block, folded, &freed))) {
-        if (block != NULL) { /* as it is often enough */
+        if (block != NULL) { /* which it often is */
             free_through_gate(block);
         }
         return;
@@ -323,8 +326,8 @@ static HK_NOINLINE void free_hardened_quickly(hk_cache_t *cache, void *block, ui
     }
 }
 
-/* Puts a run on the thread's shelf, without the gate; false, and nothing done, if it is none, or no
- * live block, or there is no room. */
+/* Puts a run on the thread's shelf, without the gate; false, and nothing done, if the block is no
+ * run or not live, or there is no room. */
 static bool shelve(hk_cache_t *cache, void *block)
 {
     hk_region_t *region = cache->shelf.granted_pages != 0 ? hk_registry_find(block) : NULL;
@@ -335,8 +338,7 @@ static bool shelve(hk_cache_t *cache, void *block)
     return run != NULL && run->heap == NULL && hk_run_shelf_put(&cache->shelf, run);
 }
 
-/* Frees a block of a cache's heap that is not hardened, or any other but one that may leave with
- * others. */
+/* Frees a block, for a thread without hardening, that hk_cache_try_outgoing did not take. */
 static HK_NOINLINE void free_plain(hk_cache_t *cache, void *block)
 {
     uint16_t owner;
@@ -357,9 +359,9 @@ static HK_NOINLINE void free_plain(hk_cache_t *cache, void *block)
     }
 }
 
-/* A block of another heap that may leave with others comes first: a program whose threads hand
- * blocks on lives here.  The near table does not know NULL, nor hardened blocks by their class; and
- * the heap's own never go out. */
+/* A block of another heap that can leave with others comes first, because programs whose threads
+ * hand blocks on come here all the time.  Nothing else gets past that test: the near table does not
+ * know NULL, nor hardened blocks by their class, and the heap's own blocks never go out. */
 void hk_path_free_slow(void *block)
 {
     hk_cache_t *cache = hk_thread_own;

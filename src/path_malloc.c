@@ -11,7 +11,7 @@
 #include "refuge.h"
 #include "span.h"
 
-/* Of a heap's class for the size, as its blocks are: HK_CLASS_COUNT if there is none. */
+/* The class for the size in the heap, hardened or not; HK_CLASS_COUNT if there is none. */
 static unsigned class_in(const hk_heap_t *heap, size_t size, size_t alignment)
 {
     return hk_harden_owns(heap) ? hk_harden_class_of(size, alignment)
@@ -40,8 +40,8 @@ static void *take_uncached(hk_heap_t *heap, size_t size, size_t alignment)
     return block;
 }
 
-/* The heap of a cache, or for a thread without one (NULL); NULL without memory.  What others freed
- * may be in the way of a first heap. */
+/* The heap of a cache, or the heap for threads without one (NULL); NULL without memory.  Memory
+ * that others have freed may be what a first heap lacks. */
 static hk_heap_t *heap_of(const hk_cache_t *cache)
 {
     hk_heap_t *heap = cache != NULL ? cache->heap : hk_heaps_orphan();
@@ -77,8 +77,8 @@ static bool reload(hk_cache_t *cache, unsigned class_index)
     return loaded;
 }
 
-/* Not while blocks are sampled: they are counted as magazines are loaded, and this would fill them
- * up in between. */
+/* Not while blocks are sampled: they are counted when magazines are loaded, and this would fill
+ * magazines in between. */
 static bool take_in(hk_cache_t *cache, unsigned class_index)
 {
     return hk_cache_may_take_in(cache) && hk_options.guard_sample == 0 &&
@@ -137,8 +137,8 @@ static void *allocate_small(hk_cache_t *cache, unsigned class_index, size_t size
                                         : take_cached(cache, class_index);
 }
 
-/* A sampled block, if one is due; NULL if not.  About as many blocks as the magazine holds were
- * allocated since it was loaded; with hardening every call comes by. */
+/* A sampled block, if one is due; NULL if not.  About as many blocks were allocated since the last
+ * time as the magazine holds; with hardening every call comes by. */
 static void *allocate_sampled(unsigned class_index, size_t size, size_t alignment)
 {
     hk_cache_t *cache = hk_thread_attach();
@@ -167,7 +167,8 @@ void *hk_path_allocate_refuge(size_t size, size_t alignment)
     return hk_refuge_allocate(hk_path_good_size(size, alignment), alignment);
 }
 
-/* Enters the gate; or false, with a block out of the refuge, or NULL: a fork is under way. */
+/* Enters the gate.  If a fork is under way, returns false, with a block out of the refuge in
+ * *block, or NULL. */
 HK_INLINE bool enter_or_take(hk_cache_t *cache, size_t size, size_t alignment, void **block)
 {
     *block = NULL;
@@ -237,8 +238,8 @@ static void make_way(hk_span_allocate_t *allocate, size_t size)
     }
 }
 
-/* A run off the thread's own shelf, without the gate; NULL if there is none that fits.  There are
- * none with hardening. */
+/* A run off the thread's own shelf, without the gate; NULL if none fits.  With hardening there are
+ * none. */
 static void *take_shelved(size_t size, size_t alignment)
 {
     hk_run_t *run =
@@ -246,8 +247,8 @@ static void *take_shelved(size_t size, size_t alignment)
     return run != NULL ? hk_run_address(run) : NULL;
 }
 
-/* Of a thread whose shelf has runs, but none that fits: before the process grows these go where
- * they can be merged. */
+/* For a thread whose shelf has runs, but none that fits: a run with resident pages, if there is
+ * one. If not, the shelf is emptied, so that its runs can be merged before the process grows. */
 static void *allocate_beside_shelf(hk_run_shelf_t *shelf, hk_span_allocate_t *allocate, size_t size,
                                    size_t alignment, bool *fresh)
 {
@@ -274,7 +275,7 @@ static void *allocate_span_by(hk_span_allocate_t *allocate, size_t size, size_t 
     hk_heap_t *heap = heap_of(cache);
     if (heap != NULL) {
         if (cache != NULL && size >= HK_SHELF_BYTES) {
-            hk_run_shelf_empty(&cache->shelf); /* merged, its runs may hold the block */
+            hk_run_shelf_empty(&cache->shelf); /* once merged, its runs may hold the block */
         }
         make_way(allocate, size);
         block = cache != NULL

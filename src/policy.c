@@ -5,35 +5,37 @@
 
 enum {
     COLD_USES_MIN = 4,
-    COLD_USE_BYTES = 1024, /* what is used seldom and large had better serve other classes */
-    /* What was freed at random comes out of a depot at random, and out of the bitmaps in order:
-     * what a program builds of it lies together.  So depots only even out ups and downs. */
+    COLD_USE_BYTES = 1024, /* large blocks that are used seldom had better serve other classes */
+    /* Blocks that were freed at random come out of a depot at random, but out of the bitmaps in
+     * order: then what a program builds of them lies together.  So depots only even out ups and
+     * downs. */
     DEPOT_BYTES_MIN = 512 << 10,
     DEPOT_SHARE_SHIFT = 6,
     AREA_BYTES_MIN =
         4 << 20, /* areas double from here: address space is not free under ulimit -v */
     AREA_BYTES_MAX = 64 << 20,
     AREA_BYTES_STEP = 2 << 20,
-    WARM_RUN_BYTES_MIN = 1 << 20, /* of free resident pages are always at hand */
+    WARM_RUN_BYTES_MIN = 1 << 20, /* so many free resident pages are always at hand */
     WARM_UNITS_MIN = 16,          /* 1 MiB of empty slabs is always at hand */
-    BESIDE_BYTES_MIN = 1 << 20,   /* smaller blocks find a place soon */
+    BESIDE_BYTES_MIN = 1 << 20,   /* smaller blocks soon find a place */
     HOLES_BYTES_MIN = 2 << 20,    /* less is not worth the calls */
     HUGE_SUPERSLABS_MIN = 32,     /* 64 MiB: a superslab that is never filled adds 3 % at most */
     HUGE_ADVISED_MAX = 8192,      /* 16 GiB; a quarter of the mappings that a process may have */
     DENSE_BYTES_MIN = (2 << 20) / 8 * 7, /* of a superslab */
     HOUSE_MS_MIN = 2 * HK_DECAY_MS,
-    HOUSE_MS_MAX = 4000,  /* a process that has just gone idle waits so long for its first round */
-    CAP_ENOUGH_SHIFT = 3, /* an eighth of the cap reclaimed is worth having stopped for */
+    HOUSE_MS_MAX =
+        4000, /* a process that has just gone idle waits up to so long for its first round */
+    CAP_ENOUGH_SHIFT = 3,   /* an eighth of the cap is enough to have reclaimed */
     CAP_HEADROOM_SHIFT = 1, /* a cap is raised by half, and falls to half above what is used */
     RESERVE_SHIFT = 5,
     RESERVE_MIN = 256 << 10, /* the largest slab */
     RESERVE_MAX = 8 << 20,
     PRESS_SHIFT = 4,       /* a sixteenth of growth pays for reclaiming everything */
-    SHELVES_MIN = 4 << 20, /* of a few busy threads */
+    SHELVES_MIN = 4 << 20, /* the shelves of a few busy threads */
     SHELVES_SHIFT = 4,
     REST_BYTES_MIN = 8 << 20,
     REST_SHIFT = 5,
-    LARGE_KEPT_MIN = 96 << 20, /* two small ones: used before the process grows, gone in a second */
+    LARGE_KEPT_MIN = 96 << 20, /* they are used before the process grows, and gone in a second */
 };
 
 /* clang-format off */

@@ -1,6 +1,6 @@
 /*
- * policy: how much of everything.  Pure functions, numbers in, numbers out: no state, no locks, no
- * clock.
+ * policy: how much of everything.  Pure functions: numbers in, numbers out, with no state, no locks
+ * and no clock.
  */
 #ifndef HK_POLICY_H
 #define HK_POLICY_H
@@ -10,45 +10,44 @@
 
 enum {
     HK_MAGAZINE_KINDS = 4,         /* 64, 128, 256 and 512 bytes */
-    HK_MAGAZINE_BYTES = 96 * 1024, /* of blocks in one */
+    HK_MAGAZINE_BYTES = 96 * 1024, /* of blocks in one magazine */
     HK_MAGAZINE_BLOCKS_MIN = 2,
-    HK_DEPOT_BLOCK_BYTES = 4096, /* larger ones are pages that other classes could use: they come */
-    HK_DEPOT_LARGE_SHARE = 2,    /* into depots only as long as these are not half full */
-    HK_OUTGOING_BYTES =
-        256 * 1024,          /* an outgoing magazine is handed over once it holds this much */
-    HK_INBOX_MAGAZINES = 64, /* longer inboxes are drained by whoever lengthens them */
-    HK_DECAY_MS = 250,       /* the epoch of the working-set estimate */
-    HK_EPOCH_ACQUIRES = 16,  /* or, for a heap and its threads, slabs that it took of the pool */
+    HK_DEPOT_BLOCK_BYTES = 4096,    /* larger blocks are pages that others could use: they come */
+    HK_DEPOT_LARGE_SHARE = 2,       /* into depots only as long as these are not half full */
+    HK_OUTGOING_BYTES = 256 * 1024, /* an outgoing magazine with this much is handed over */
+    HK_INBOX_MAGAZINES = 64,        /* an inbox with more of them is drained by whoever pushes */
+    HK_DECAY_MS = 250,              /* the epoch of the working-set estimate */
+    HK_EPOCH_ACQUIRES = 16, /* slabs that a heap took from the pool: they end an epoch too */
     HK_PEAK_STEP_BYTES = 256 << 10,    /* growth between two looks at a new peak */
-    HK_SHED_BLOCK_BYTES = 1024,        /* magazines of smaller blocks stay at a peak */
+    HK_SHED_BLOCK_BYTES = 1024,        /* at a peak, magazines of smaller blocks stay */
     HK_DECAY_STEP_BYTES = 8 << 20,     /* given back by one step: about 100 us */
     HK_LINGER_BYTES = 16 << 20,        /* so much to give back keeps a thread on its slow paths, */
     HK_LINGER_BYTES_MIN = 1 << 20,     /* until there is no more than this */
-    HK_END_BYTES = 4 << 20,            /* so much that is free may stay at a thread's end */
-    HK_END_BYTES_PER_MS = 128 << 10,   /* since the last time may go at a thread's end */
+    HK_END_BYTES = 4 << 20,            /* less that is free stays at a thread's end */
+    HK_END_BYTES_PER_MS = 128 << 10,   /* so much since the last time may go at a thread's end */
     HK_BESIDE_BYTES_FIRST = 2 << 20,   /* so much may go before large blocks at first, */
     HK_BESIDE_BYTES_PER_MS = 32 << 10, /* so much more with time, */
     HK_BESIDE_BYTES_MAX = 8 << 20,     /* and never more at once, */
-    HK_BESIDE_KEPT_MAX = 64 << 20,     /* or, of kept mappings, at first too; */
+    HK_BESIDE_KEPT_MAX = 64 << 20,     /* or of kept mappings, and at first as well; */
     HK_BESIDE_KEPT_MIN = 2 << 20,      /* less of these is not worth the call */
-    HK_RUN_PARTS = 32,                 /* of the areas, at most */
-    HK_SHELF_BYTES = 1 << 20,          /* of free runs of pages that a thread has for itself */
+    HK_RUN_PARTS = 32,                 /* parts of the areas, at most */
+    HK_SHELF_BYTES = 1 << 20,          /* of free runs of pages on a thread's shelf */
     HK_LARGE_KEEP_MS = 1000,           /* how long a freed direct mapping is kept */
-    HK_APART_SPANS = 8,                /* a process's first spans, between pages without access */
-    HK_SPARSE_BYTES_MIN = 64 << 20, /* committed, before it is asked how much of that is resident */
-    HK_CAP_UNITS_MIN = 16,          /* the least soft cap of a class: 1 MiB */
-    HK_DENSE_MS = 2000,             /* how long a superslab has been full before it is looked at, */
-    HK_DENSE_LOOK_MS = 32,          /* one in so long */
-    HK_DENSE_BLOCK_BYTES = 4096,    /* larger blocks may be held without having been written to */
+    HK_APART_SPANS = 8,                /* so many first spans lie between pages without access */
+    HK_SPARSE_BYTES_MIN = 64 << 20,    /* if less is committed, nobody asks how much is resident */
+    HK_CAP_UNITS_MIN = 16,             /* the least soft cap of a class: 1 MiB */
+    HK_DENSE_MS = 2000,                /* a superslab that has been full so long is looked at, */
+    HK_DENSE_LOOK_MS = 32,             /* one of them in so long */
+    HK_DENSE_BLOCK_BYTES = 4096, /* larger blocks may be held without having been written to */
 };
 
 /* What each class gets, worked out once. */
 typedef struct hk_policy_class {
-    /* The most blocks in one magazine: few of large ones, since a magazine of them is memory kept
-     * from everyone else.  Frees and allocations at random are a random walk: N^2 calls on average
-     * to empty N blocks. */
+    /* The most blocks in one magazine.  Large blocks get few, since a magazine of them is memory
+     * that nobody else has.  More blocks mean fewer exchanges: random frees and allocations are a
+     * random walk, which takes N^2 calls on average to empty N blocks. */
     uint8_t magazine_blocks;
-    uint8_t magazine_kind; /* the smallest that holds so many */
+    uint8_t magazine_kind; /* the smallest kind that holds so many */
     uint8_t cold_uses;     /* slow paths a thread takes before it gets a magazine: 4 to 68 */
 } hk_policy_class_t;
 extern const hk_policy_class_t hk_policy_class[HK_CLASS_COUNT];
@@ -56,71 +55,74 @@ extern const hk_policy_class_t hk_policy_class[HK_CLASS_COUNT];
 /* How many heaps threads get for themselves before they share. */
 unsigned hk_policy_heaps_max(unsigned cpu_count);
 
-/* How many committed empty units the pool gives back in the epoch after one in which it never had
- * fewer than low_water. */
+/* How many warm units the pool gives back after an epoch in which it never had fewer than
+ * low_water. */
 uint32_t hk_policy_purge_units(uint32_t low_water);
 
-/* How large the next area for runs of pages is, when so many bytes are in areas; a multiple of 2
+/* How many bytes the next area for runs of pages has, when areas have mapped_bytes; a multiple of 2
  * MiB. */
 size_t hk_policy_area_bytes(size_t mapped_bytes);
 
-/* How many bytes of free resident pages go back in the epoch after one in which there were never
- * fewer than low_water, in one of so many parts. */
+/* How many bytes of free resident pages one of so many parts gives back after an epoch in which it
+ * never had fewer than low_water. */
 size_t hk_policy_purge_run_bytes(size_t low_water, uint32_t parts);
 
-/* In how many parts, each with a lock, areas are at most. */
+/* How many parts, each with its own lock, areas are divided into at most. */
 uint32_t hk_policy_run_parts(unsigned cpu_count);
 
-/* How many bytes a heap's depots may hold before blocks that come are dissolved, when its slabs
- * have so many. */
+/* How many bytes the depots of a heap with slab_bytes in slabs may hold before further blocks are
+ * dissolved. */
 size_t hk_policy_depot_bytes(size_t slab_bytes);
 
-/* How many bytes of freed direct mappings may be kept for reuse, when so many are in use. */
+/* How many bytes of freed direct mappings may be kept for reuse, when mappings of used_bytes are in
+ * use. */
 size_t hk_policy_large_kept_bytes(size_t used_bytes);
 
-/* How many pages more a run on a thread's shelf may have that serves a request for so many: a
- * sixteenth, and no page below 64 KiB. */
+/* How many more pages a run on a thread's shelf may have than the request that it serves: a
+ * sixteenth, and none below 64 KiB. */
 static inline size_t hk_policy_shelf_waste_pages(size_t pages)
 {
     return pages >> 4;
 }
 
-/* How many bytes may be granted to all threads' shelves, when so many are committed, under a hard
- * limit (0: none): only its thread can empty a shelf. */
+/* How many bytes may be granted to all threads' shelves together, when committed_bytes are
+ * committed under a hard limit (0: none).  They are few, because only its thread can empty a
+ * shelf. */
 size_t hk_policy_shelves_bytes(size_t committed_bytes, size_t hard_limit);
 
-/* How many bytes a block gets that has grown to so many, and could not where it was: as if there
+/* How many bytes a block gets that grows to `bytes` and has to move for it: some more, as if there
  * were classes above HK_SMALL_MAX. */
 size_t hk_policy_growing_bytes(size_t bytes);
 
-/* How many bytes a thread's magazines, of blocks of HK_SHED_BLOCK_BYTES and more, may hold when a
- * process grows that has committed so many. */
+/* At a peak of committed_bytes: how many bytes a thread's magazines of blocks of
+ * HK_SHED_BLOCK_BYTES and more may hold. */
 size_t hk_policy_stock_bytes(size_t committed_bytes);
 
-/* How many bytes may be free and resident when a process grows that has committed so many. */
+/* At such a peak: how many bytes may be free and resident. */
 size_t hk_policy_warm_bytes(size_t committed_bytes);
 
-/* How many of these may be empty slabs. */
+/* And how many of these may be empty slabs. */
 size_t hk_policy_warm_slab_bytes(size_t committed_bytes);
 
-/* From which size on a block is large beside a process that has committed so much, and how much may
- * be free and resident elsewhere when it gets one. */
+/* From which size on a block is large for a process that has committed so much; and how much may be
+ * free and resident elsewhere when the process gets such a block. */
 size_t hk_policy_beside_bytes(size_t committed_bytes);
 size_t hk_policy_warm_beside_bytes(size_t committed_bytes);
 
-/* How many bytes growing blocks may have behind what their holders may use, all together; limited:
- * under a hard limit. */
+/* How many bytes all growing blocks together may have behind what their holders may use.  limited:
+ * there is a hard limit. */
 size_t hk_policy_rest_bytes(size_t committed_bytes, bool limited);
 
-/* How many bytes may stay free and resident when a thread ends, of so many, beside what is
- * committed with them: all, unless they are much. */
+/* When a thread ends: how many of free_bytes may stay free and resident, when committed_bytes are
+ * committed, the free ones included.  All of them, unless they are much. */
 size_t hk_policy_end_keep_bytes(size_t committed_bytes, size_t free_bytes);
 
-/* Whether so little of what is committed was ever resident that a peak of it is no peak of memory.
- * resident_peak is 0 if the system does not say. */
+/* Whether so little of what is committed was ever resident that a peak of what is committed is no
+ * peak of memory.  resident_peak is 0 if the system does not say. */
 bool hk_policy_is_sparse_peak(size_t committed_bytes, size_t resident_peak);
 
-/* The pages of the next superslab, when there are so many; mode is HAKMEM_HUGE's. */
+/* Which pages the next superslab has, when there are so many superslabs; mode is HAKMEM_HUGE's
+ * value. */
 typedef enum hk_pages {
     HK_PAGES_SMALL,  /* no huge ones, whatever the system's setting */
     HK_PAGES_SYSTEM, /* as the system's setting has them */
@@ -128,45 +130,46 @@ typedef enum hk_pages {
 } hk_pages_t;
 hk_pages_t hk_policy_pages(uint64_t mode, uint64_t superslabs);
 
-/* Whether dense superslabs are to become huge, when there are so many, and so many of them have
- * been advised otherwise than their neighbours: each such one may cost the process two of its
- * 65,530 mappings. */
+/* Whether dense superslabs are to become huge, when there are so many superslabs, and so many of
+ * them have been advised.  Each advised one may differ from its neighbours and so cost the process
+ * two of its 65,530 mappings. */
 bool hk_policy_wants_dense(uint64_t mode, uint64_t superslabs, uint64_t advised);
 
-/* Whether a superslab is dense whose live blocks of at most HK_DENSE_BLOCK_BYTES have so many
- * bytes. */
+/* Whether a full superslab is dense, when its live blocks of at most HK_DENSE_BLOCK_BYTES have so
+ * many bytes. */
 bool hk_policy_is_dense(size_t live_bytes);
 
-/* How many bytes of slabs would be empty if their free blocks were not spread over all of them:
- * none unless that is much. */
+/* How many bytes of slabs could be empty if their free blocks were not spread over all of them; 0
+ * unless that is much. */
 size_t hk_policy_sparse_bytes(size_t slab_bytes, size_t free_bytes);
 
-/* Whether a heap looks for holes in its slabs, of whose bytes so many were free all through an
- * epoch, and so many are holes. */
+/* Whether to look for holes in slabs of slab_bytes, of which free_bytes were free all through an
+ * epoch and hole_bytes are holes already. */
 bool hk_policy_wants_holes(size_t slab_bytes, size_t free_bytes, size_t hole_bytes);
 
-/* How many wholly empty superslabs the pool keeps mapped, when it has so many. */
+/* How many empty superslabs the pool keeps mapped, when it has so many superslabs. */
 uint32_t hk_policy_empty_superslabs(uint64_t superslabs);
 
 /* How much of a hard limit is kept back until the program releases it. */
 size_t hk_policy_reserve_bytes(size_t hard_bytes);
 
-/* Beyond a soft limit: how much may be committed before memory is reclaimed again, so that each
- * time pays for itself. */
+/* Above a soft limit: how much may be committed before memory is reclaimed again, so that each
+ * reclaiming is paid for by growth. */
 size_t hk_policy_press_above(size_t committed_bytes, size_t soft_bytes);
 
-/* Whether so little is committed that the soft limit itself counts again. */
+/* Whether so little is committed that memory is reclaimed at the soft limit itself again. */
 bool hk_policy_is_relieved(size_t committed_bytes, size_t soft_bytes);
 
-/* How many units to raise a class's soft cap by, when reclaiming at it has left so many in use:
- * none if that brought enough, and else in proportion, so that each time is paid for by growth. */
+/* How many units to raise a class's soft cap by, when reclaiming at the cap has left so many in
+ * use. None if that brought enough; else in proportion to the cap, so that each time is paid for by
+ * growth. */
 uint64_t hk_policy_cap_raise(uint64_t cap_units, uint64_t used_units);
 
-/* How many units a class gives back, of those that its cap was raised by, when it uses so many. */
+/* How many of the units that a class's cap was raised by the class loses, when it uses so many. */
 uint64_t hk_policy_cap_lower(uint64_t raised_units, uint64_t used_units);
 
-/* How long the housekeeper sleeps after a round, when it slept so long before, and memory has come
- * or gone (changed) or not. */
+/* How long the housekeeper sleeps after a round, when it slept period_ms before the round.
+ * changed: memory has come or gone since. */
 uint64_t hk_policy_house_ms(uint64_t period_ms, unsigned changed);
 
 #endif
