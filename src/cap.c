@@ -15,7 +15,7 @@ static struct {
     _Atomic bool strict;                     /* atomic: set at the start */
 } caps;
 
-/* relaxed, here and below: the figures order nothing, and each stands for itself */
+/* relaxed, here and below: the figures order nothing, and each stands alone */
 
 uint64_t hk_cap_units(unsigned class_index)
 {

@@ -41,7 +41,8 @@ static void print_line(const char *what, const void *address, const char *access
     (void)hk_log_write(STDERR_FILENO, line.text, line.length);
 }
 
-/* Whether the region, which starts at or below the address or in the next 2 MiB, explains it. */
+/* Prints what happened if the region, which starts at or below the address or in the next 2 MiB,
+ * explains it; false if it does not. */
 static bool explain_region(const hk_region_t *region, const char *address, const char *access)
 {
     size_t page = hk_os_page_bytes();
@@ -99,7 +100,7 @@ static void step_aside(void)
 static void handle(int number, siginfo_t *info, void *context)
 {
     int saved = errno;
-    bool sent = info->si_code <= 0; /* by kill: nothing faults again */
+    bool sent = info->si_code <= 0; /* it was sent by kill, so nothing will fault again */
     bool ours = !sent && explain(info->si_addr, access_kind(context));
     if (ours) {
         step_aside();

@@ -20,7 +20,7 @@
 enum {
     SLOTS = 512,
     SLOT_PAGES = 16, /* the first one is never opened */
-    EARLY = 256,     /* sampled at the process's start, if strict */
+    EARLY = 256,     /* so many blocks are sampled at the process's start, if strict */
 };
 
 typedef enum state { UNUSED, LIVE, CHANGING, FREED } state_t;
@@ -119,7 +119,7 @@ static void take_trace(hk_trace_t *trace)
     (guard.stacks ? hk_trace_take : hk_trace_take_thread)(trace);
 }
 
-/* For reports and checks; hk_guard_free decides under the lock. */
+/* For reports and checks; only hk_guard_free has to be exact, and asks under the lock. */
 static state_t state_of(const slot_t *slot)
 {
     return hk_load_relaxed(&slot->state); /* relaxed: who asks holds the block, or has misused it */
@@ -150,7 +150,7 @@ static slot_t *take_slot(void)
     return slot;
 }
 
-/* Puts a slot behind all others. */
+/* Puts a slot at the end of the queue. */
 static void return_slot(slot_t *slot, state_t state)
 {
     hk_lock_acquire(&guard.lock, HK_RANK_GUARD);
@@ -186,7 +186,7 @@ static bool open_pages(slot_t *slot, size_t bytes)
     return true;
 }
 
-/* Forbids them; false if the kernel refuses: they stay resident, and counted. */
+/* Forbids access to them; false if the kernel refuses: then they stay resident, and counted. */
 static bool seal_pages(slot_t *slot)
 {
     bool sealed = hk_wall_seal(pages_of(slot), slot->open_bytes);
@@ -277,8 +277,8 @@ static HK_COLD _Noreturn void reject(const slot_t *slot, const char *what, const
     abort();
 }
 
-/* The slot of an access between two of them: who lies at the end of its pages was passed on that
- * side. */
+/* The slot whose block an access went past.  On the page between two slots it is the one before, if
+ * that is open up to its end. */
 static const slot_t *slot_passed(const char *address)
 {
     const slot_t *slot = slot_at(address);

@@ -32,8 +32,8 @@ static size_t block_bytes_of(unsigned class_index)
     return hk_class_info[class_index].block_bytes;
 }
 
-/* The size of the live block that starts there, its canary whole; ends the process if there is
- * none, naming what was tried. */
+/* The size of the live block that starts there, with its canary whole.  If there is none, ends the
+ * process, naming what was tried. */
 static size_t check_live(const hk_slab_t *slab, const void *block, const char *what,
                          const char *what_if_free)
 {
@@ -126,10 +126,10 @@ void hk_harden_drain(hk_quarantine_t *quarantine, uint16_t owner)
         }
         hk_heap_put_any(freed.block);
     }
-    quarantine->bytes = 0; /* what a jump out of a free left over */
+    quarantine->bytes = 0; /* a jump out of a free may have left some over */
 }
 
-/* It is its thread's, who may be at work: the figure may be off by a block. */
+/* The quarantine's thread may be at work, so the figure may be off by a block. */
 __attribute__((no_sanitize("thread"))) size_t
 hk_harden_quarantined_bytes(const hk_quarantine_t *quarantine)
 {
@@ -161,7 +161,7 @@ static void inspect_slab(const hk_slab_t *slab)
     }
 }
 
-/* Returns how many blocks it looked at: no more slabs than reach the most. */
+/* Looks at slabs until it has looked at `most` blocks or more; returns how many. */
 static size_t inspect_superslab(const hk_superslab_t *superslab, size_t most)
 {
     size_t count = 0;
@@ -175,7 +175,7 @@ static size_t inspect_superslab(const hk_superslab_t *superslab, size_t most)
     return count;
 }
 
-/* Under the lock: the housekeeper may be giving empty slabs back. */
+/* Under the lock, since the housekeeper may be giving empty slabs back. */
 void hk_harden_inspect(hk_pool_t *pool, size_t most)
 {
     size_t count = 0;

@@ -21,7 +21,7 @@ _Atomic(hk_heap_t *) hk_heap_table[HK_HEAPS_MAX];
 hk_heap_t *hk_heap_new(uint16_t owner, hk_pool_t *pool)
 {
     size_t pool_bytes = pool == NULL ? sizeof *pool : 0;
-    /* One kind of metadata is one size: a heap always has room for a pool behind it. */
+    /* Metadata of one kind has one size, so every heap has room for a pool behind it. */
     hk_heap_t *heap = hk_meta_allocate(HK_META_HEAP, sizeof *heap + sizeof *pool);
     if (heap == NULL) {
         return NULL;
@@ -206,7 +206,7 @@ static void push_inbox(hk_heap_t *heap, hk_magazine_t *first, hk_magazine_t *las
 void hk_heap_hand_over(hk_heap_t *heap, hk_magazine_t *magazine)
 {
     push_inbox(heap, magazine, magazine);
-    /* relaxed, and not even atomic as a whole: a hint that bounds the inbox roughly */
+    /* relaxed, and two threads may count as one: it is a hint that bounds the inbox roughly */
     uint32_t count = hk_load_relaxed(&heap->inbox_count) + 1;
     hk_store_relaxed(&heap->inbox_count, count);
     if (HK_UNLIKELY(count > HK_INBOX_MAGAZINES) && hk_lock_try_acquire(&heap->lock, HK_RANK_HEAP)) {

@@ -16,7 +16,7 @@ static struct {
     _Atomic size_t press_above; /* atomic: committing more than this is pressure; 0 never */
 } limit;
 
-/* relaxed, here and below: the figures order nothing, and each stands for itself */
+/* relaxed, here and below: the figures order nothing, and each stands alone */
 
 static void look_at_soft(size_t committed)
 {

@@ -20,7 +20,7 @@ typedef struct option {
     void *value;
     uint64_t least;
     uint64_t most;
-    char *copy; /* of a text: programs write over their environment, to set a title */
+    char *copy; /* of a text: programs overwrite their environment to set a title */
 } option_t;
 
 #define COPY_number NULL
@@ -38,7 +38,7 @@ static const option_t options[] = {HK_OPTION_TABLE(X)};
 
 enum { OPTION_COUNT = sizeof options / sizeof options[0] };
 
-/* How many single changes lead from one name to the other (Levenshtein's distance). */
+/* How many single changes turn one name into the other (Levenshtein's distance). */
 static size_t distance(const char *a, size_t a_length, const char *b)
 {
     size_t row[NAME_MAX_LENGTH + 1];
@@ -87,7 +87,7 @@ static void report_unknown(const char *name, size_t length)
     hk_log_warning("unknown option", hk_line_end(&line));
 }
 
-/* A whole decimal number with an optional K, M or G behind it; what follows is left in *rest. */
+/* Reads a whole decimal number with an optional K, M or G behind it; *rest is what follows. */
 static bool parse_number(const char *text, uint64_t *number, const char **rest)
 {
     uint64_t value = 0;

@@ -51,7 +51,7 @@ static void drop(hk_refuge_t *refuge)
     }
 }
 
-/* Makes a region with room for bytes the current one, unless another thread was first. */
+/* Makes a region with room for bytes the current one, unless another thread is first. */
 static bool add_region(hk_refuge_t *full, size_t bytes)
 {
     size_t whole = bytes + sizeof(hk_refuge_t) + sizeof(header_t);
@@ -60,7 +60,7 @@ static bool add_region(hk_refuge_t *full, size_t bytes)
     if (refuge == NULL) {
         return false;
     }
-    hk_limit_charge_always(whole); /* without it a free would lose its block */
+    hk_limit_charge_always(whole); /* without a region a free would lose its block */
     refuge->region.kind = HK_REGION_REFUGE;
     refuge->bytes = whole;
     refuge->older = full;
@@ -117,14 +117,14 @@ void *hk_refuge_allocate(size_t size, size_t alignment)
         }
     }
     hk_sub_seq_cst(&users, 1);
-    /* Who let go of the regions may have had to leave this one. */
+    /* If the fork is over, its thread may have had to leave this region in place. */
     if (hk_load_seq_cst(&hk_gate_closed) == 0) {
         hk_store_release(&hk_refuge_unclosed, 1); /* pairs with the exchange in replay */
     }
     return block;
 }
 
-/* The registry answers for 2 MiB, of which the region may be the first half only. */
+/* The registry's entry stands for 2 MiB, of which the region may have only the first half. */
 static header_t *header_of(const hk_refuge_t *refuge, const void *block, const char *what)
 {
     header_t *header = (header_t *)((uintptr_t)block - sizeof(header_t));
@@ -203,7 +203,8 @@ void hk_refuge_close(void)
     if (refuge == NULL) {
         return;
     }
-    /* Somebody may still look at it, and sees to it that it is not forgotten. */
+    /* A thread may still be looking at it.  Then the region stays, and that thread sets
+     * hk_refuge_unclosed; but if another region is current already, this waits. */
     if (hk_load_seq_cst(&users) != 0) {
         hk_refuge_t *none = NULL;
         if (hk_cas_acq_rel(&current, &none, refuge)) {

@@ -22,8 +22,8 @@ void hk_registry_clear_near(uintptr_t unit, unsigned class_index, uint16_t owner
     (void)hk_cas_acq_rel(&hk_near[(uint32_t)unit >> HK_UNIT_SHIFT], &entry, 0);
 }
 
-/* Leaves are added without a lock, so that a thread may map memory while a fork is under way; one
- * that loses the race goes back. */
+/* Leaves are added without a lock, so that a thread can map memory while a fork is under way.  Of
+ * two that race, the later leaf is unmapped again. */
 static bool add_leaf(uintptr_t address)
 {
     size_t bytes = sizeof(hk_leaf_entry_t) << HK_LEAF_BITS;

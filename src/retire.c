@@ -16,13 +16,13 @@
 enum {
     WAITING_MAX = 256,
     WAITING_LEVEL_1 = 64,
-    ROOM_SHARE = 2, /* a block that grows has room for half as much again */
+    ROOM_SHARE = 2, /* a block that grows gets room for half as much again */
     SPARES = 16,
     SPARE_SHARE = 2, /* a spare serves down to half of its room */
 };
 
-/* Address space only: what waits holds no memory.  Without hardening no more than an area has,
- * since the program may have other uses for it, under ulimit -v say. */
+/* This is address space only: what waits holds no memory.  Without hardening it is no more than an
+ * area has, since the program may need address space for other things, say under ulimit -v. */
 static const size_t waiting_bytes_hardened = (size_t)4 << 30;
 static const size_t waiting_bytes_default = (size_t)64 << 20;
 static const size_t spare_bytes_max = (size_t)64 << 20; /* of one */
@@ -34,10 +34,11 @@ static struct {
     uint64_t random;                  /* lock(retired): 0 until first used */
     hk_large_t *waiting[WAITING_MAX]; /* lock(retired) */
     unsigned spare_count;             /* lock(retired) */
-    hk_large_t *spares[SPARES]; /* lock(retired): sealed, waited long enough, in no registry */
+    hk_large_t *spares
+        [SPARES]; /* lock(retired): sealed; they have waited, and are no longer in the registry */
 } retired;
 
-/* What waits was uncharged when it was sealed. */
+/* Waiting mappings were uncharged when they were sealed. */
 static void unmap(hk_large_t *large)
 {
     hk_wall_unmap(large->address, large->room);
@@ -67,7 +68,7 @@ static hk_large_t *map_anew(size_t bytes, size_t alignment)
 /* ---- Spares: places that have waited, and serve again: one system call where a new place takes
  * four ---- */
 
-/* One for a block of so many bytes: that with least room; NULL if there is none. */
+/* The spare with the least room for a block of so many bytes; NULL if none fits. */
 static hk_large_t *take_spare(size_t bytes)
 {
     unsigned best = SPARES;
@@ -88,8 +89,8 @@ static hk_large_t *take_spare(size_t bytes)
     return large;
 }
 
-/* Keeps the place of one that has waited; returns another that has to go for it, or the same, or
- * NULL. */
+/* Keeps the place of a mapping that has waited.  Returns the mapping that has to go instead, which
+ * may be the same one; NULL if there is none. */
 static hk_large_t *keep_spare(hk_large_t *large)
 {
     hk_large_t *other = NULL;
@@ -177,7 +178,7 @@ static size_t waiting_bytes_max(void)
     return hk_options.harden != 0 ? waiting_bytes_hardened : waiting_bytes_default;
 }
 
-/* One that has to go before bytes have room, out of those that wait; NULL if there is room, or
+/* Takes out a waiting mapping that has to go so that bytes have room; NULL if there is room, or
  * never will be. */
 static hk_large_t *make_room(size_t bytes, unsigned most)
 {
@@ -210,7 +211,7 @@ static void unmap_retired(hk_large_t *large)
     unmap(large);
 }
 
-/* One that has waited leaves the registry. */
+/* Lets a mapping go that has waited: it leaves the registry, and may become a spare. */
 static void release(hk_large_t *large)
 {
     hk_registry_remove(large->address);
@@ -254,9 +255,9 @@ static bool cut(hk_large_t *large, size_t bytes)
     return true;
 }
 
-/* The place that a block's pages have left waits like a freed block, so that late uses fault and
- * nobody gets it; its walls are still there.  False, and nothing is done, if somebody has it
- * already, or memory is short. */
+/* Makes the place that a block's pages have left wait like a freed block, so that late uses fault
+ * and nobody else gets it; its walls are still there.  False, and nothing done, if somebody has the
+ * place already, or memory is short. */
 static bool retire_place(const hk_large_t *moved_from)
 {
     hk_large_t *place = hk_meta_allocate(HK_META_LARGE, sizeof *place);
@@ -301,7 +302,8 @@ static bool move(hk_large_t *large, size_t room)
     (void)hk_registry_insert(moved ? target : old, &large->region); /* both leaves are there */
     if (!moved || !retire_place(large)) {
         size_t page = hk_os_page_bytes();
-        char *left = moved ? old : target; /* whose pages are gone, and whose walls are not */
+        char *left =
+            moved ? old : target; /* the place whose pages are gone and whose walls are not */
         size_t gone = moved ? large->bytes : room;
         hk_os_unmap(left - page, page);
         hk_os_unmap(left + gone, (moved ? large->room - large->bytes : 0) + page);
@@ -313,8 +315,8 @@ static bool move(hk_large_t *large, size_t room)
     return moved;
 }
 
-/* A block that grows will grow again: what it gets beyond its bytes is address space alone, which
- * it opens when it comes so far. */
+/* A block that grows will grow again.  So it gets more room than it needs, as address space alone,
+ * which is opened when the block has grown so far. */
 static bool grow(hk_large_t *large, size_t bytes)
 {
     if (bytes <= large->room) {
@@ -326,7 +328,7 @@ static bool grow(hk_large_t *large, size_t bytes)
     }
     if (room > bytes && !hk_wall_close(large->address + bytes, room - bytes)) {
         hk_os_unmap(large->address + bytes + hk_os_page_bytes(), room - bytes);
-        large->room = bytes; /* its wall is a page that is open */
+        large->room = bytes; /* the page behind it cannot be closed, but stays as its wall */
     }
     return true;
 }

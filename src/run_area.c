@@ -176,7 +176,7 @@ static void unlink_run(hk_run_t *run)
     }
 }
 
-/* A run in the bin that is large enough; NULL if there is none among so many. */
+/* A run in the bin that is large enough; NULL if there is none among its first `most`. */
 static hk_run_t *search_bin(const hk_runs_t *part, unsigned dirty, unsigned bin, size_t pages,
                             unsigned most)
 {
@@ -208,8 +208,8 @@ hk_run_t *hk_run_area_find_locked(hk_runs_t *part, size_t pages)
     hk_assert(2, hk_lock_is_held(&part->lock));
     hk_run_t *found = search(part, 1, pages);
     found = found != NULL ? found : search(part, 0, pages);
-    /* Before the process grows, or the request fails, the one bin that may hide a run is searched
-     * to its end. */
+    /* Only in this bin a large enough run may have been missed.  Before the process grows, or the
+     * request fails, it is searched to its end. */
     for (unsigned dirty = 2; found == NULL && dirty-- > 0;) {
         found = search_bin(part, dirty, hk_run_area_bin(pages), pages, UINT32_MAX);
     }

@@ -7,7 +7,7 @@
 #include "os.h"
 #include "retire.h"
 
-/* Links a span into, and out of, the list of a first-class heap. */
+/* Link a span into the list of a first-class heap, and out of it. */
 #define HK_SPAN_LINK(heap, list, span)                                                             \
     do {                                                                                           \
         hk_lock_acquire(&(heap)->lock, HK_RANK_HEAP);                                              \
@@ -70,8 +70,8 @@ static void *allocate_large(hk_heap_t *owned, size_t size, size_t alignment, boo
     return hand_out(owned, large, fresh);
 }
 
-/* Whether the next span is one of the process's first few, which lie apart, at a cost that only
- * they pay. */
+/* Whether this span is one of the process's first few, which lie apart, at a cost that only they
+ * pay. */
 static bool is_early(void)
 {
     static _Atomic unsigned count;                     /* stops a few above the most */

@@ -6,8 +6,7 @@
 #include "log.h"
 #include "run.h"
 
-/* Magazines of a depot that are looked through: a bit that was lost is no reason to search for
- * long. */
+/* How many magazines of a depot are looked through: a lost bit is no reason to search for long. */
 enum { DEPOT_MAGAZINES = 64 };
 
 static bool is_among(const void *block, void *const *slots, size_t count)
