@@ -148,7 +148,7 @@ static inline void *allocate(hak_heap_t *heap, size_t size, size_t *alignment, t
         return start;
     }
     case 1:
-        /* The refuge has no larger alignments: docs/adr/0002. */
+        /* Up to 64 KiB: the refuge has no wide alignments (docs/adr/0002). */
         *alignment = (size_t)16 << test_below(rng, test_below(rng, 16) == 0 ? 13 : 9);
         return heap != NULL ? t_heap_aligned_alloc(heap, *alignment, size)
                             : t_aligned_alloc(*alignment, size);
