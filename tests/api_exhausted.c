@@ -1,8 +1,8 @@
 /*
- * The process's own limits: no more mappings to be had (vm.max_map_count), no more address space
- * (RLIMIT_AS), no more data (RLIMIT_DATA).  At each of them requests fail with ENOMEM or are
- * served, blocks keep their content, everything can be freed, the heaps are whole; and when there
- * is room again all succeeds.  Each case is a process of its own.
+ * The process's own limits: no more mappings (vm.max_map_count), no more address space (RLIMIT_AS),
+ * no more data (RLIMIT_DATA).  At each of them requests fail with ENOMEM or are served, blocks keep
+ * their content, everything can be freed, the heaps are whole; and when there is room again all
+ * succeeds.  Each case is a process of its own.
  */
 #include "hak_names.h"
 

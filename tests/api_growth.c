@@ -1,8 +1,8 @@
 /*
- * Many blocks that grow in turn, a little at a time, as buffers do: each is moved a number of times
- * that goes with the logarithm of its size, not with the number of steps.  And the process's first
- * large blocks, which lie apart: they have whole pages to grow into, and one that shrinks is no
- * longer apart; of their places little is kept.
+ * Many blocks grow in turn, a little at a time, as buffers do.  How often each is moved goes with
+ * the logarithm of its size, not with the number of steps.  The process's first large blocks lie
+ * apart: they have whole pages to grow into, one that shrinks no longer lies apart, and little is
+ * kept of their places.
  */
 #include "test.h"
 

@@ -1,6 +1,6 @@
 /*
- * Short-lived threads by the ten thousand: what is mapped after all of them is what was mapped
- * after the first 1,000, some slack apart.
+ * Tens of thousands of short-lived threads: after all of them no more is mapped than after the
+ * first 1,000, apart from some slack.
  *
  *     api_thread_churn [threads]      20,000 by default; 100,000 for the long run
  */

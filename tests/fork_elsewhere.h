@@ -1,5 +1,5 @@
 /*
- * A fork by another thread, as far as HAKMEM is concerned: it closes the gate, and opens it when it
+ * What a fork by another thread is to HAKMEM: a thread that closes the gate, and opens it when it
  * is told to.  For tests that see src/ too.
  */
 #ifndef HAKMEM_FORK_ELSEWHERE_H

@@ -1,6 +1,6 @@
 /*
- * Locks that are none, for tests in which one thread jumps out of slow paths.  The test says what
- * happens as one is taken, and once it has been given back.
+ * Locks that lock nothing, for tests in which one thread jumps out of slow paths.  The test defines
+ * what happens when a lock is taken, and after it was given back.
  */
 #ifndef HAKMEM_NO_LOCKS_H
 #define HAKMEM_NO_LOCKS_H

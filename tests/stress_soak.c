@@ -5,8 +5,8 @@
  * refused, by the hard limit or by the system.  A shadow of the address space shows overlaps,
  * patterns show writes that went astray.  Every 20 seconds all of it comes to rest: then nothing
  * may be live, and little resident.  Totals are printed once a minute; SIGTERM ends it early, with
- * the totals.  Sanitizers bear no limit of the system's, no threads in children, and no destructors
- * after theirs.
+ * the totals.  Under sanitizers three things are left out, which they cannot bear: the system's
+ * limits, threads in forked children, and destructors after theirs.
  *
  *     stress_soak [seconds [seed]]
  */

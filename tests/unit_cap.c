@@ -1,7 +1,7 @@
 /*
- * The caps of classes.  Soft: a request is always served, caps follow the demand, and a working set
- * does not run into them again and again; told by counters.  Strict: a cap holds at each step, and
- * all is well again once blocks are freed.
+ * The caps of classes.  Soft caps: a request is always served, caps follow the demand, and a
+ * working set does not run into them again and again, as counters show.  Strict caps: a cap holds
+ * at each step, and requests are served again once blocks are freed.
  */
 #include "test.h"
 

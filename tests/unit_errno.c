@@ -1,6 +1,6 @@
 /*
- * errno is kept though the system refuses what is asked of it; the functions of it that are called
- * here are this file's own.
+ * errno is kept even when the system refuses a call.  The system functions that are called here are
+ * this file's own, so that they can refuse.
  */
 #include "test.h"
 

@@ -1,8 +1,8 @@
 /*
- * A block of a first-class heap that is freed while another thread forks is only noted; the heap
- * may be destroyed before the note is worked off, and then the note must not be.  And what is only
- * noted goes back by a trim, without a malloc before; so do regions of the refuge that the fork had
- * to leave because a thread was at work in them.
+ * A block of a first-class heap that is freed while another thread forks is only noted.  If the
+ * heap is destroyed before the note is worked off, the note must not be worked off any more.
+ * Further, a trim gives back what is only noted, without a malloc before it; and regions of the
+ * refuge that the fork had to leave in place because a thread was at work in them.
  */
 #include "test.h"
 

@@ -1,6 +1,6 @@
 /*
- * The gate and a signal handler that jumps out of a slow path: a fork that waits for the thread
- * goes on as soon as it comes back, though it is not let in.
+ * The gate, and a signal handler that jumps out of a slow path: a fork that waits for the thread
+ * goes on as soon as the thread comes back, although the thread is not let in.
  */
 #include "test.h"
 

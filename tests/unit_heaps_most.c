@@ -1,6 +1,6 @@
 /*
- * With more processors than there are numbers for heaps: one stays free for the heap of threads
- * without a cache.
+ * With more processors than there are numbers for heaps, one number stays free for the heap of
+ * threads without a cache.
  */
 #include "test.h"
 

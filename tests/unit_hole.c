@@ -1,6 +1,6 @@
 /*
- * The round for holes: it goes on where it ended, however the lists change meanwhile, and no call
- * passes by all slabs.
+ * The round that looks for holes goes on where it ended, however the lists change meanwhile, and no
+ * single call goes through all slabs.
  */
 #include "test.h"
 

@@ -1,6 +1,6 @@
 /*
- * A class that a thread turned away from gives its magazines back when an epoch ends, by time or,
- * if slabs are sparse, by growth; one that is in use keeps them.
+ * A class that a thread no longer uses gives its magazines back when an epoch ends, by time or, if
+ * slabs are sparse, by growth.  A class that is in use keeps them.
  */
 #include "test.h"
 

@@ -1,6 +1,7 @@
 /*
- * A signal handler that jumps out of a slow path: whichever lock was given back last, no magazine
- * is in the cache and in the heap, or twice in either.  The locks here are none; they jump.
+ * A signal handler jumps out of a slow path.  Whichever lock was given back last, no magazine is
+ * then both in the cache and in the heap, or twice in either.  The locks of this file lock nothing,
+ * but jump when they are given back.
  */
 #include "test.h"
 

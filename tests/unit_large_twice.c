@@ -1,6 +1,5 @@
 /*
- * A direct mapping that two threads free at the same time: the second is told, however far it had
- * come.
+ * Two threads free a direct mapping at the same time: the second is told, however far it has come.
  */
 #include "test.h"
 

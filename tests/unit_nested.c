@@ -1,7 +1,7 @@
 /*
- * Calls that enter the gate inside the gate: the inner entry is not taken for one after a jump,
- * whatever frames the compiler makes, or the word of the thread is wrong for good, and a fork waits
- * for ever.
+ * Calls that enter the gate inside the gate.  Whatever frames the compiler makes, the inner entry
+ * must not be taken for one after a jump out of the gate; otherwise the thread's word would stay
+ * wrong, and a fork would wait for ever.
  */
 #include "test.h"
 

@@ -1,5 +1,5 @@
 /*
- * No thread key is to be had: that is said once, and threads get along.
+ * There is no thread key left: one line says so, once, and threads go on without one.
  */
 #include "test.h"
 

@@ -1,5 +1,5 @@
 /*
- * The policy: bounds, and that more of the one never gives less of the other.
+ * The policy: its bounds, and that larger arguments never give smaller results.
  */
 #include "test.h"
 

@@ -1,6 +1,6 @@
 /*
- * Giving back ends, however fast others free meanwhile: while the lock is open for a purge, another
- * thread's frees are made good.
+ * Giving back ends, however fast others free meanwhile: here each time the lock is open for a
+ * purge, another thread frees as much again.
  */
 #include "test.h"
 

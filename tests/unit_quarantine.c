@@ -1,5 +1,5 @@
 /*
- * The quarantine: who goes, and when.
+ * The quarantine: which block leaves it, and when.
  */
 #include "test.h"
 

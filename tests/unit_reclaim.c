@@ -1,6 +1,6 @@
 /*
- * Two threads short of memory at the hard limit: what the one is just giving back is counted until
- * it is gone, and the other, which finds nothing more to give back, waits for that.
+ * Two threads are short of memory at the hard limit.  What the one is giving back still counts
+ * until it is gone, and the other one, which finds nothing left to give back, waits for that.
  */
 #include "fake_os.h"
 

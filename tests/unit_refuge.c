@@ -1,6 +1,7 @@
 /*
- * What other threads allocate while one forks: it is as large and as aligned as at any other time,
- * and known from what is none.  And what they free then, which is noted: who works the notes off.
+ * Blocks that other threads allocate while one forks are as large and as aligned as at any other
+ * time, and pointers that are no such blocks are recognised.  Blocks that they free then are noted,
+ * and the notes are worked off.
  */
 #include "test.h"
 

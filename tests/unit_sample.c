@@ -1,6 +1,6 @@
 /*
- * How often blocks are sampled, of a program that allocates and frees by chance: such a one wavers
- * about its magazines' ends, and seldom loads one.
+ * How often blocks are sampled in a program that allocates and frees by chance: it goes back and
+ * forth about its magazines' ends, and seldom loads one.
  */
 #include "test.h"
 

@@ -1,6 +1,6 @@
 /*
- * A limit in percent where neither the control group's limit nor the machine's memory can be seen:
- * nothing changes.
+ * A limit in percent changes nothing where neither the control group's limit nor the machine's
+ * memory can be seen.
  */
 #include "test.h"
 

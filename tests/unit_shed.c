@@ -1,6 +1,6 @@
 /*
- * When a small process grows, a thread's magazines of large blocks serve what it grows by; in a
- * large one, of which they are a small share, they stay.
+ * When a small process grows, a thread's magazines of large blocks are given up, so that their
+ * blocks serve what it grows by.  In a large process, of which they are a small share, they stay.
  */
 #include "test.h"
 

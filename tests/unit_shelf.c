@@ -1,6 +1,7 @@
 /*
- * A thread's shelf of free runs: when it gets one, what serves a request, what is found of a block
- * that lies on one, what a free by two threads at the same moment comes to, and that all goes back.
+ * A thread's shelf of free runs: when the thread gets one, which run serves a request, what is said
+ * of a block that lies on a shelf, what becomes of a free by two threads at the same moment, and
+ * that everything goes back.
  */
 #include "test.h"
 

@@ -1,6 +1,7 @@
 /*
- * A signal handler that jumps out of the cache's own work between any two instructions, with no
- * lock held: each magazine is in one place at most, no block lies in two, and counts are right.
+ * A signal handler jumps out of the cache's own work between any two instructions, with no lock
+ * held.  Afterwards each magazine is in one place at most, no block lies in two, and the counts are
+ * right.
  */
 #include "test.h"
 

@@ -1,6 +1,6 @@
 /*
- * A program that wavers about a magazine's end does not exchange magazines all the time: the older
- * half of a full one moves to the one beside it.
+ * A program that goes back and forth about a magazine's end does not exchange magazines all the
+ * time: the older half of a full magazine moves to the previous one.
  */
 #include "test.h"
 
