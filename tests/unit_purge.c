@@ -1,6 +1,6 @@
 /*
  * Giving back ends, however fast others free meanwhile: here each time the lock is open for a
- * purge, another thread frees as much again.
+ * purge, another thread frees some more.
  */
 #include "test.h"
 
