@@ -173,11 +173,11 @@ HAK_API size_t hak_limit_get(hak_limit_t limit);
 HAK_API size_t hak_limit_committed(void);
 
 /* The callback.  It is called when reclaiming has not brought the committed bytes below the soft
- * limit; and again only after they have grown by another sixteenth of the limit, or have been below
- * it.  It runs in a thread that allocates, possibly in several at once.  That thread holds no lock
- * of HAKMEM's, but it may hold any of the program's.  The callback may allocate and free, which
- * does not call it again.  It must return: after an exception or a longjmp out of it, its thread
- * never reclaims for the soft limit again. */
+ * limit; and again only after they have grown by another sixteenth of the limit, or have fallen to
+ * a sixteenth below it.  It runs in a thread that allocates, possibly in several at once.  That
+ * thread holds no lock of HAKMEM's, but it may hold any of the program's.  The callback may
+ * allocate and free, which does not call it again.  It must return: after an exception or a longjmp
+ * out of it, its thread never reclaims for the soft limit again. */
 typedef void (*hak_limit_notify_t)(size_t committed_bytes, size_t limit_bytes);
 
 /* Sets the callback, in the place of the one before; NULL, the default, is none. */
