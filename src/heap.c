@@ -103,6 +103,40 @@ void hk_heap_reclaim(hk_heap_t *heap, size_t limit)
 
 /* ---- What caches ask for ---- */
 
+/* Fills the empty magazine, or one that is as large as kind, from the class's slabs; NULL if there
+ * is no memory. */
+static hk_magazine_t *fill_relocking(hk_heap_t *heap, unsigned class_index, hk_magazine_t *empty,
+                                     unsigned kind)
+{
+    hk_magazine_t *target = empty;
+    if (empty == NULL || empty->kind < kind) {
+        target = hk_heap_depot_take_spare(heap, kind);
+        target = target != NULL ? target : empty;
+    }
+    if (target == NULL) {
+        return NULL;
+    }
+    unsigned most = hk_policy_class[class_index].magazine_blocks;
+    most = most < target->capacity ? most : target->capacity;
+    unsigned count;
+    bool unsettled = false;
+    do {
+        count = hk_heap_slab_take_locked(heap, class_index, target->slot + most, most, &unsettled);
+    } while (count == 0 && hk_heap_slab_add_relocking(heap, class_index));
+    if (count == 0) {
+        if (target != empty) {
+            hk_heap_depot_keep_spare(heap, target);
+        }
+        return NULL;
+    }
+    if (count < most) { /* they lie below the end: see heap_slab.h */
+        memmove(target->slot, target->slot + (most - count), count * sizeof(void *));
+    }
+    target->count = (uint16_t)count;
+    target->marks = unsettled ? HK_MARKS_MIXED : HK_MARKS_CLEAR;
+    return target;
+}
+
 hk_magazine_t *hk_heap_load(hk_heap_t *heap, unsigned class_index, hk_magazine_t *empty,
                             unsigned kind)
 {
@@ -110,31 +144,7 @@ hk_magazine_t *hk_heap_load(hk_heap_t *heap, unsigned class_index, hk_magazine_t
     hk_heap_depot_drain_locked(heap);
     hk_magazine_t *loaded = hk_heap_depot_pop(heap, class_index);
     if (loaded == NULL) {
-        hk_magazine_t *target = empty;
-        if (empty == NULL || empty->kind < kind) {
-            target = hk_heap_depot_take_spare(heap, kind);
-            target = target != NULL ? target : empty;
-        }
-        unsigned most = hk_policy_class[class_index].magazine_blocks;
-        unsigned count = 0;
-        bool unsettled = false;
-        if (target != NULL) {
-            most = most < target->capacity ? most : target->capacity;
-            do {
-                count = hk_heap_slab_take_locked(heap, class_index, target->slot + most, most,
-                                                 &unsettled);
-            } while (count == 0 && hk_heap_slab_add_relocking(heap, class_index));
-        }
-        if (count > 0) {
-            if (count < most) { /* they lie below the end: see heap_slab.h */
-                memmove(target->slot, target->slot + (most - count), count * sizeof(void *));
-            }
-            target->count = (uint16_t)count;
-            target->marks = unsettled ? HK_MARKS_MIXED : HK_MARKS_CLEAR;
-            loaded = target;
-        } else if (target != NULL && target != empty) {
-            hk_heap_depot_keep_spare(heap, target);
-        }
+        loaded = fill_relocking(heap, class_index, empty, kind);
     }
     if (loaded != NULL && loaded != empty && empty != NULL) {
         hk_heap_depot_keep_spare(heap, empty);
