@@ -23,11 +23,6 @@
  * other one freed the same block at the same time. */
 extern _Atomic bool hk_harden_threads;
 
-static inline bool hk_harden_owns(const hk_heap_t *heap)
-{
-    return heap->hardened;
-}
-
 /* The class of a block of the size, with its tail; HK_CLASS_COUNT if there is none. */
 HK_INLINE unsigned hk_harden_class_of(size_t size, size_t alignment)
 {

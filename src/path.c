@@ -27,7 +27,7 @@ static size_t slab_usable_bytes(const hk_slab_t *slab, const void *block, const 
     if (slab->units == 0) {
         hk_suspect_reject_foreign(what, block);
     }
-    if (hk_harden_owns(slab->heap)) {
+    if (slab->heap->hardened) {
         return hk_harden_usable_bytes(slab, block, what);
     }
     bool owned = slab->heap->owner == HK_OWNER_NONE; /* then its blocks have no live bits */

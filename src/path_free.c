@@ -98,7 +98,7 @@ static void free_past_magazines(hk_cache_t *cache, hk_slab_t *slab, void *block)
 {
     hk_heap_t *heap = slab->heap;
     hk_pool_t *pool = heap->pool;
-    if (hk_harden_owns(heap)) {
+    if (heap->hardened) {
         free_by_slab(cache, slab, block);
     } else {
         if (heap->owner != HK_OWNER_NONE && !hk_live_is_set(block)) {
@@ -113,7 +113,7 @@ static void free_past_magazines(hk_cache_t *cache, hk_slab_t *slab, void *block)
 
 static void free_in_slab(hk_cache_t *cache, hk_slab_t *slab, void *block)
 {
-    if (cache == NULL || slab->heap->owner == HK_OWNER_NONE || hk_harden_owns(slab->heap)) {
+    if (cache == NULL || slab->heap->owner == HK_OWNER_NONE || slab->heap->hardened) {
         free_past_magazines(cache, slab, block);
     } else {
         free_cached(cache, slab->heap->owner, slab->class_index, block);

@@ -14,8 +14,8 @@
 /* The class for the size in the heap, hardened or not; HK_CLASS_COUNT if there is none. */
 static unsigned class_in(const hk_heap_t *heap, size_t size, size_t alignment)
 {
-    return hk_harden_owns(heap) ? hk_harden_class_of(size, alignment)
-                                : hk_class_of_aligned(size, alignment);
+    return heap->hardened ? hk_harden_class_of(size, alignment)
+                          : hk_class_of_aligned(size, alignment);
 }
 
 void *hk_path_allocate_past_caches(hk_heap_t *heap, size_t size, size_t alignment, bool *fresh)
@@ -25,7 +25,7 @@ void *hk_path_allocate_past_caches(hk_heap_t *heap, size_t size, size_t alignmen
         return hk_span_allocate(heap, size, alignment, fresh);
     }
     void *block = hk_heap_take_block(heap, class_index);
-    return block != NULL && hk_harden_owns(heap) ? hk_harden_arm(block, class_index, size) : block;
+    return block != NULL && heap->hardened ? hk_harden_arm(block, class_index, size) : block;
 }
 
 /* A soft cap in the way gives way. */
