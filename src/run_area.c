@@ -221,7 +221,7 @@ hk_run_t *hk_run_area_find_warm_locked(hk_runs_t *part, size_t pages)
     return search(part, 1, pages);
 }
 
-hk_run_t *hk_run_area_find_dirty_locked(hk_runs_t *part)
+hk_run_t *hk_run_area_find_largest_dirty_locked(hk_runs_t *part)
 {
     for (unsigned word = HK_RUN_BIN_WORDS; word-- > 0;) {
         if (part->filled[1][word] != 0) {

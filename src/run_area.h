@@ -141,7 +141,7 @@ hk_run_t *hk_run_area_find_locked(hk_runs_t *part, size_t pages);
 hk_run_t *hk_run_area_find_warm_locked(hk_runs_t *part, size_t pages);
 
 /* The largest dirty free run, roughly; NULL if there is none. */
-hk_run_t *hk_run_area_find_dirty_locked(hk_runs_t *part);
+hk_run_t *hk_run_area_find_largest_dirty_locked(hk_runs_t *part);
 
 /* The free run that starts at the page, or NULL. */
 hk_run_t *hk_run_area_free_at_locked(hk_run_area_t *area, size_t page);

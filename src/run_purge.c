@@ -38,7 +38,7 @@ static size_t purge_one(hk_runs_t *part, size_t keep_bytes)
     hk_lock_acquire(&part->lock, HK_RANK_RUNS);
     size_t surplus = part->warm_bytes > keep_bytes ? part->warm_bytes - keep_bytes : 0;
     size_t most = surplus / hk_os_page_bytes();
-    hk_run_t *run = most > 0 ? hk_run_area_find_dirty_locked(part) : NULL;
+    hk_run_t *run = most > 0 ? hk_run_area_find_largest_dirty_locked(part) : NULL;
     if (run != NULL) {
         hk_run_area_t *area = run->area;
         size_t first = hk_run_area_first(run);
