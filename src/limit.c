@@ -116,7 +116,7 @@ size_t hk_limit_get(hk_limit_kind_t kind)
 
 size_t hk_limit_release_reserve(void)
 {
-    return atomic_exchange_explicit(&limit.reserve, 0, memory_order_relaxed);
+    return hk_exchange_acq_rel(&limit.reserve, 0); /* pairs with nothing: a figure */
 }
 
 bool hk_limit_take_pressure(void)

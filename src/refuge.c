@@ -199,7 +199,7 @@ size_t hk_refuge_bytes(void)
 
 void hk_refuge_close(void)
 {
-    hk_refuge_t *refuge = atomic_exchange(&current, NULL);
+    hk_refuge_t *refuge = hk_exchange_seq_cst(&current, NULL); /* pairs with hk_refuge_allocate */
     if (refuge == NULL) {
         return;
     }
