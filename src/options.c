@@ -198,13 +198,30 @@ static void read_entry(const char *name, const char *equals)
     report_unknown(name, length);
 }
 
+/* What a program with privileges starts, once it has made them its own, no longer counts as one,
+ * and would obey. */
+static void remove_options(char **environment)
+{
+    char **kept = environment;
+    for (char **entry = environment; *entry != NULL; entry++) {
+        if (strncmp(*entry, prefix, sizeof prefix - 1) != 0) {
+            *kept++ = *entry;
+        }
+    }
+    *kept = NULL;
+}
+
 void hk_options_read(char **environment)
 {
-    if (getauxval(AT_SECURE) != 0) {
+    bool secure = getauxval(AT_SECURE) != 0;
+    if (secure) {
         hk_options.harden = 1; /* the environment is the attacker's: what protects is on */
-        return;
     }
     if (environment == NULL) {
+        return;
+    }
+    if (secure) {
+        remove_options(environment);
         return;
     }
     for (char **entry = environment; *entry != NULL; entry++) {

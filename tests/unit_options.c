@@ -5,10 +5,20 @@
 
 #include "options.h"
 
+#include <sys/auxv.h>
 #include <sys/mman.h>
 
 static hk_options_t standard;
 static char said[64 * 1024]; /* on stderr, by the last read_options */
+
+static bool has_privileges;
+
+unsigned long getauxval(unsigned long type)
+{
+    unsigned long (*next)(unsigned long);
+    *(void **)(void *)&next = dlsym(RTLD_NEXT, "getauxval");
+    return type == AT_SECURE ? has_privileges : next(type);
+}
 
 static void read_options(char **environment)
 {
@@ -230,6 +240,23 @@ static void check_amounts(void)
     }
 }
 
+/* What is said of the options, and what they do, is nobody's business there; nor do they reach the
+ * programs that this one starts, which may be the superuser's without counting as privileged. */
+static void check_privileges(void)
+{
+    char path[] = "PATH=/bin", file[] = "HAKMEM_STATS_FILE=/etc/x", stats[] = "HAKMEM_STATS=1";
+    char near[] = "HAKMEMORY=1", unknown[] = "HAKMEM_NONE=1";
+    char *environment[] = {stats, path, file, near, unknown, NULL};
+    has_privileges = true;
+    read_options(environment);
+    CHECK(said[0] == '\0');
+    CHECK(hk_options.harden == 1 && hk_options.stats == 0 && hk_options.stats_file == NULL);
+    CHECK(environment[0] == path && environment[1] == near && environment[2] == NULL);
+    read_options(NULL);
+    CHECK(hk_options.harden == 1);
+    has_privileges = false;
+}
+
 int main(void)
 {
     standard = hk_options;
@@ -240,5 +267,6 @@ int main(void)
     check_unknown();
     check_bad();
     check_amounts();
+    check_privileges();
     return 0;
 }
