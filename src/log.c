@@ -45,12 +45,13 @@ const char *hk_line_end(hk_line_t *line)
     return line->text;
 }
 
+/* Not by write(2), where a thread that was cancelled ends: before abort, or inside the gate. */
 int hk_log_write(int fd, const char *text, size_t length)
 {
     int saved = errno;
     int error = 0;
     while (length > 0) {
-        ssize_t written = write(fd, text, length);
+        long written = syscall(SYS_write, fd, text, length);
         if (written < 0 && errno == EINTR) {
             continue;
         }

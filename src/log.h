@@ -1,8 +1,8 @@
 /*
  * log: lines on stderr, without stdio and without memory, safe in a signal handler.
  *
- * A line is built in a buffer on the caller's stack and written by one write(2).  No state, no
- * locks.
+ * A line is built in a buffer on the caller's stack and written by one system call.  No state, no
+ * locks, and no place where a thread that was cancelled ends.
  */
 #ifndef HK_LOG_H
 #define HK_LOG_H
