@@ -5,10 +5,8 @@
  */
 #include "test.h"
 
-int main(void)
+static void exchange_blocks(void *handle)
 {
-    test_require_preload();
-    void *handle = dlopen("libdeepbind_plugin.so", RTLD_NOW | RTLD_LOCAL | RTLD_DEEPBIND);
     CHECKF(handle != NULL, " (%s)", dlerror());
     void *(*exchange)(void *);
     *(void **)(void *)&exchange = dlsym(handle, "plugin_exchange");
@@ -21,9 +19,19 @@ int main(void)
         free(block);
     }
     CHECK(test_preloaded_check() == 0);
+    CHECK(dlclose(handle) == 0);
+}
+
+int main(void)
+{
+    test_require_preload();
+    const char *plugin = "libdeepbind_plugin.so";
+    int mode = RTLD_NOW | RTLD_LOCAL | RTLD_DEEPBIND;
+    exchange_blocks(dlopen(plugin, mode));
+    exchange_blocks(dlmopen(LM_ID_BASE, plugin, mode));
     CHECK(dlopen("no such library", RTLD_NOW | RTLD_DEEPBIND) == NULL);
     CHECK(dlerror() != NULL);
-    CHECK(dlclose(handle) == 0);
+    CHECK(dlmopen(LM_ID_NEWLM, "no such library", RTLD_NOW | RTLD_DEEPBIND) == NULL);
     puts("libc_deepbind: ok");
     return 0;
 }

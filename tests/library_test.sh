@@ -27,7 +27,7 @@ exported=$(nm -D --defined-only "$lib" | awk '{print $3}' | sed 's/@.*//' | grep
 family='malloc free calloc realloc aligned_alloc posix_memalign memalign valloc pvalloc malloc_usable_size
 reallocarray free_sized free_aligned_sized cfree malloc_trim mallinfo mallinfo2 malloc_info malloc_stats mallopt'
 for name in $exported; do
-    case $name in _Znwm* | _Znam* | _ZdlPv* | _ZdaPv* | _Znwj* | _Znaj* | dlopen) continue ;; esac
+    case $name in _Znwm* | _Znam* | _ZdlPv* | _ZdaPv* | _Znwj* | _Znaj* | dlopen | dlmopen) continue ;; esac
     grep -qw -- "$name" <<<"$family" || fail "exports $name"
 done
 for name in $family _Znwm _Znam _ZdlPv _ZdaPv _ZdlPvm _ZdaPvm _ZnwmSt11align_val_t _ZnamSt11align_val_t \
