@@ -31,7 +31,7 @@ static HK_NOINLINE void *allocate_span(size_t size, size_t alignment, bool zeroe
     if (block == NULL) {
         return hk_front_fail(ENOMEM);
     }
-    return zeroed && !fresh ? memset(block, 0, size) : block;
+    return zeroed && !fresh ? hk_front_clear(block, size) : block;
 }
 
 /* For when the magazines have been tried, or must not serve: asks the heap. */

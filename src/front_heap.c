@@ -63,7 +63,7 @@ void *hk_front_allocate_in(hk_heap_t *heap, size_t alignment, size_t size, bool 
     if (hk_front_hand_out(block) == NULL) {
         return hk_front_fail(ENOMEM);
     }
-    return zeroed && !fresh ? memset(block, 0, size) : block;
+    return zeroed && !fresh ? hk_front_clear(block, size) : block;
 }
 
 HAK_API void *hak_heap_malloc(hak_heap_t *heap, size_t size)
