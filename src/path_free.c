@@ -70,11 +70,12 @@ static void quarantine_inside(hk_cache_t *cache, hk_quarantined_t freed)
     }
 }
 
-/* Frees a run past the shelf; false, and nothing done, if it is free already. */
+/* Frees a run past the shelf; false, and nothing done, if it is free already.  With hardening there
+ * is none: what comes next may lie between walls again. */
 static bool free_run(hk_cache_t *cache, hk_run_t *run)
 {
     bool done = hk_span_free_run(run);
-    if (done && cache != NULL && cache->linger_uses == 0) {
+    if (done && cache != NULL && cache->linger_uses == 0 && hk_options.harden == 0) {
         hk_run_shelf_note_free(&cache->shelf, hk_os_clock_ms());
     }
     return done;

@@ -19,6 +19,7 @@ enum {
     ROOM_SHARE = 2, /* a block that grows gets room for half as much again */
     SPARES = 16,
     SPARE_SHARE = 2, /* a spare serves down to half of its room */
+    USED_MAX = 8192, /* each is three of the 65,530 mappings that a process may have */
 };
 
 /* This is address space only: what waits holds no memory.  Without hardening it is no more than an
@@ -34,8 +35,8 @@ static struct {
     uint64_t random;                  /* lock(retired): 0 until first used */
     hk_large_t *waiting[WAITING_MAX]; /* lock(retired) */
     unsigned spare_count;             /* lock(retired) */
-    hk_large_t *spares
-        [SPARES]; /* lock(retired): sealed; they have waited, and are no longer in the registry */
+    hk_large_t *spares[SPARES]; /* lock(retired): sealed; have waited, in no registry */
+    _Atomic unsigned used;      /* atomic, relaxed: those in use; a hint */
 } retired;
 
 /* Waiting mappings were uncharged when they were sealed. */
@@ -133,6 +134,11 @@ static hk_large_t *reuse_spare(size_t bytes, size_t alignment)
     return NULL;
 }
 
+bool hk_retire_has_room(void)
+{
+    return hk_load_relaxed(&retired.used) < USED_MAX;
+}
+
 hk_large_t *hk_retire_allocate(size_t size, size_t alignment)
 {
     size_t bytes = hk_align_up(size + (size == 0), hk_os_page_bytes());
@@ -156,6 +162,7 @@ hk_large_t *hk_retire_allocate(size_t size, size_t alignment)
     }
     hk_canary_fill(slack_of(large), bytes - size);
     hk_large_enter_used(large);
+    hk_add_relaxed(&retired.used, 1);
     return large;
 }
 
@@ -363,6 +370,7 @@ void hk_retire_free(hk_large_t *large)
     large->region.kind = HK_REGION_RETIRED;
     (void)hk_registry_insert(large->address, &large->region); /* the leaf is there */
     hk_large_leave_used(large);
+    hk_sub_relaxed(&retired.used, 1);
     evict(large->room, most);
     bool sealed = hk_wall_seal(large->address, large->bytes);
     hk_limit_uncharge(large->bytes); /* sealed or about to go */

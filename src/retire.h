@@ -11,6 +11,9 @@
 
 #include "large.h"
 
+/* Whether there may be one more: each takes mappings, of which the program needs some, too. */
+bool hk_retire_has_room(void);
+
 /* A block of size bytes at a multiple of alignment; NULL if there is no memory. */
 hk_large_t *hk_retire_allocate(size_t size, size_t alignment);
 

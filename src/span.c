@@ -62,11 +62,16 @@ static void *hand_out(hk_heap_t *owned, hk_large_t *large, bool *fresh)
     return large->address;
 }
 
+/* With hardening spans lie between walls, as long as these are not too many. */
+static bool is_walled(void)
+{
+    return hk_options.harden != 0 && hk_retire_has_room();
+}
+
 static void *allocate_large(hk_heap_t *owned, size_t size, size_t alignment, bool *fresh)
 {
-    hk_large_t *large = hk_options.harden != 0
-                            ? hk_retire_allocate(size, alignment)
-                            : hk_large_allocate(hk_span_good_size(size), alignment);
+    hk_large_t *large = is_walled() ? hk_retire_allocate(size, alignment)
+                                    : hk_large_allocate(hk_span_good_size(size), alignment);
     return hand_out(owned, large, fresh);
 }
 
@@ -82,10 +87,10 @@ static bool is_early(void)
 void *hk_span_allocate(hk_heap_t *heap, size_t size, size_t alignment, bool *fresh)
 {
     hk_heap_t *owned = heap->owner == HK_OWNER_NONE ? heap : NULL;
-    if (size > HK_RUN_BYTES_MAX || alignment > HK_SUPERSLAB_BYTES || hk_options.harden != 0) {
+    if (size > HK_RUN_BYTES_MAX || alignment > HK_SUPERSLAB_BYTES || is_walled()) {
         return allocate_large(owned, size, alignment, fresh);
     }
-    if (owned == NULL && is_early()) {
+    if (owned == NULL && hk_options.harden == 0 && is_early()) {
         hk_large_t *large = hk_retire_allocate(hk_span_good_size(size), alignment);
         if (large != NULL) {
             return hand_out(NULL, large, fresh);
@@ -104,7 +109,7 @@ void *hk_span_allocate_growing(hk_heap_t *heap, size_t size, size_t alignment, b
 {
     hk_heap_t *owned = heap->owner == HK_OWNER_NONE ? heap : NULL;
     if (size > HK_SUPERSLAB_BYTES) {
-        return hk_options.harden != 0 || alignment > HK_SUPERSLAB_BYTES
+        return is_walled() || alignment > HK_SUPERSLAB_BYTES
                    ? allocate_large(owned, size, alignment, fresh)
                    : hand_out(owned, hk_large_allocate_growing(size), fresh);
     }
