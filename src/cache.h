@@ -21,7 +21,7 @@
 #include "run_shelf.h"
 
 enum {
-    HK_OUTGOING_SLOTS = 32,
+    HK_OUTGOING_SLOTS = 64,
     HK_CACHE_SPARES = 4, /* emptied magazines that are kept for outgoing blocks */
 };
 
@@ -30,6 +30,7 @@ typedef struct hk_outgoing {
     hk_magazine_t *magazine; /* with at least one block, if there is an owner */
     int32_t room_bytes;      /* left before it is handed over */
     uint16_t owner;          /* whose the blocks are; 0: there are none */
+    uint16_t past;           /* blocks of others for the same place that went past it */
 } hk_outgoing_t;
 
 typedef struct hk_cache {

@@ -4,6 +4,11 @@
 #include "cache.h"
 #include "log.h"
 
+/* A magazine goes off for another owner's sake with so many blocks, or if it has kept so many of
+ * others' out: where more heaps than places are freed into at random, each block would else take a
+ * magazine along. */
+enum { WORTH_BLOCKS = 16 };
+
 static void hand_over(hk_outgoing_t *outgoing)
 {
     hk_magazine_t *magazine = outgoing->magazine;
@@ -61,8 +66,23 @@ static bool begin_outgoing(hk_cache_t *cache, uint16_t owner, unsigned class_ind
     append(magazine, class_index, block);
     outgoing->magazine = magazine;
     outgoing->room_bytes = HK_OUTGOING_BYTES - (int32_t)hk_class_info[class_index].block_bytes;
+    outgoing->past = 0;
     hk_fence_signal(); /* from here on the owner says that the magazine is there */
     outgoing->owner = owner;
+    return true;
+}
+
+/* Whether the place is, or has become, free for another owner's blocks. */
+static bool make_place(hk_cache_t *cache, hk_outgoing_t *outgoing)
+{
+    if (outgoing->owner == 0) {
+        return true;
+    }
+    if (outgoing->magazine->count < WORTH_BLOCKS && ++outgoing->past < WORTH_BLOCKS) {
+        return false;
+    }
+    hand_over(outgoing);
+    hk_cache_help(cache);
     return true;
 }
 
@@ -70,10 +90,7 @@ void hk_cache_push_outgoing(hk_cache_t *cache, uint16_t owner, unsigned class_in
 {
     hk_outgoing_t *outgoing = &cache->outgoing[owner % HK_OUTGOING_SLOTS];
     if (outgoing->owner != owner) {
-        if (outgoing->owner != 0) {
-            hand_over(outgoing);
-        }
-        if (!begin_outgoing(cache, owner, class_index, block)) {
+        if (!make_place(cache, outgoing) || !begin_outgoing(cache, owner, class_index, block)) {
             hk_heap_put_any(block);
         }
         return;
