@@ -39,7 +39,7 @@ static void look(residency_t *residency, const void *base, size_t bytes)
     hk_os_residency(base, bytes, residency->pages);
 }
 
-/* The resident bytes from start to end, which need not be multiples of the page. */
+/* The resident bytes from start to end, which need not be at page borders. */
 static size_t resident_between(const residency_t *residency, size_t start, size_t end)
 {
     size_t bytes = 0;
@@ -58,7 +58,7 @@ static size_t resident_in(const void *address, size_t bytes)
 {
     residency_t residency;
     size_t page = hk_os_page_bytes();
-    size_t start = (uintptr_t)address & (page - 1); /* it need not begin with a page */
+    size_t start = (uintptr_t)address & (page - 1); /* the range need not begin with a page */
     size_t whole = start + bytes;
     size_t resident = 0;
     for (size_t done = 0; done < whole; done += HK_SUPERSLAB_BYTES) {
@@ -78,9 +78,9 @@ static void add_range(const void *address, size_t bytes, void *context)
 /* ---- Magazines ---- */
 
 /* The magazines of a cache belong to a thread that may be at work, and nothing orders these reads
- * after its writes.  Memory that was a magazine stays one of its size, and no block of it is looked
- * up, which might be free by now, and its slab gone: so a figure may be off by a magazine, and
- * nothing else can go wrong. */
+ * after its writes.  Memory that was a magazine stays one of the same size.  The blocks in it are
+ * not looked up, since they may be free by now and their slabs gone.  So a figure may be off by a
+ * magazine, and nothing else can go wrong. */
 __attribute__((no_sanitize("thread"))) HK_NOINLINE static size_t
 count_outgoing_bytes(const hk_cache_t *cache)
 {
@@ -92,7 +92,7 @@ count_outgoing_bytes(const hk_cache_t *cache)
     return bytes;
 }
 
-/* A shelf is its thread's, who may be at work on it: as with magazines. */
+/* The shelf's thread may be at work on it: as with magazines, the figure may be off. */
 __attribute__((no_sanitize("thread"))) HK_NOINLINE static size_t
 shelf_pages(const hk_cache_t *cache)
 {
@@ -146,8 +146,8 @@ static void add_incoming(const hk_magazine_t *magazine, void *context)
     }
 }
 
-/* Takes a system call for each slab under the heap's lock: nobody else can say which of its blocks
- * are free. */
+/* Makes a system call for each slab under the heap's lock, because only under it is it known which
+ * of the slab's blocks are free. */
 static void add_heap(hk_heap_t *heap, void *context)
 {
     walk_t *walk = context;
@@ -171,7 +171,7 @@ static void add_heap(hk_heap_t *heap, void *context)
     hk_lock_release(&heap->lock, HK_RANK_HEAP);
 }
 
-/* Puts each unit of a superslab on its line. */
+/* Adds each unit of a superslab to its line of the ledger. */
 static void add_superslab(walk_t *walk, const hk_superslab_t *superslab)
 {
     residency_t residency;
@@ -200,7 +200,8 @@ static void add_superslab(walk_t *walk, const hk_superslab_t *superslab)
     }
 }
 
-/* Takes a system call for each superslab under the pool's lock: without it the superslab may go. */
+/* Makes a system call for each superslab under the pool's lock: without the lock the superslab
+ * might go. */
 static void add_pool(walk_t *walk, hk_pool_t *pool)
 {
     hk_lock_acquire(&pool->lock, HK_RANK_POOL);
@@ -220,7 +221,7 @@ static void add_owned_heap(hk_heap_t *heap, void *context)
 
 /* ---- Runs and direct mappings ---- */
 
-/* Takes a system call for each 2 MiB under the lock of all runs: without it they may be cut, merged
+/* Makes a system call for each 2 MiB under the part's lock: without it runs might be cut, merged
  * and unmapped. */
 static void add_area(const hk_run_area_t *area, void *context)
 {
@@ -234,7 +235,7 @@ static void add_area(const hk_run_area_t *area, void *context)
         size_t resident = resident_in(area->base + (page << area->page_shift), bytes);
         if (hk_run_area_is_block(area, page)) {
             walk->span_resident_bytes += resident;
-        } else { /* what is not dirty can be resident by huge pages only */
+        } else { /* what is not dirty can be resident only by huge pages */
             size_t dirty = (size_t)run->dirty_pages << area->page_shift;
             size_t warm = run->is_free == 0 || resident < dirty ? resident : dirty;
             stats->run_warm_resident_bytes += warm;
@@ -244,9 +245,9 @@ static void add_area(const hk_run_area_t *area, void *context)
     }
 }
 
-/* A mapping is its block's holder's, who may be moving it: as with magazines, what is read may be
- * stale, and no more than that.  Where nothing is mapped any more, nothing is resident.  Not
- * inlined, or it would be sanitized. */
+/* The holder of the block may be moving its mapping.  As with magazines, what is read may be stale,
+ * but that is all: where nothing is mapped any more, nothing is resident.  Not inlined, or it would
+ * be sanitized. */
 __attribute__((no_sanitize("thread"))) HK_NOINLINE static void
 copy_place(const hk_large_t *large, const char **address, size_t *bytes)
 {
@@ -267,7 +268,9 @@ static void add_large(const hk_large_t *large, void *context)
 
 static uint64_t less(uint64_t from, uint64_t what)
 {
-    return from - (what < from ? what : from); /* the parts were read one after the other */
+    return from - (what < from
+                       ? what
+                       : from); /* never negative: the parts were read one after the other */
 }
 
 void hk_ledger_collect(hak_stats_t *stats)
