@@ -264,13 +264,14 @@ unsigned hk_os_cpu_count(void)
     return count > 0 ? count : 1;
 }
 
+/* Not open, read and close, which are cancellation points: the file would stay open. */
 size_t hk_os_read_file(const char *path, char *text, size_t text_bytes)
 {
     int saved = errno;
     size_t length = 0;
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    long fd = syscall(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC);
     while (fd >= 0 && length < text_bytes - 1) {
-        ssize_t got = read(fd, text + length, text_bytes - 1 - length);
+        long got = syscall(SYS_read, fd, text + length, text_bytes - 1 - length);
         if (got < 0 && errno == EINTR) {
             continue;
         }
@@ -280,7 +281,7 @@ size_t hk_os_read_file(const char *path, char *text, size_t text_bytes)
         length += (size_t)got;
     }
     if (fd >= 0) {
-        (void)close(fd);
+        (void)syscall(SYS_close, fd);
     }
     text[length] = '\0';
     errno = saved;

@@ -109,8 +109,11 @@ static bool print_report(const char *path)
     return error == 0;
 }
 
+/* open and close are cancellation points: a thread that is to be cancelled, and calls exit before,
+ * must not leave in the middle. */
 static void report_at_end(void)
 {
+    (void)pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, NULL);
     char path[HK_OPTION_TEXT_BYTES];
     const char *pattern = hk_options.stats_file;
     if (pattern != NULL && !expand_path(path, sizeof path, pattern)) {
