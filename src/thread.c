@@ -67,10 +67,25 @@ static void end_thread(void *argument)
     hk_gate_leave_stranger();
 }
 
+/* Never the key 0: that is the value of a variable for a key which a program has not made yet, and
+ * what it does with that must reach no cache. */
+static bool make_key_locked(void)
+{
+    pthread_key_t next;
+    if (pthread_key_create(&end_key, end_thread) != 0) {
+        return false;
+    }
+    if (end_key == 0 && pthread_key_create(&next, end_thread) == 0) {
+        (void)pthread_key_delete(end_key);
+        end_key = next;
+    }
+    return true;
+}
+
 bool hk_thread_make_key(void)
 {
     hk_lock_acquire(&hk_heaps_lock, HK_RANK_CACHES);
-    if (hk_load_relaxed(&end_key_made) == 0 && pthread_key_create(&end_key, end_thread) == 0) {
+    if (hk_load_relaxed(&end_key_made) == 0 && make_key_locked()) {
         hk_store_release(&end_key_made, 1);
     }
     hk_lock_release(&hk_heaps_lock, HK_RANK_CACHES);

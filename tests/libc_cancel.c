@@ -112,6 +112,7 @@ int main(int argc, char **argv)
     (void)argv;
     if (argc > 1)
         run_thread(end_process);
+    test_require_preload();
     int status = run_case(print_statistics, text, sizeof text);
     CHECKF(status == 0 && strstr(text, "= resident\n") != NULL, " (%x: %s)", status, text);
 
