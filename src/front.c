@@ -300,12 +300,6 @@ HAK_API int hak_version(void)
 /* ---- The C library's names, and C++'s operator delete: the same functions ---- */
 
 #ifndef HK_NO_OVERRIDE
-#if defined(__clang__)
-#define HK_ALIAS(target) HAK_API __attribute__((alias(#target), used))
-#else /* gcc wants to be told that both have the same attributes */
-#define HK_ALIAS(target) HAK_API __attribute__((alias(#target), copy(target), used))
-#endif
-
 /* The C++ operators are functions of their own: memcheck tells by the address whether what was
  * allocated by the one is freed by the other. */
 #if defined(__clang__)
@@ -347,7 +341,10 @@ HK_OWN_ADDRESS static void delete_sized_array(void *block, size_t size)
     delete_sized(block, size);
 }
 
-/* Further arguments of a delete, an alignment or a tag, and a size beside an alignment, lie in
+/* The names with __libc_ are glibc's too: a program that has a malloc of its own on top of them may
+ * leave realloc and strdup alone, and all of them must be of one allocator.
+ *
+ * Further arguments of a delete, an alignment or a tag, and a size beside an alignment, lie in
  * registers that the target does not read. */
 #define HK_ALIAS_TABLE(X)                                                                          \
     X(void *, malloc, (size_t size), hak_malloc)                                                   \
@@ -357,6 +354,10 @@ HK_OWN_ADDRESS static void delete_sized_array(void *block, size_t size)
     X(void *, aligned_alloc, (size_t alignment, size_t size), hak_aligned_alloc)                   \
     X(void, free, (void *block), hak_free)                                                         \
     X(void, cfree, (void *block), hak_free)                                                        \
+    X(void *, __libc_malloc, (size_t size), hak_malloc)                                            \
+    X(void *, __libc_calloc, (size_t count, size_t size), hak_calloc)                              \
+    X(void *, __libc_realloc, (void *block, size_t size), hak_realloc)                             \
+    X(void, __libc_free, (void *block), hak_free)                                                  \
     X(void, free_sized, (void *block, size_t size), hak_free_sized)                                \
     X(void, free_aligned_sized, (void *block, size_t alignment, size_t size),                      \
       hak_free_aligned_sized)                                                                      \

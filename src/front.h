@@ -57,4 +57,11 @@ void *hk_front_resize(hk_heap_t *heap, void *block, size_t size);
 /* A block of a first-class heap; NULL and ENOMEM without memory. */
 void *hk_front_allocate_in(hk_heap_t *heap, size_t alignment, size_t size, bool zeroed);
 
+/* Another name, exported, of a function in the same file. */
+#if defined(__clang__)
+#define HK_ALIAS(target) HAK_API __attribute__((alias(#target), used))
+#else /* gcc wants to be told that both have the same attributes */
+#define HK_ALIAS(target) HAK_API __attribute__((alias(#target), copy(target), used))
+#endif
+
 #endif

@@ -10,6 +10,7 @@
 #include <malloc.h>
 #include <stdio.h>
 
+#include "front.h"
 #include "log.h"
 #include "os.h"
 
@@ -74,6 +75,10 @@ HAK_API void *pvalloc(size_t size)
     }
     return hak_aligned_alloc(page_bytes, hk_align_up(size == 0 ? 1 : size, page_bytes));
 }
+
+HK_ALIAS(memalign) void *__libc_memalign(size_t alignment, size_t size);
+HK_ALIAS(valloc) void *__libc_valloc(size_t size);
+HK_ALIAS(pvalloc) void *__libc_pvalloc(size_t size);
 
 /* ---- glibc's statistics and settings ---- */
 

@@ -25,7 +25,8 @@ tls_bytes=$((${tls_hex:-0}))
 
 exported=$(nm -D --defined-only "$lib" | awk '{print $3}' | sed 's/@.*//' | grep -v '^hak_' | sort)
 family='malloc free calloc realloc aligned_alloc posix_memalign memalign valloc pvalloc malloc_usable_size
-reallocarray free_sized free_aligned_sized cfree malloc_trim mallinfo mallinfo2 malloc_info malloc_stats mallopt'
+reallocarray free_sized free_aligned_sized cfree malloc_trim mallinfo mallinfo2 malloc_info malloc_stats mallopt
+__libc_malloc __libc_free __libc_calloc __libc_realloc __libc_memalign __libc_valloc __libc_pvalloc'
 for name in $exported; do
     case $name in _Znwm* | _Znam* | _ZdlPv* | _ZdaPv* | _Znwj* | _Znaj* | dlopen | dlmopen) continue ;; esac
     grep -qw -- "$name" <<<"$family" || fail "exports $name"
