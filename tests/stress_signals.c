@@ -17,7 +17,7 @@
 #include <sys/resource.h>
 #include <time.h>
 
-enum { SLOTS = 512, SHARED = 256, HANG_SECONDS = 20 };
+enum { SLOTS = 512, SHARED = 256, HANG_SECONDS = 20, SIGNALS_LEAST = 100 };
 
 typedef struct slot {
     char *volatile block;
@@ -142,7 +142,8 @@ static void *target_without_jumps(void *argument)
 {
     test_rng_t rng = test_rng(seed);
     uint64_t steps = (uint64_t)(uintptr_t)argument;
-    for (uint64_t i = 0; i < steps; i++)
+    /* A busy machine may leave the shooter little time. */
+    for (uint64_t i = 0; i < steps || signals < SIGNALS_LEAST; i++)
         step(&slots[test_below(&rng, SLOTS)], &rng, false);
     for (size_t i = 0; i < SLOTS; i++)
         if (slots[i].block != NULL)
@@ -238,7 +239,6 @@ int main(int argc, char **argv)
     set_handler(do_little);
     run_threads(target_without_jumps, TEST_SANITIZED ? 50000 : 400000);
     CHECK(t_check() == 0);
-    CHECK(signals > 100);
     printf("a handler that returns: %llu signals\n", (unsigned long long)signals);
     if (TEST_SANITIZED)
         return 0; /* sanitizers do not survive such jumps themselves */
