@@ -4,8 +4,8 @@
  * Read once, by the library's constructor, before the program has threads; const afterwards.
  * Programs that run with raised privileges (AT_SECURE) ignore the environment and are hardened at
  * level 1.  They take what is meant for HAKMEM out of the environment, so that the programs they
- * start do not obey it either.  An unknown name or a bad value gets one line on stderr, and the default stays.  An
- * empty text counts as not set.
+ * start do not obey it either.  An unknown name or a bad value gets one line on stderr, and the
+ * default stays.  An empty text counts as not set.
  */
 #ifndef HK_OPTIONS_H
 #define HK_OPTIONS_H

@@ -35,8 +35,8 @@ static struct {
     uint64_t random;                  /* lock(retired): 0 until first used */
     hk_large_t *waiting[WAITING_MAX]; /* lock(retired) */
     unsigned spare_count;             /* lock(retired) */
-    hk_large_t *spares[SPARES]; /* lock(retired): sealed; have waited, in no registry */
-    _Atomic unsigned used;      /* atomic, relaxed: those in use; a hint */
+    hk_large_t *spares[SPARES];       /* lock(retired): sealed; have waited, in no registry */
+    _Atomic unsigned used;            /* atomic, relaxed: those in use; a hint */
 } retired;
 
 /* Waiting mappings were uncharged when they were sealed. */
@@ -360,8 +360,6 @@ bool hk_retire_resize(hk_large_t *large, size_t size)
     hk_canary_fill(slack_of(large), bytes - size);
     return true;
 }
-
-/* ---- Freeing ---- */
 
 void hk_retire_free(hk_large_t *large)
 {
