@@ -54,11 +54,8 @@ HAK_API void *memalign(size_t alignment, size_t size)
         errno = EINVAL;
         return NULL;
     }
-    size_t power = 1;
-    while (power < alignment) {
-        power <<= 1;
-    }
-    return hak_aligned_alloc(power, size);
+    unsigned log2 = alignment <= 1 ? 0 : 64u - (unsigned)__builtin_clzl(alignment - 1);
+    return hak_aligned_alloc((size_t)1 << log2, size);
 }
 
 HAK_API void *valloc(size_t size)
