@@ -3,13 +3,7 @@
  * threads, and threads that outlive a heap whose blocks they have freed.
  */
 #include "hak_names.h"
-
-static hak_stats_t stats_now(void)
-{
-    hak_stats_t stats;
-    CHECK(hak_stats_get(&stats, sizeof stats) == 0);
-    return stats;
-}
+#include "stats_now.h"
 
 static uint64_t live_bytes(void)
 {

@@ -4,6 +4,7 @@
  * again.
  */
 #include "test.h"
+#include "stats_now.h"
 
 #include <hakmem/hakmem.h>
 #include <time.h>
@@ -12,13 +13,6 @@ enum { TOTAL = 48 << 20, BLOCKS_MOST = 1 << 20 };
 
 static char *blocks[BLOCKS_MOST];
 static size_t count, kept_every;
-
-static hak_stats_t stats_now(void)
-{
-    hak_stats_t stats;
-    CHECK(hak_stats_get(&stats, sizeof stats) == 0);
-    return stats;
-}
 
 static void fill(size_t size, size_t step)
 {

@@ -3,6 +3,7 @@
  * more: what it freed, and what others freed of its blocks.
  */
 #include "hak_names.h"
+#include "stats_now.h"
 
 #include <time.h>
 
@@ -33,13 +34,6 @@ static void *worker(void *argument)
     for (size_t i = 0; i < LARGE; i++)
         t_free(large[before][i]);
     return NULL;
-}
-
-static hak_stats_t stats_now(void)
-{
-    hak_stats_t stats;
-    CHECK(hak_stats_get(&stats, sizeof stats) == 0);
-    return stats;
 }
 
 int main(void)

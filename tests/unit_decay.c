@@ -10,15 +10,9 @@
 #include "heaps.h"
 #include "policy.h"
 #include "thread.h"
+#include "stats_now.h"
 
 enum { PEAK_BYTES = 16 << 20, BLOCKS = 2000, BLOCK_BYTES = 2300, OTHER_BYTES = 100000 };
-
-static hak_stats_t stats_now(void)
-{
-    hak_stats_t stats;
-    CHECK(hak_stats_get(&stats, sizeof stats) == 0);
-    return stats;
-}
 
 static void free_many(void)
 {

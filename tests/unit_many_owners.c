@@ -9,6 +9,7 @@
 #include <hakmem/hakmem.h>
 
 #include "cache.h"
+#include "stats_now.h"
 
 enum { THREADS = 2 * HK_OUTGOING_SLOTS + 20, BLOCKS = 200, FREES = THREADS * BLOCKS };
 
@@ -28,13 +29,6 @@ static void *allocate(void *argument)
     CHECK(block != NULL);
     hak_free(block);
     return NULL;
-}
-
-static hak_stats_t stats_now(void)
-{
-    hak_stats_t stats;
-    CHECK(hak_stats_get(&stats, sizeof stats) == 0);
-    return stats;
 }
 
 int main(void)
