@@ -5,8 +5,10 @@
 #include "log.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 void hk_line_text(hk_line_t *line, const char *text)
@@ -45,11 +47,28 @@ const char *hk_line_end(hk_line_t *line)
     return line->text;
 }
 
-/* Not by write(2), where a thread that was cancelled ends: before abort, or inside the gate. */
+/* Ends what holds SIGPIPE back.  A write that found no reader has left one behind, which is dropped
+ * unless the program held it back itself.  Not by sigtimedwait, where a cancelled thread ends. */
+static void let_sigpipe_pass(const sigset_t *pipe, const sigset_t *before, int error)
+{
+    if (error == EPIPE && sigismember(before, SIGPIPE) == 0) {
+        const struct timespec no_time = {0};
+        (void)syscall(SYS_rt_sigtimedwait, pipe, NULL, &no_time, (size_t)_NSIG / 8);
+    }
+    (void)pthread_sigmask(SIG_SETMASK, before, NULL);
+}
+
+/* Not by write(2), where a thread that was cancelled ends: before abort, or inside the gate.  A
+ * pipe that nobody reads any more must not end the program. */
 int hk_log_write(int fd, const char *text, size_t length)
 {
     int saved = errno;
     int error = 0;
+    sigset_t pipe, before;
+    (void)sigemptyset(&pipe);
+    (void)sigaddset(&pipe, SIGPIPE);
+    (void)sigemptyset(&before);
+    (void)pthread_sigmask(SIG_BLOCK, &pipe, &before);
     while (length > 0) {
         long written = syscall(SYS_write, fd, text, length);
         if (written < 0 && errno == EINTR) {
@@ -62,6 +81,7 @@ int hk_log_write(int fd, const char *text, size_t length)
         text += written;
         length -= (size_t)written;
     }
+    let_sigpipe_pass(&pipe, &before, error);
     errno = saved;
     return error;
 }

@@ -2,7 +2,8 @@
  * log: lines on stderr, without stdio and without memory, safe in a signal handler.
  *
  * A line is built in a buffer on the caller's stack and written by one system call.  No state, no
- * locks, and no place where a thread that was cancelled ends.
+ * locks, and no place where a thread that was cancelled ends.  A pipe that nobody reads any more
+ * brings no SIGPIPE: the program is not to end for what HAKMEM has to say.
  */
 #ifndef HK_LOG_H
 #define HK_LOG_H
