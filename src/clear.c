@@ -7,11 +7,9 @@
 
 #include "os.h"
 
-enum {
-    SAMPLES = 64, /* pages that are looked at first, */
-    TOUCHED_MOST =
-        8, /* of which so many may not be zero: else all is written to, which is faster */
-};
+/* SAMPLES pages are looked at first.  If more than TOUCHED_MOST of them have content, it is faster
+ * to write to all pages. */
+enum { SAMPLES = 64, TOUCHED_MOST = 8 };
 
 static bool is_zero(const char *bytes, size_t count)
 {
