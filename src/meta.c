@@ -8,7 +8,12 @@
 #include "options.h"
 #include "os.h"
 
-enum { FIRST_CHUNK_BYTES = 64 * 1024, CHUNK_BYTES = 256 * 1024 };
+enum {
+    FIRST_CHUNK_BYTES = 64 * 1024,
+    CHUNK_BYTES = 256 * 1024,
+    /* With hardening so much lies between walls, which take two or three mappings a chunk. */
+    WALLED_BYTES_MAX = 256 << 20,
+};
 
 typedef struct free_node {
     struct free_node *next;
@@ -46,8 +51,9 @@ static bool add_chunk(size_t bytes)
     }
     /* A system call under a lock: it is the leaf lock, and one call serves hundreds of objects. */
     size_t page = hk_os_page_bytes();
-    chunk_t *chunk = hk_options.harden != 0 ? hk_limit_map_walled(CHUNK_BYTES, page)
-                                            : hk_limit_map(CHUNK_BYTES, page);
+    bool walled = hk_options.harden != 0 && meta.chunk_bytes < WALLED_BYTES_MAX;
+    chunk_t *chunk =
+        walled ? hk_limit_map_walled(CHUNK_BYTES, page) : hk_limit_map(CHUNK_BYTES, page);
     if (chunk == NULL) {
         return false;
     }

@@ -15,6 +15,10 @@
 #include "policy.h"
 #include "wall.h"
 
+/* With hardening so many lie between walls: each is three of the 65,530 mappings that a process may
+ * have, of which the program's own and retire's must leave enough. */
+enum { WALLED_MAX = 8192 };
+
 static_assert((int)HK_LIVE_BYTES <= (int)HK_UNIT_BYTES, "the live bits fit the first unit");
 
 #define NO_WORD UINT64_MAX
@@ -110,7 +114,7 @@ hk_superslab_t *hk_superslab_allocate(struct hk_pool *pool)
         hk_limit_uncharge(HK_LIVE_BYTES);
         return NULL;
     }
-    bool walled = hk_options.harden != 0;
+    bool walled = hk_options.harden != 0 && hk_superslab_count() < WALLED_MAX;
     char *base = walled ? hk_wall_map(HK_SUPERSLAB_BYTES, HK_SUPERSLAB_BYTES)
                         : hk_os_map(HK_SUPERSLAB_BYTES, HK_SUPERSLAB_BYTES);
     if (base != NULL) {
