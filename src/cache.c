@@ -124,8 +124,7 @@ bool hk_cache_shift_out(hk_cache_t *cache, unsigned class_index)
     unsigned most = hk_policy_class[class_index].magazine_blocks;
     if (loaded == NULL || previous == NULL || previous->count >= most ||
         previous->kind < hk_policy_class[class_index].magazine_kind ||
-        cache->limit[class_index] >=
-            loaded->slot + most) { /* it would hold too many afterwards too */
+        cache->limit[class_index] >= loaded->slot + most) { /* it would still hold too many */
         return false;
     }
     (void)take_loaded(cache, class_index);

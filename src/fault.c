@@ -10,9 +10,9 @@
 #include <unistd.h>
 
 #include "guard.h"
+#include "large.h"
 #include "log.h"
 #include "os.h"
-#include "large.h"
 #include "superslab.h"
 
 /* How many chunks of 2 MiB are searched, downwards from a fault, for the start of the mapping that

@@ -96,8 +96,8 @@ bool hk_gate_enter(hk_busy_t *busy)
     if (HK_UNLIKELY(hk_load_relaxed(&busy->depth) > 0)) { /* relaxed: only this thread writes it */
         return enter_again(busy, frame);
     }
-    (void)is_stranger(
-        frame); /* puts the count right if it was left as a stranger, before it had this cache */
+    /* Puts the count right if it was left as a stranger, before it had this cache. */
+    (void)is_stranger(frame);
     return enter_from_outside(busy, frame);
 }
 

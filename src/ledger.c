@@ -7,9 +7,9 @@
 #include "large.h"
 #include "meta.h"
 #include "os.h"
-#include "thread.h"
 #include "refuge.h"
 #include "run.h"
+#include "thread.h"
 
 enum {
     PAGES_MAX = HK_SUPERSLAB_BYTES / 4096, /* no Linux has smaller pages */
@@ -268,9 +268,8 @@ static void add_large(const hk_large_t *large, void *context)
 
 static uint64_t less(uint64_t from, uint64_t what)
 {
-    return from - (what < from
-                       ? what
-                       : from); /* never negative: the parts were read one after the other */
+    /* Never negative: the parts were read one after the other. */
+    return from - (what < from ? what : from);
 }
 
 void hk_ledger_collect(hak_stats_t *stats)

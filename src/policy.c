@@ -11,8 +11,8 @@ enum {
      * downs. */
     DEPOT_BYTES_MIN = 512 << 10,
     DEPOT_SHARE_SHIFT = 6,
-    AREA_BYTES_MIN =
-        4 << 20, /* areas double from here: address space is not free under ulimit -v */
+    /* Areas double from here: address space is not free under ulimit -v. */
+    AREA_BYTES_MIN = 4 << 20,
     AREA_BYTES_MAX = 64 << 20,
     AREA_BYTES_STEP = 2 << 20,
     WARM_RUN_BYTES_MIN = 1 << 20, /* so many free resident pages are always at hand */
@@ -23,8 +23,8 @@ enum {
     HUGE_ADVISED_MAX = 8192,      /* 16 GiB; a quarter of the mappings that a process may have */
     DENSE_BYTES_MIN = (2 << 20) / 8 * 7, /* of a superslab */
     HOUSE_MS_MIN = 2 * HK_DECAY_MS,
-    HOUSE_MS_MAX =
-        4000, /* a process that has just gone idle waits up to so long for its first round */
+    /* A process that has just gone idle waits up to so long for its first round. */
+    HOUSE_MS_MAX = 4000,
     CAP_ENOUGH_SHIFT = 3,   /* an eighth of the cap is enough to have reclaimed */
     CAP_HEADROOM_SHIFT = 1, /* a cap is raised by half, and falls to half above what is used */
     RESERVE_SHIFT = 5,

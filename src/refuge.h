@@ -13,10 +13,11 @@
 
 typedef struct hk_refuge hk_refuge_t;
 
-extern _Atomic(void *)
-    hk_refuge_deferred; /* atomic: the notes, the newest first; taken whole only */
-extern _Atomic uint32_t
-    hk_refuge_unclosed; /* atomic: 1 if a region may be current although no fork is under way */
+/* The notes, the newest first; taken whole only. */
+extern _Atomic(void *) hk_refuge_deferred;
+
+/* 1 if a region may be current although no fork is under way. */
+extern _Atomic uint32_t hk_refuge_unclosed;
 
 /* A block has to start in its region's first 2 MiB, behind the head. */
 enum { HK_REFUGE_ALIGNMENT = HK_SUPERSLAB_BYTES / 2 };

@@ -309,8 +309,7 @@ static bool move(hk_large_t *large, size_t room)
     (void)hk_registry_insert(moved ? target : old, &large->region); /* both leaves are there */
     if (!moved || !retire_place(large)) {
         size_t page = hk_os_page_bytes();
-        char *left =
-            moved ? old : target; /* the place whose pages are gone and whose walls are not */
+        char *left = moved ? old : target; /* its pages are gone, its walls are not */
         size_t gone = moved ? large->bytes : room;
         hk_os_unmap(left - page, page);
         hk_os_unmap(left + gone, (moved ? large->room - large->bytes : 0) + page);

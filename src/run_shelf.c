@@ -13,8 +13,7 @@ static_assert(HK_RUN_SHELF_SLOTS == 16, "a bit for each slot in a lane of its ow
 
 enum {
     USES_BEFORE_GRANT = 32, /* runs that are used seldom had better serve all threads */
-    RUN_SHARE =
-        4, /* of the grant: the program takes longer to fill a larger block than malloc does */
+    RUN_SHARE = 4,          /* of the grant: to fill a larger block takes longer than malloc does */
     USES_IF_USELESS = 2048,
     PUTS_TO_JUDGE = 64,
     WANTED_HITS_SHIFT = 1, /* half: less does not pay for the rest */

@@ -63,9 +63,8 @@ typedef struct hk_superslab {
     bool huge;       /* lock(pool): of huge pages, if the system has them, until a part goes back */
     bool idle_dirty; /* lock(pool): the idle part may be resident, and is counted */
     bool advised;    /* lock(pool): was ever asked to be huge */
-    bool
-        pinned; /* lock(pool): must not be purged or unmapped: a thread is at it without the lock */
-    bool walled;               /* const: between pages without access */
+    bool pinned; /* lock(pool): not to be purged or unmapped: a thread is at it without the lock */
+    bool walled; /* const: between pages without access */
     struct hk_superslab *next; /* lock(pool) */
     struct hk_superslab *prev; /* lock(pool) */
     hk_slab_t slabs[HK_SUPERSLAB_UNITS];
