@@ -198,13 +198,19 @@ static void read_entry(const char *name, const char *equals)
     report_unknown(name, length);
 }
 
+/* Whether an entry of the environment is meant for HAKMEM. */
+static bool is_ours(const char *entry)
+{
+    return strncmp(entry, prefix, sizeof prefix - 1) == 0;
+}
+
 /* What a program with privileges starts, once it has made them its own, no longer counts as one,
  * and would obey. */
 static void remove_options(char **environment)
 {
     char **kept = environment;
     for (char **entry = environment; *entry != NULL; entry++) {
-        if (strncmp(*entry, prefix, sizeof prefix - 1) != 0) {
+        if (!is_ours(*entry)) {
             *kept++ = *entry;
         }
     }
@@ -213,19 +219,15 @@ static void remove_options(char **environment)
 
 void hk_options_read(char **environment)
 {
-    bool secure = getauxval(AT_SECURE) != 0;
-    if (secure) {
+    static char *no_environment[] = {NULL};
+    environment = environment != NULL ? environment : no_environment;
+    if (getauxval(AT_SECURE) != 0) {
         hk_options.harden = 1; /* the environment is the attacker's: what protects is on */
-    }
-    if (environment == NULL) {
-        return;
-    }
-    if (secure) {
         remove_options(environment);
         return;
     }
     for (char **entry = environment; *entry != NULL; entry++) {
-        if (strncmp(*entry, prefix, sizeof prefix - 1) == 0) {
+        if (is_ours(*entry)) {
             const char *name = *entry + sizeof prefix - 1;
             const char *equals = strchr(name, '=');
             if (equals != NULL) {
