@@ -68,10 +68,11 @@ static bool is_walled(void)
     return hk_options.harden != 0 && hk_retire_has_room();
 }
 
-static void *allocate_large(hk_heap_t *owned, size_t size, size_t alignment, bool *fresh)
+static void *allocate_large(hk_heap_t *owned, size_t size, size_t alignment, bool walled,
+                            bool *fresh)
 {
-    hk_large_t *large = is_walled() ? hk_retire_allocate(size, alignment)
-                                    : hk_large_allocate(hk_span_good_size(size), alignment);
+    hk_large_t *large = walled ? hk_retire_allocate(size, alignment)
+                               : hk_large_allocate(hk_span_good_size(size), alignment);
     return hand_out(owned, large, fresh);
 }
 
@@ -87,8 +88,9 @@ static bool is_early(void)
 void *hk_span_allocate(hk_heap_t *heap, size_t size, size_t alignment, bool *fresh)
 {
     hk_heap_t *owned = heap->owner == HK_OWNER_NONE ? heap : NULL;
-    if (size > HK_RUN_BYTES_MAX || alignment > HK_SUPERSLAB_BYTES || is_walled()) {
-        return allocate_large(owned, size, alignment, fresh);
+    bool walled = is_walled();
+    if (size > HK_RUN_BYTES_MAX || alignment > HK_SUPERSLAB_BYTES || walled) {
+        return allocate_large(owned, size, alignment, walled, fresh);
     }
     if (owned == NULL && hk_options.harden == 0 && is_early()) {
         hk_large_t *large = hk_retire_allocate(hk_span_good_size(size), alignment);
@@ -109,8 +111,9 @@ void *hk_span_allocate_growing(hk_heap_t *heap, size_t size, size_t alignment, b
 {
     hk_heap_t *owned = heap->owner == HK_OWNER_NONE ? heap : NULL;
     if (size > HK_SUPERSLAB_BYTES) {
-        return is_walled() || alignment > HK_SUPERSLAB_BYTES
-                   ? allocate_large(owned, size, alignment, fresh)
+        bool walled = is_walled();
+        return walled || alignment > HK_SUPERSLAB_BYTES
+                   ? allocate_large(owned, size, alignment, walled, fresh)
                    : hand_out(owned, hk_large_allocate_growing(size), fresh);
     }
     void *roomy = hk_options.harden == 0 /* which knows a block's exact size */
