@@ -72,26 +72,25 @@ static bool begin_outgoing(hk_cache_t *cache, uint16_t owner, unsigned class_ind
     return true;
 }
 
-/* Whether the place is, or has become, free for another owner's blocks. */
-static bool make_place(hk_cache_t *cache, hk_outgoing_t *outgoing)
+/* Whether the magazine in a place makes way for another owner's blocks. */
+static bool makes_way(hk_outgoing_t *outgoing)
 {
-    if (outgoing->owner == 0) {
-        return true;
-    }
-    if (outgoing->magazine->count < WORTH_BLOCKS && ++outgoing->past < WORTH_BLOCKS) {
-        return false;
-    }
-    hand_over(outgoing);
-    hk_cache_help(cache);
-    return true;
+    return outgoing->magazine->count >= WORTH_BLOCKS || ++outgoing->past >= WORTH_BLOCKS;
 }
 
 void hk_cache_push_outgoing(hk_cache_t *cache, uint16_t owner, unsigned class_index, void *block)
 {
     hk_outgoing_t *outgoing = &cache->outgoing[owner % HK_OUTGOING_SLOTS];
     if (outgoing->owner != owner) {
-        if (!make_place(cache, outgoing) || !begin_outgoing(cache, owner, class_index, block)) {
+        bool sent = outgoing->owner != 0 && makes_way(outgoing);
+        if (sent) {
+            hand_over(outgoing);
+        }
+        if (outgoing->owner != 0 || !begin_outgoing(cache, owner, class_index, block)) {
             hk_heap_put_any(block);
+        }
+        if (sent) {
+            hk_cache_help(cache);
         }
         return;
     }
