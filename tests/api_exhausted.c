@@ -9,7 +9,7 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 
-enum { SLOTS = 400, STEPS = 6000, MAPS_MOST = 1 << 20 };
+enum { SLOTS = 400, STEPS = 6000, MAPS_MOST = 1 << 21 };
 
 static struct {
     char *block;

@@ -352,7 +352,9 @@ static void forks(void)
 {
     for (int wave = 0; wave < 3; wave++) {
         churn(&workers[0], 15, 300);
+        plan->watching = false; /* the C library may want memory for a thread */
         pthread_t forker = fork_begin();
+        plan->watching = true;
         for (size_t i = 0; i < SLOTS; i++) {
             slot_t *slot = &workers[0].slots[i];
             if (slot->block != NULL && i % 3 == 0) {
