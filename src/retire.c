@@ -271,9 +271,12 @@ static bool retire_place(const hk_large_t *moved_from)
     if (place == NULL) {
         return false;
     }
-    *place = *moved_from;
-    place->region.kind = HK_REGION_RETIRED;
-    place->heap = NULL;
+    *place = (hk_large_t){.region = {HK_REGION_RETIRED},
+                          .walled = true,
+                          .address = moved_from->address,
+                          .bytes = moved_from->bytes,
+                          .size = moved_from->size,
+                          .room = moved_from->room};
     evict(place->room, waiting_most());
     if (!hk_wall_claim(place->address, place->bytes)) {
         hk_meta_free(HK_META_LARGE, place);
