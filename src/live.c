@@ -3,8 +3,6 @@
  */
 #include "live.h"
 
-#include <string.h>
-
 unsigned hk_live_count_units(const void *first, size_t units)
 {
     const hk_live_word_t *word = hk_live_word(first);
@@ -15,8 +13,21 @@ unsigned hk_live_count_units(const void *first, size_t units)
     return count;
 }
 
+/* No memset: another thread may be counting the bits. */
 void hk_live_clear_units(void *first, size_t units)
 {
     hk_live_word_t *word = hk_live_word(first);
-    memset((void *)word, 0, units * (HK_UNIT_BYTES >> (HK_LIVE_WORD_SHIFT - 2)));
+    for (size_t i = 0; i < units * (HK_UNIT_BYTES >> HK_LIVE_WORD_SHIFT); i++) {
+        hk_store_relaxed(&word[i], 0); /* relaxed: see live.h */
+    }
+}
+
+/* A page of bits that was never written to would be faulted in twice: to read a word of it, and
+ * then to write it, when every processor that runs the program has to forget the first. */
+void hk_live_touch_units(void *first, size_t units)
+{
+    hk_live_word_t *word = hk_live_word(first);
+    for (size_t i = 0; i < units; i++) {
+        hk_store_relaxed(&word[i * (HK_UNIT_BYTES >> HK_LIVE_WORD_SHIFT)], 0);
+    }
 }

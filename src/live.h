@@ -112,4 +112,8 @@ unsigned hk_live_count_units(const void *first, size_t units);
 /* Clears the bits of a range of whole units. */
 void hk_live_clear_units(void *first, size_t units);
 
+/* Writes to bits of each unit, all of which are clear: so that the pages of the bits are there when
+ * blocks are handed out. */
+void hk_live_touch_units(void *first, size_t units);
+
 #endif

@@ -4,7 +4,10 @@
  */
 #include "test.h"
 
+#include <sys/mman.h>
+
 #include "heap.h"
+#include "live.h"
 #include "superslab.h"
 
 enum { PATTERNS = 4000, MOST = 100 };
@@ -104,8 +107,34 @@ static void test_whole(void)
     check_bits();
 }
 
+static bool has_live_page(const hk_slab_t *one)
+{
+    uintptr_t page_bytes = (uintptr_t)sysconf(_SC_PAGESIZE);
+    uintptr_t page = (uintptr_t)hk_live_word(hk_slab_base(one)) & ~(page_bytes - 1);
+    unsigned char resident;
+    CHECK(mincore((void *)page, 1, &resident) == 0);
+    return (resident & 1) != 0;
+}
+
+/* A slab whose blocks have live bits has their page before its first block is handed out.  The
+ * slabs lie so far apart that each has another page. */
+static void test_touches_live_bits(void)
+{
+    hk_heap_t *heap = hk_heap_new(HK_OWNER_NONE, NULL);
+    hk_slab_t *first = hk_pool_acquire(heap->pool, heap, 8, HK_CLASS_COUNT - 1);
+    hk_slab_t *second = hk_pool_acquire(heap->pool, heap, 8, HK_CLASS_COUNT - 1);
+    CHECK(first->superslab == second->superslab);
+    hk_slab_start(first, HK_OWNER_NONE);
+    CHECK(!has_live_page(first) && !has_live_page(second)); /* a first-class heap's have none */
+    hk_slab_start(second, 5);
+    CHECK(has_live_page(second) && hk_live_count_units(hk_slab_base(second), 8) == 0);
+    hk_slab_stop(second, 5);
+    hk_heap_delete(heap);
+}
+
 int main(void)
 {
+    test_touches_live_bits();
     hk_heap_t *heap = hk_heap_new(HK_OWNER_NONE, NULL);
     CHECK(heap != NULL);
     for (unsigned class_index = 0; class_index < HK_CLASS_COUNT; class_index += 7) {
