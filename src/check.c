@@ -163,7 +163,7 @@ static void check_pool(walk_t *walk, hk_pool_t *pool)
     expect(walk, superslabs == pool->superslabs, pool, "the count of superslabs is wrong");
     /* Units that are just being purged are neither free nor in use. */
     expect(walk, used >= pool->used_units, pool, "more units in use than are taken");
-    expect(walk, warm == pool->warm_units, pool, "the count of warm units is wrong");
+    expect(walk, warm == hk_pool_warm_units(pool), pool, "the count of warm units is wrong");
     hk_lock_release(&pool->lock, HK_RANK_POOL);
 }
 
@@ -292,7 +292,9 @@ HAK_API size_t hak_check(void)
     if (hk_path_enter(&cache)) {
         hk_heaps_each_thread_heap(check_heap, &walk);
         hk_heaps_each_first_class(check_owned_heap, &walk);
-        check_pool(&walk, &hk_shared_pool);
+        for (hk_pool_t *part = NULL; (part = hk_pool_part_next(part)) != NULL;) {
+            check_pool(&walk, part);
+        }
         check_runs(&walk);
         hk_path_leave(cache);
     }

@@ -92,7 +92,7 @@ size_t hk_decay_step(hk_heap_t *mine, uint64_t now_ms)
     }
     size_t sparse = mine != NULL ? sparse_bytes(mine) : 0;
     return sparse + depots.bytes + depots.empty_bytes + hk_large_kept_bytes() +
-           hk_pool_maintain(&hk_shared_pool, now_ms) + hk_run_maintain(now_ms);
+           hk_pool_part_maintain(now_ms) + hk_run_maintain(now_ms);
 }
 
 /* Whether most of what is committed was never touched.  Then free memory costs little, and giving
@@ -133,7 +133,7 @@ void hk_decay_at_peak(void)
         hk_heap_reclaim(depots.fullest, PEAK_BLOCKS);
     }
     hk_heaps_each_thread_heap(release_empties, NULL);
-    size_t slabs = hk_pool_warm_bytes(&hk_shared_pool);
+    size_t slabs = hk_pool_part_warm_bytes();
     size_t runs = hk_run_warm_bytes();
     size_t kept = hk_large_kept_bytes();
     candidates_t candidates = {0};
@@ -154,7 +154,7 @@ void hk_decay_at_peak(void)
         (void)hk_run_purge(peak_keep_bytes(runs, slabs + runs + kept - allowed));
     } else if (too_much || too_empty) {
         size_t keep = slabs > HK_DECAY_STEP_BYTES ? slabs - HK_DECAY_STEP_BYTES : 0;
-        (void)hk_pool_purge(&hk_shared_pool, (uint32_t)(keep >> HK_UNIT_SHIFT), 1);
+        (void)hk_pool_part_purge(keep, 1);
     }
 }
 
@@ -182,7 +182,7 @@ static void reclaim_parked(hk_heap_t *heap, void *context)
 /* What is free and resident in the pool, in runs and in kept mappings. */
 static size_t free_in_places(void)
 {
-    return hk_pool_warm_bytes(&hk_shared_pool) + hk_run_warm_bytes() + hk_large_kept_bytes();
+    return hk_pool_part_warm_bytes() + hk_run_warm_bytes() + hk_large_kept_bytes();
 }
 
 /* How much may be given back where the program may soon want it again; it grows with time.  atomic:
@@ -240,10 +240,10 @@ static void give_back(size_t bytes)
     size_t given = bytes >= hk_large_kept_bytes() ? hk_large_decay(UINT64_MAX) : 0;
     size_t runs = hk_run_warm_bytes();
     given += given < bytes ? hk_run_purge(runs - least(runs, bytes - given)) : 0;
-    size_t slabs = hk_pool_warm_bytes(&hk_shared_pool);
+    size_t slabs = hk_pool_part_warm_bytes();
     size_t keep = given < bytes ? slabs - least(slabs, bytes - given) : slabs;
     if (keep < slabs) {
-        (void)hk_pool_purge(&hk_shared_pool, (uint32_t)(keep >> HK_UNIT_SHIFT), 1);
+        (void)hk_pool_part_purge(keep, 1);
     }
 }
 
@@ -270,7 +270,7 @@ void hk_decay_at_end(uint64_t now_ms, bool is_last)
     if (is_last) {
         give_back_parked(now_ms);
     }
-    (void)hk_pool_maintain(&hk_shared_pool, now_ms);
+    (void)hk_pool_part_maintain(now_ms);
 }
 
 /* Before a mapping above what runs hold is made or extended. */
@@ -281,9 +281,9 @@ static void make_way_for_mapping(size_t more)
         return;
     }
     hk_heaps_each_thread_heap(release_empties, NULL);
-    size_t warm = hk_pool_warm_bytes(&hk_shared_pool) + hk_run_warm_bytes();
+    size_t warm = hk_pool_part_warm_bytes() + hk_run_warm_bytes();
     if (warm > hk_policy_warm_bytes(committed) && !is_sparse_peak(committed)) {
-        (void)hk_pool_purge(&hk_shared_pool, 0, 0);
+        (void)hk_pool_part_purge(0, 0);
         (void)hk_run_purge(0);
     }
 }

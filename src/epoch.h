@@ -22,17 +22,23 @@ static inline void hk_epoch_note(hk_epoch_t *epoch, size_t free)
     }
 }
 
-/* Ends the epoch if it is over.  Returns how much is to go back now, at most `most`.  surplus_of
- * says how much of a free amount need not stay. */
-static inline size_t hk_epoch_take(hk_epoch_t *epoch, uint64_t now_ms, size_t free,
-                                   size_t (*surplus_of)(size_t free), size_t most)
+/* How much of what is free need not stay when so much is kept in any case. */
+static inline size_t hk_epoch_surplus(size_t free, size_t kept)
+{
+    return free > kept ? free - kept : 0;
+}
+
+/* Ends the epoch if it is over.  Returns how much is to go back now, at most `most`; so much is
+ * kept in any case. */
+static inline size_t hk_epoch_take(hk_epoch_t *epoch, uint64_t now_ms, size_t free, size_t kept,
+                                   size_t most)
 {
     if (now_ms - epoch->begin_ms >= HK_DECAY_MS) {
         epoch->begin_ms = now_ms;
-        epoch->surplus = surplus_of(epoch->low_water);
+        epoch->surplus = hk_epoch_surplus(epoch->low_water, kept);
         epoch->low_water = free;
     }
-    size_t now = surplus_of(free); /* some may be in use again */
+    size_t now = hk_epoch_surplus(free, kept); /* some may be in use again */
     epoch->surplus = epoch->surplus < now ? epoch->surplus : now;
     size_t taken = epoch->surplus < most ? epoch->surplus : most;
     epoch->surplus -= taken;

@@ -318,6 +318,7 @@ void hk_heap_delete(hk_heap_t *heap)
     }
     heap->pool->acquires[HK_STAGE_OWN] += heap->own_acquires;
     hk_pool_destroy(heap->pool);
+    hk_pool_part_inherit(heap->pool);
     hk_meta_free(HK_META_HEAP, heap);
 }
 

@@ -14,7 +14,7 @@
 #include "lock.h"
 #include "magazine.h"
 #include "policy.h"
-#include "pool.h"
+#include "pool_part.h"
 #include "quarantine.h"
 
 enum {
@@ -62,13 +62,14 @@ typedef struct hk_heap {
     hk_slab_t *hole_next;  /* lock(heap): the next slab of the highest of these; NULL: its first */
     uint64_t own_acquires; /* lock(heap): stage 0.5 */
     _Atomic uint64_t inbox_magazines; /* atomic: received; threads that share may lose some */
-    hk_pool_t *pool;                  /* const: the shared pool, or its own */
-    struct hk_large *large;           /* lock(heap): a first-class heap's direct mappings */
-    struct hk_run *runs;              /* lock(heap): a first-class heap's runs of pages */
-    uint64_t random;                  /* lock(heap): random numbers, if it is hardened */
-    hk_quarantine_t *quarantine;      /* lock(heap): a hardened first-class heap's; NULL: none */
-    struct hk_heap *next;             /* lock(caches): first-class heaps */
-    struct hk_heap *prev;             /* lock(caches) */
+    hk_pool_t *pool;        /* lock(heap): its part of the Shared Pool; const if it is its own */
+    uint32_t pool_strain;   /* lock(heap): see hk_lock_acquire_strained */
+    struct hk_large *large; /* lock(heap): a first-class heap's direct mappings */
+    struct hk_run *runs;    /* lock(heap): a first-class heap's runs of pages */
+    uint64_t random;        /* lock(heap): random numbers, if it is hardened */
+    hk_quarantine_t *quarantine; /* lock(heap): a hardened first-class heap's; NULL: none */
+    struct hk_heap *next;        /* lock(caches): first-class heaps */
+    struct hk_heap *prev;        /* lock(caches) */
     hk_magazine_t *spare[HK_MAGAZINE_KINDS]; /* lock(heap): empty ones */
     uint16_t spare_count[HK_MAGAZINE_KINDS]; /* lock(heap) */
     hk_heap_class_t classes[HK_CLASS_COUNT];

@@ -71,7 +71,7 @@ static void release_slab(hk_heap_t *heap, hk_slab_t *slab)
     hk_slab_stop(slab, heap->owner);
     hk_store_relaxed(&heap->units, hk_heap_units(heap) - slab->units);
     heap->lent_units += slab->units;
-    hk_pool_release(heap->pool, slab);
+    hk_pool_part_release(slab);
 }
 
 static void count_empty(hk_heap_t *heap, size_t units)
@@ -315,18 +315,46 @@ unsigned hk_heap_slab_take_locked(hk_heap_t *heap, unsigned class_index, void **
     return taken;
 }
 
+/* A slab out of the pool, by stage 1, or by all stages.  *strain is of the heap's part of the Shared
+ * Pool, if it has one. */
+static hk_slab_t *acquire(hk_pool_t *pool, uint32_t *strain, hk_heap_t *heap, unsigned class_index,
+                          hk_stage_t last)
+{
+    unsigned units = hk_class_info[class_index].units;
+    uint8_t class = (uint8_t)class_index;
+    if (hk_pool_is_part(pool)) {
+        return hk_pool_part_acquire(pool, strain, heap, units, class, last);
+    }
+    return last == HK_STAGE_WARM ? hk_pool_acquire_warm(pool, heap, units, class)
+                                 : hk_pool_acquire(pool, heap, units, class);
+}
+
+/* To another part of the Shared Pool, if that is any better. */
+static void move(hk_heap_t *heap)
+{
+    heap->pool = hk_pool_part_move(heap->pool);
+    heap->pool_strain = 0;
+}
+
 /* A slab from the pool.  Before the process grows for it, the heap gives the pool the empty slabs
  * that it keeps, if they are many. */
 static hk_slab_t *acquire_relocking(hk_heap_t *heap, unsigned class_index)
 {
-    unsigned units = hk_class_info[class_index].units;
-    hk_slab_t *slab = hk_pool_acquire_warm(heap->pool, heap, units, (uint8_t)class_index);
+    if (heap->pool_strain >= HK_STRAIN_MAX) {
+        move(heap);
+    }
+    hk_slab_t *slab = acquire(heap->pool, &heap->pool_strain, heap, class_index, HK_STAGE_WARM);
     if (slab == NULL) {
+        if (hk_heap_units(heap) >= HK_SLAB_UNITS_MAX && hk_pool_is_part(heap->pool)) {
+            move(heap);
+        }
         if (hk_heap_empty_units(heap) > HK_EMPTY_UNITS_MIN) {
             hk_heap_slab_release_empties_locked(heap);
         }
+        hk_pool_t *pool = heap->pool;
+        uint32_t strain = 0; /* the heap's own is under its lock */
         hk_lock_release(&heap->lock, HK_RANK_HEAP);
-        slab = hk_pool_acquire(heap->pool, heap, units, (uint8_t)class_index);
+        slab = acquire(pool, &strain, heap, class_index, HK_STAGE_NEW);
         hk_lock_acquire(&heap->lock, HK_RANK_HEAP);
     }
     return slab;

@@ -32,8 +32,9 @@ static uint32_t threads_of(const hk_heap_t *heap)
 static hk_heap_t *add_heap_locked(void)
 {
     uint32_t owner = hk_load_relaxed(&heaps.count) + 1; /* relaxed: under the lock */
-    hk_heap_t *heap = owner < HK_HEAPS_MAX ? hk_heap_new((uint16_t)owner, &hk_shared_pool) : NULL;
+    hk_heap_t *heap = owner < HK_HEAPS_MAX ? hk_heap_new((uint16_t)owner, hk_pool_parts) : NULL;
     if (heap != NULL) {
+        hk_pool_part_join();
         hk_store_release(&hk_heap_table[owner], heap); /* release: pairs with heap_at */
         hk_store_release(&heaps.count, owner);
     }
@@ -180,7 +181,7 @@ void hk_heaps_reset(hk_heap_t *mine)
         hk_heap_reset(heap);
         hk_lock_reset(&heap->pool->lock);
     }
-    hk_lock_reset(&hk_shared_pool.lock);
+    hk_pool_part_reset_locks();
 }
 
 uint64_t hk_heaps_count(void)

@@ -277,7 +277,9 @@ void hk_ledger_collect(hak_stats_t *stats)
     walk_t walk = {.stats = stats};
     hk_heaps_each_thread_heap(add_heap, &walk);
     hk_heaps_each_first_class(add_owned_heap, &walk);
-    add_pool(&walk, &hk_shared_pool);
+    for (hk_pool_t *part = NULL; (part = hk_pool_part_next(part)) != NULL;) {
+        add_pool(&walk, part);
+    }
     hk_run_area_each(add_area, &walk);
     hk_large_each_used(add_large, &walk);
     hk_guard_each_range(add_range, &walk.span_resident_bytes);

@@ -10,7 +10,7 @@
 #include "log.h"
 #include "os.h"
 
-enum { SPINS_BEFORE_SLEEP = 64 };
+enum { SPINS_BEFORE_SLEEP = 64, STRAIN_HELD = 3, STRAIN_SLEPT = 64 };
 
 /* owner: the ranks that this thread holds or waits for, a bit each.  A bit is set before its lock
  * is taken, so that a signal handler that comes in between never finds a held lock without its bit.
@@ -95,6 +95,15 @@ bool hk_lock_acquire(hk_lock_t *lock, hk_rank_t rank)
     check_rises(held_ranks, rank);
     held_ranks |= 1u << rank;
     return HK_UNLIKELY(!try_state(lock)) && acquire_contended(lock);
+}
+
+void hk_lock_acquire_strained(hk_lock_t *lock, hk_rank_t rank, uint32_t *strain)
+{
+    if (HK_LIKELY(hk_lock_try_acquire(lock, rank))) {
+        *strain -= *strain > 0;
+    } else {
+        *strain += STRAIN_HELD + (hk_lock_acquire(lock, rank) ? STRAIN_SLEPT : 0u);
+    }
 }
 
 void hk_lock_release(hk_lock_t *lock, hk_rank_t rank)

@@ -200,8 +200,10 @@ void hk_path_finish(void)
     if (cache != &hk_cache_empty && hk_gate_enter(&cache->busy)) {
         if (hk_options.harden != 0 && hk_thread_is_alone()) {
             hk_guard_inspect();
-            hk_harden_inspect(&hk_shared_pool,
-                              hk_options.harden >= 2 ? SIZE_MAX : (size_t)INSPECTED_BLOCKS);
+            size_t most = hk_options.harden >= 2 ? SIZE_MAX : (size_t)INSPECTED_BLOCKS;
+            for (hk_pool_t *part = NULL; (part = hk_pool_part_next(part)) != NULL;) {
+                hk_harden_inspect(part, most);
+            }
         }
         hk_cache_flush(cache);
         hk_reclaim_heaps(FINISH_BLOCKS);

@@ -98,7 +98,7 @@ static void free_by_slab(hk_cache_t *cache, hk_slab_t *slab, void *block)
 static void free_past_magazines(hk_cache_t *cache, hk_slab_t *slab, void *block)
 {
     hk_heap_t *heap = slab->heap;
-    hk_pool_t *pool = heap->pool;
+    hk_pool_t *pool = slab->superslab->pool; /* later the slab may be gone */
     if (heap->hardened) {
         free_by_slab(cache, slab, block);
     } else {

@@ -58,9 +58,9 @@ unsigned hk_policy_heaps_max(unsigned cpu_count)
     return 4 * cpu_count;
 }
 
-uint32_t hk_policy_purge_units(uint32_t low_water)
+uint32_t hk_policy_kept_units(uint32_t parts)
 {
-    return low_water > WARM_UNITS_MIN ? low_water - WARM_UNITS_MIN : 0;
+    return WARM_UNITS_MIN / parts;
 }
 
 size_t hk_policy_area_bytes(size_t mapped_bytes)
@@ -70,15 +70,14 @@ size_t hk_policy_area_bytes(size_t mapped_bytes)
     return bytes & ~(size_t)(AREA_BYTES_STEP - 1);
 }
 
-size_t hk_policy_purge_run_bytes(size_t low_water, uint32_t parts)
+size_t hk_policy_kept_run_bytes(uint32_t parts)
 {
-    size_t kept = WARM_RUN_BYTES_MIN / parts;
-    return low_water > kept ? low_water - kept : 0;
+    return WARM_RUN_BYTES_MIN / parts;
 }
 
-uint32_t hk_policy_run_parts(unsigned cpu_count)
+uint32_t hk_policy_parts(unsigned cpu_count)
 {
-    return cpu_count < HK_RUN_PARTS ? cpu_count : HK_RUN_PARTS;
+    return cpu_count < HK_PARTS ? cpu_count : HK_PARTS;
 }
 
 size_t hk_policy_depot_bytes(size_t slab_bytes)

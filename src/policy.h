@@ -30,7 +30,7 @@ enum {
     HK_BESIDE_BYTES_MAX = 8 << 20,     /* and never more at once, */
     HK_BESIDE_KEPT_MAX = 64 << 20,     /* or of kept mappings, and at first as well; */
     HK_BESIDE_KEPT_MIN = 2 << 20,      /* less of these is not worth the call */
-    HK_RUN_PARTS = 32,                 /* parts of the areas, at most */
+    HK_PARTS = 32,                     /* parts of the Shared Pool, and of the areas, at most */
     HK_SHELF_BYTES = 1 << 20,          /* of free runs of pages on a thread's shelf */
     HK_LARGE_KEEP_MS = 1000,           /* how long a freed direct mapping is kept */
     HK_APART_SPANS = 8,                /* so many first spans lie between pages without access */
@@ -55,20 +55,19 @@ extern const hk_policy_class_t hk_policy_class[HK_CLASS_COUNT];
 /* How many heaps threads get for themselves before they share. */
 unsigned hk_policy_heaps_max(unsigned cpu_count);
 
-/* How many warm units the pool gives back after an epoch in which it never had fewer than
- * low_water. */
-uint32_t hk_policy_purge_units(uint32_t low_water);
+/* How many warm units one of so many parts of the pool keeps even if no epoch needs them. */
+uint32_t hk_policy_kept_units(uint32_t parts);
 
 /* How many bytes the next area for runs of pages has, when areas have mapped_bytes; a multiple of 2
  * MiB. */
 size_t hk_policy_area_bytes(size_t mapped_bytes);
 
-/* How many bytes of free resident pages one of so many parts gives back after an epoch in which it
- * never had fewer than low_water. */
-size_t hk_policy_purge_run_bytes(size_t low_water, uint32_t parts);
+/* How many bytes of free resident pages one of so many parts of the areas keeps even if no epoch
+ * needs them. */
+size_t hk_policy_kept_run_bytes(uint32_t parts);
 
-/* How many parts, each with its own lock, areas are divided into at most. */
-uint32_t hk_policy_run_parts(unsigned cpu_count);
+/* How many parts, each with its own lock, the Shared Pool and the areas are divided into at most. */
+uint32_t hk_policy_parts(unsigned cpu_count);
 
 /* How many bytes the depots of a heap with slab_bytes in slabs may hold before further blocks are
  * dissolved. */

@@ -1,6 +1,7 @@
 /*
- * pool: the slabs that no heap owns.  The Shared Pool is the one instance for all threads' heaps;
- * each first-class heap has a pool of its own, so that destroying it is freeing whole superslabs.
+ * pool: the slabs that no heap owns.  The Shared Pool, for all threads' heaps, consists of parts
+ * (pool_part.h), each of which is a pool; and each first-class heap has a pool of its own, so that
+ * destroying it is freeing whole superslabs.
  *
  * lock(pool) guards a pool.  It is never held across a mapping call.  Superslabs are kept in lists
  * by their number of free units, so that the fullest one with room is found first and the others
@@ -22,21 +23,19 @@ typedef enum hk_stage {
 } hk_stage_t;
 
 typedef struct hk_pool {
-    hk_lock_t lock;
-    uint32_t warm_units;     /* lock(pool): free and dirty */
-    hk_epoch_t epoch;        /* lock(pool): of warm units */
-    uint64_t look_ms;        /* lock(pool): when full superslabs were last looked at */
-    hk_superslab_t *look_at; /* lock(pool): the next one to look at; NULL: the list's first */
-    uint64_t used_units;     /* lock(pool): in slabs */
-    uint64_t superslabs;     /* lock(pool) */
-    uint64_t purged_units;   /* lock(pool): so far */
+    _Alignas(HK_CACHE_LINE) hk_lock_t lock;
+    _Atomic uint32_t warm_units; /* atomic: written under lock(pool): free and dirty */
+    hk_epoch_t epoch;            /* lock(pool): of warm units */
+    uint64_t look_ms;            /* lock(pool): when full superslabs were last looked at */
+    hk_superslab_t *look_at;     /* lock(pool): the next one to look at; NULL: the list's first */
+    uint64_t used_units;         /* lock(pool): in slabs */
+    uint64_t superslabs;         /* lock(pool) */
+    uint64_t purged_units;       /* lock(pool): so far */
     uint64_t
         acquires[HK_STAGE_COUNT]; /* lock(pool): by stage; HK_STAGE_OWN only of deleted heaps */
     hk_superslab_t
         *by_free[HK_SLAB_UNITS_MAX + 1]; /* lock(pool): lists by free units; 0 are the full ones */
 } hk_pool_t;
-
-extern hk_pool_t hk_shared_pool;
 
 /* Acquires a slab of so many units for the heap, by stages 1 to 3; NULL if there is no memory. */
 hk_slab_t *hk_pool_acquire(hk_pool_t *pool, struct hk_heap *heap, unsigned units,
@@ -46,20 +45,34 @@ hk_slab_t *hk_pool_acquire(hk_pool_t *pool, struct hk_heap *heap, unsigned units
 hk_slab_t *hk_pool_acquire_warm(hk_pool_t *pool, struct hk_heap *heap, unsigned units,
                                 uint8_t class_index);
 
-/* Takes a slab back.  Makes no system call; hk_pool_maintain does that. */
-void hk_pool_release(hk_pool_t *pool, hk_slab_t *slab);
+/* The same by stage 1, and by stage 2 if last is not HK_STAGE_WARM. */
+hk_slab_t *hk_pool_take_locked(hk_pool_t *pool, struct hk_heap *heap, unsigned units,
+                               uint8_t class_index, hk_stage_t last);
+
+/* The same by stage 3. */
+hk_slab_t *hk_pool_take_new(hk_pool_t *pool, struct hk_heap *heap, unsigned units,
+                            uint8_t class_index);
+
+/* Takes a slab back into the pool that it is from.  Makes no system call; hk_pool_maintain does
+ * that. */
+void hk_pool_release(hk_slab_t *slab);
 
 /* Gives warm units beyond keep_units, and empty superslabs beyond keep_superslabs, back to the
  * system; returns the bytes given back.  No lock may be held. */
 size_t hk_pool_purge(hk_pool_t *pool, uint32_t keep_units, uint32_t keep_superslabs);
 
 /* Bytes of empty units that are still committed. */
-size_t hk_pool_warm_bytes(hk_pool_t *pool);
+size_t hk_pool_warm_bytes(const hk_pool_t *pool);
 
 /* One step of giving back what the working set does not need: at most about HK_DECAY_STEP_BYTES of
  * what the last epoch did not need.  Returns the bytes that may still go back, now or in a later
  * epoch. */
 size_t hk_pool_maintain(hk_pool_t *pool, uint64_t now_ms);
+
+/* The same for one part of several, under its lock, which it opens: at most *left bytes go, which
+ * falls by as many, and so many units are kept in any case. */
+size_t hk_pool_maintain_unlocking(hk_pool_t *pool, uint64_t now_ms, uint32_t kept_units,
+                                  size_t *left);
 
 /* Finds a superslab that is not huge, has been full for a while and is dense, and pins it for
  * hk_pool_make_huge; NULL if there is none, or it is too soon to look.  In pool_dense.c. */
@@ -69,16 +82,16 @@ void hk_pool_make_huge(hk_pool_t *pool, hk_superslab_t *superslab);
 /* Unmaps all superslabs of a pool that no thread uses any more. */
 void hk_pool_destroy(hk_pool_t *pool);
 
-/* For the other pool files: the lists, in pool_common.c. */
+/* For the other pool files, in pool_common.c: adds to what is warm (or, by wrapping, subtracts); and
+ * the lists. */
+void hk_pool_count_warm_locked(hk_pool_t *pool, uint32_t units);
 void hk_pool_link_locked(hk_pool_t *pool, hk_superslab_t *superslab);
 void hk_pool_unlink_locked(hk_pool_t *pool, hk_superslab_t *superslab);
 void hk_pool_set_free_locked(hk_pool_t *pool, hk_superslab_t *superslab, uint32_t free_units);
 
-/* Whether the class's cap counts what the pool hands out.  First-class heaps have no caps; only the
- * process's limit holds for them. */
-static inline bool hk_pool_is_capped(const hk_pool_t *pool, uint8_t class_index)
+static inline uint32_t hk_pool_warm_units(const hk_pool_t *pool)
 {
-    return pool == &hk_shared_pool && class_index < HK_CLASS_COUNT;
+    return hk_load_relaxed(&pool->warm_units); /* relaxed: exact under the lock, else a hint */
 }
 
 /* A mask of count bits from the first. */

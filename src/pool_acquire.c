@@ -2,7 +2,6 @@
  * pool, acquiring: stages 1 to 3.  See pool.h.
  */
 #include "bitrange.h"
-#include "cap.h"
 #include "limit.h"
 #include "log.h"
 #include "pool.h"
@@ -53,8 +52,7 @@ static hk_slab_t *take_units(hk_pool_t *pool, hk_superslab_t *superslab, unsigne
         return NULL;
     }
     slab->fresh = (superslab->dirty_units & mask) == 0;
-    pool->warm_units -= (uint32_t)hk_bitrange_sum(superslab->dirty_units & mask);
-    hk_epoch_note(&pool->epoch, pool->warm_units);
+    hk_pool_count_warm_locked(pool, -(uint32_t)hk_bitrange_sum(superslab->dirty_units & mask));
     pool->used_units += units;
     hk_pool_set_free_locked(pool, superslab, superslab->free_units & ~mask);
     superslab->dirty_units |= mask;
@@ -68,14 +66,13 @@ static hk_slab_t *take_units(hk_pool_t *pool, hk_superslab_t *superslab, unsigne
     return slab;
 }
 
-/* By stage 1, and then by stage 2 if last allows it. */
-static hk_slab_t *acquire_locked(hk_pool_t *pool, struct hk_heap *heap, unsigned units,
-                                 uint8_t class_index, hk_stage_t last)
+hk_slab_t *hk_pool_take_locked(hk_pool_t *pool, struct hk_heap *heap, unsigned units,
+                               uint8_t class_index, hk_stage_t last)
 {
     int first = -1;
     hk_stage_t stage = HK_STAGE_WARM;
     hk_superslab_t *superslab = NULL;
-    if (pool->warm_units >= units) {
+    if (hk_pool_warm_units(pool) >= units) {
         superslab = find_superslab(pool, units, true, &first);
     }
     if (superslab == NULL && last >= HK_STAGE_UNUSED) {
@@ -90,54 +87,42 @@ static hk_slab_t *acquire_locked(hk_pool_t *pool, struct hk_heap *heap, unsigned
     return slab;
 }
 
-static hk_slab_t *acquire(hk_pool_t *pool, struct hk_heap *heap, unsigned units,
-                          uint8_t class_index, hk_stage_t last)
+hk_slab_t *hk_pool_take_new(hk_pool_t *pool, struct hk_heap *heap, unsigned units,
+                            uint8_t class_index)
 {
-    hk_lock_acquire(&pool->lock, HK_RANK_POOL);
-    hk_slab_t *slab = acquire_locked(pool, heap, units, class_index, last);
-    hk_lock_release(&pool->lock, HK_RANK_POOL);
-    if (slab != NULL || last < HK_STAGE_NEW || !hk_limit_allows((size_t)units << HK_UNIT_SHIFT)) {
-        return slab;
-    }
-    hk_superslab_t *superslab = hk_superslab_allocate(pool);
+    bool allowed = hk_limit_allows((size_t)units << HK_UNIT_SHIFT);
+    hk_superslab_t *superslab = allowed ? hk_superslab_allocate(pool) : NULL;
     if (superslab == NULL) {
         return NULL;
     }
     hk_lock_acquire(&pool->lock, HK_RANK_POOL);
     hk_pool_link_locked(pool, superslab);
     pool->superslabs++;
-    pool->warm_units += (uint32_t)hk_bitrange_sum(superslab->dirty_units);
+    hk_pool_count_warm_locked(pool, (uint32_t)hk_bitrange_sum(superslab->dirty_units));
     pool->acquires[HK_STAGE_NEW]++;
-    slab = take_units(pool, superslab, 1, units, heap, class_index);
+    hk_slab_t *slab = take_units(pool, superslab, 1, units, heap, class_index);
     hk_lock_release(&pool->lock, HK_RANK_POOL);
     return slab;
 }
 
-static hk_slab_t *acquire_capped(hk_pool_t *pool, struct hk_heap *heap, unsigned units,
-                                 uint8_t class_index, hk_stage_t last)
+static hk_slab_t *take(hk_pool_t *pool, struct hk_heap *heap, unsigned units, uint8_t class_index,
+                       hk_stage_t last)
 {
-    bool capped = hk_pool_is_capped(pool, class_index);
-    if (capped && !hk_cap_charge(class_index, units)) {
-        return NULL;
-    }
-    hk_slab_t *slab = acquire(pool, heap, units, class_index, last);
-    if (capped && slab == NULL) {
-        hk_cap_uncharge(class_index, units);
-    }
+    hk_lock_acquire(&pool->lock, HK_RANK_POOL);
+    hk_slab_t *slab = hk_pool_take_locked(pool, heap, units, class_index, last);
+    hk_lock_release(&pool->lock, HK_RANK_POOL);
     return slab;
 }
 
 hk_slab_t *hk_pool_acquire(hk_pool_t *pool, struct hk_heap *heap, unsigned units,
                            uint8_t class_index)
 {
-    return acquire_capped(pool, heap, units, class_index, HK_STAGE_NEW);
+    hk_slab_t *slab = take(pool, heap, units, class_index, HK_STAGE_UNUSED);
+    return slab != NULL ? slab : hk_pool_take_new(pool, heap, units, class_index);
 }
 
 hk_slab_t *hk_pool_acquire_warm(hk_pool_t *pool, struct hk_heap *heap, unsigned units,
                                 uint8_t class_index)
 {
-    /* At a cap this returns NULL without counting a hit: hk_pool_acquire, which comes next, counts
-     * it. */
-    bool at_cap = hk_pool_is_capped(pool, class_index) && hk_cap_is_reached(class_index);
-    return at_cap ? NULL : acquire_capped(pool, heap, units, class_index, HK_STAGE_WARM);
+    return take(pool, heap, units, class_index, HK_STAGE_WARM);
 }

@@ -5,7 +5,12 @@
 #include "log.h"
 #include "pool.h"
 
-hk_pool_t hk_shared_pool;
+void hk_pool_count_warm_locked(hk_pool_t *pool, uint32_t units)
+{
+    uint32_t warm = hk_pool_warm_units(pool) + units;
+    hk_store_relaxed(&pool->warm_units, warm); /* relaxed: see pool.h */
+    hk_epoch_note(&pool->epoch, warm);
+}
 
 void hk_pool_link_locked(hk_pool_t *pool, hk_superslab_t *superslab)
 {
@@ -43,17 +48,6 @@ void hk_pool_set_free_locked(hk_pool_t *pool, hk_superslab_t *superslab, uint32_
     hk_pool_link_locked(pool, superslab);
 }
 
-/* Adds what the pool counted to the shared pool's figures, so that it stays counted. */
-static void bequeath(const hk_pool_t *pool)
-{
-    hk_lock_acquire(&hk_shared_pool.lock, HK_RANK_POOL);
-    hk_shared_pool.purged_units += pool->purged_units;
-    for (unsigned stage = 0; stage < HK_STAGE_COUNT; stage++) {
-        hk_shared_pool.acquires[stage] += pool->acquires[stage];
-    }
-    hk_lock_release(&hk_shared_pool.lock, HK_RANK_POOL);
-}
-
 void hk_pool_destroy(hk_pool_t *pool)
 {
     for (unsigned list = 0; list <= HK_SLAB_UNITS_MAX; list++) {
@@ -64,5 +58,4 @@ void hk_pool_destroy(hk_pool_t *pool)
             hk_superslab_free(superslab);
         }
     }
-    bequeath(pool);
 }

@@ -55,7 +55,8 @@ hk_superslab_t *hk_pool_find_dense_locked(hk_pool_t *pool, uint64_t now_ms)
 {
     hk_assert(2, hk_lock_is_held(&pool->lock));
     if (now_ms - pool->look_ms < HK_DENSE_LOOK_MS || hk_superslab_huge_refusals() != 0 ||
-        !hk_policy_wants_dense(hk_options.huge, pool->superslabs, hk_superslab_advised_count())) {
+        !hk_policy_wants_dense(hk_options.huge, hk_superslab_count(),
+                               hk_superslab_advised_count())) {
         return NULL;
     }
     pool->look_ms = now_ms;

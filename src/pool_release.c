@@ -2,7 +2,6 @@
  * pool, releasing: taking slabs back, and giving memory back to the system.  See pool.h.
  */
 #include "bitrange.h"
-#include "cap.h"
 #include "limit.h"
 #include "log.h"
 #include "os.h"
@@ -10,14 +9,14 @@
 #include "pool.h"
 
 /* Empty superslabs that one purge takes out of the pool at a time. */
-enum { PURGE_BATCH = 16, STEP_UNITS = HK_DECAY_STEP_BYTES >> HK_UNIT_SHIFT };
+enum { PURGE_BATCH = 16 };
 
 static void return_units_locked(hk_pool_t *pool, hk_superslab_t *superslab, unsigned first,
                                 unsigned units)
 {
     uint32_t mask = hk_pool_mask(first, units);
     hk_assert(2, (superslab->free_units & mask) == 0);
-    pool->warm_units += units;
+    hk_pool_count_warm_locked(pool, units);
     pool->used_units -= units;
     for (unsigned unit = first; unit < first + units; unit++) {
         superslab->slab_of[unit] = (uint8_t)unit;
@@ -26,20 +25,12 @@ static void return_units_locked(hk_pool_t *pool, hk_superslab_t *superslab, unsi
     hk_pool_set_free_locked(pool, superslab, superslab->free_units | mask);
 }
 
-void hk_pool_release(hk_pool_t *pool, hk_slab_t *slab)
+void hk_pool_release(hk_slab_t *slab)
 {
-    if (hk_pool_is_capped(pool, slab->class_index)) {
-        hk_cap_uncharge(slab->class_index, slab->units);
-    }
+    hk_pool_t *pool = slab->superslab->pool;
     hk_lock_acquire(&pool->lock, HK_RANK_POOL);
     return_units_locked(pool, slab->superslab, slab->first_unit, slab->units);
     hk_lock_release(&pool->lock, HK_RANK_POOL);
-}
-
-static void lower_warm_locked(hk_pool_t *pool, uint32_t units)
-{
-    pool->warm_units -= units;
-    hk_epoch_note(&pool->epoch, pool->warm_units);
 }
 
 /* Takes up to PURGE_BATCH empty superslabs out of the pool, beyond the first keep ones and as long
@@ -53,11 +44,11 @@ static unsigned take_empty_locked(hk_pool_t *pool, uint32_t keep_units, uint32_t
         hk_superslab_t *superslab = next;
         next = superslab->next;
         uint32_t warm = (uint32_t)hk_bitrange_sum(superslab->dirty_units);
-        if (superslab->pinned || kept < keep || pool->warm_units - warm < keep_units) {
+        if (superslab->pinned || kept < keep || hk_pool_warm_units(pool) - warm < keep_units) {
             continue;
         }
         hk_pool_unlink_locked(pool, superslab);
-        lower_warm_locked(pool, warm);
+        hk_pool_count_warm_locked(pool, -warm);
         pool->superslabs--;
         taken[count++] = superslab;
     }
@@ -126,12 +117,13 @@ static size_t purge_one(hk_pool_t *pool, uint32_t keep_units)
 {
     size_t bytes = 0;
     hk_lock_acquire(&pool->lock, HK_RANK_POOL);
-    hk_superslab_t *superslab = pool->warm_units > keep_units ? find_warm_locked(pool) : NULL;
+    hk_superslab_t *superslab =
+        hk_pool_warm_units(pool) > keep_units ? find_warm_locked(pool) : NULL;
     if (superslab != NULL) {
         uint32_t mask = lowest_bits(superslab->free_units & superslab->dirty_units,
-                                    pool->warm_units - keep_units);
+                                    hk_pool_warm_units(pool) - keep_units);
         uint32_t units = (uint32_t)hk_bitrange_sum(mask);
-        lower_warm_locked(pool, units);
+        hk_pool_count_warm_locked(pool, -units);
         hk_pool_set_free_locked(pool, superslab, superslab->free_units & ~mask);
         bool was_huge = superslab->huge;
         superslab->huge = false;
@@ -147,7 +139,7 @@ static size_t purge_one(hk_pool_t *pool, uint32_t keep_units)
             pool->purged_units += units;
             bytes = (size_t)units << HK_UNIT_SHIFT;
         } else {
-            pool->warm_units += units;
+            hk_pool_count_warm_locked(pool, units);
         }
     }
     hk_lock_release(&pool->lock, HK_RANK_POOL);
@@ -169,32 +161,34 @@ size_t hk_pool_purge(hk_pool_t *pool, uint32_t keep_units, uint32_t keep_supersl
     return bytes;
 }
 
-size_t hk_pool_warm_bytes(hk_pool_t *pool)
+size_t hk_pool_warm_bytes(const hk_pool_t *pool)
 {
-    hk_lock_acquire(&pool->lock, HK_RANK_POOL);
-    size_t bytes = (size_t)pool->warm_units << HK_UNIT_SHIFT;
-    hk_lock_release(&pool->lock, HK_RANK_POOL);
-    return bytes;
+    return (size_t)hk_pool_warm_units(pool) << HK_UNIT_SHIFT;
 }
 
-static size_t surplus_of(size_t units)
+size_t hk_pool_maintain_unlocking(hk_pool_t *pool, uint64_t now_ms, uint32_t kept_units,
+                                  size_t *left)
 {
-    return hk_policy_purge_units((uint32_t)units);
-}
-
-size_t hk_pool_maintain(hk_pool_t *pool, uint64_t now_ms)
-{
-    hk_lock_acquire(&pool->lock, HK_RANK_POOL);
-    size_t units = hk_epoch_take(&pool->epoch, now_ms, pool->warm_units, surplus_of, STEP_UNITS);
-    uint32_t keep = pool->warm_units - (uint32_t)units;
+    size_t warm = hk_pool_warm_units(pool);
+    size_t most = *left >> HK_UNIT_SHIFT;
+    size_t units = hk_epoch_take(&pool->epoch, now_ms, warm, kept_units, most);
+    size_t keep = warm - units;
     uint32_t keep_superslabs = hk_policy_empty_superslabs(pool->superslabs);
     hk_superslab_t *dense = hk_pool_find_dense_locked(pool, now_ms);
     hk_lock_release(&pool->lock, HK_RANK_POOL);
+    *left -= units << HK_UNIT_SHIFT;
     if (units > 0) {
-        (void)hk_pool_purge(pool, keep, keep_superslabs);
+        (void)hk_pool_purge(pool, (uint32_t)keep, keep_superslabs);
     }
     if (dense != NULL) {
         hk_pool_make_huge(pool, dense);
     }
-    return surplus_of(keep) << HK_UNIT_SHIFT;
+    return hk_epoch_surplus(keep, kept_units) << HK_UNIT_SHIFT;
+}
+
+size_t hk_pool_maintain(hk_pool_t *pool, uint64_t now_ms)
+{
+    size_t left = HK_DECAY_STEP_BYTES;
+    hk_lock_acquire(&pool->lock, HK_RANK_POOL);
+    return hk_pool_maintain_unlocking(pool, now_ms, hk_policy_kept_units(1), &left);
 }

@@ -51,8 +51,7 @@ size_t hk_reclaim_all(hk_cache_t *cache, size_t keep_bytes)
     hk_reclaim_heaps(SIZE_MAX);
     size_t bytes = hk_large_decay(UINT64_MAX) + hk_run_purge(keep_bytes);
     (void)hk_retire_drain(); /* address space alone */
-    bytes += hk_pool_purge(&hk_shared_pool, count_of(keep_bytes, HK_UNIT_SHIFT),
-                           count_of(keep_bytes, HK_SUPERSLAB_SHIFT));
+    bytes += hk_pool_part_purge(keep_bytes, count_of(keep_bytes, HK_SUPERSLAB_SHIFT));
     hk_lock_release(&reclaim_lock, HK_RANK_RECLAIM);
     return bytes;
 }

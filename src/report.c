@@ -77,8 +77,8 @@ static void add_pool(hak_stats_t *stats, hk_pool_t *pool)
     }
     stats->superslabs += pool->superslabs;
     stats->mapped_bytes += pool->superslabs << HK_SUPERSLAB_SHIFT;
-    stats->committed_bytes += (pool->used_units + pool->warm_units) << HK_UNIT_SHIFT;
-    stats->pool_warm_bytes += (uint64_t)pool->warm_units << HK_UNIT_SHIFT;
+    stats->committed_bytes += (pool->used_units + hk_pool_warm_units(pool)) << HK_UNIT_SHIFT;
+    stats->pool_warm_bytes += (uint64_t)hk_pool_warm_units(pool) << HK_UNIT_SHIFT;
     stats->purged_bytes += pool->purged_units << HK_UNIT_SHIFT;
     for (unsigned stage = 0; stage < HK_STAGE_COUNT; stage++) {
         stats->stage_acquires[stage] += pool->acquires[stage];
@@ -101,7 +101,9 @@ static void collect(hak_stats_t *stats, unsigned want_ledger)
     }
     hk_heaps_each_thread_heap(add_heap, stats);
     hk_heaps_each_first_class(add_owned_heap, stats);
-    add_pool(stats, &hk_shared_pool);
+    for (hk_pool_t *part = NULL; (part = hk_pool_part_next(part)) != NULL;) {
+        add_pool(stats, part);
+    }
     stats->large_bytes = hk_large_used_bytes();
     stats->large_cached_bytes = hk_large_kept_bytes();
     stats->run_bytes = hk_run_used_bytes();

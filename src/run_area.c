@@ -10,7 +10,7 @@
 #include "os.h"
 #include "policy.h"
 
-hk_runs_t hk_runs[HK_RUN_PARTS];
+hk_runs_t hk_runs[HK_PARTS];
 _Atomic uint32_t hk_run_last_part;
 
 enum { SEARCH_DEPTH = 16 }; /* a bin of several sizes is searched this far */

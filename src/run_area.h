@@ -80,7 +80,7 @@ typedef struct hk_runs {
         used_bytes; /* atomic: written under lock(runs): in blocks, those on shelves too */
 } hk_runs_t;
 
-extern hk_runs_t hk_runs[HK_RUN_PARTS];
+extern hk_runs_t hk_runs[HK_PARTS];
 
 /* The number of the last part in use; all parts before it are in use too. */
 extern _Atomic uint32_t hk_run_last_part; /* atomic: only rises */

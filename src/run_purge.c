@@ -136,18 +136,12 @@ size_t hk_run_purge(size_t keep_bytes)
     return bytes;
 }
 
-/* What a part need not keep of so many bytes. */
-static size_t surplus_of(size_t bytes)
-{
-    /* relaxed: a number that only rises */
-    return hk_policy_purge_run_bytes(bytes, hk_load_relaxed(&hk_run_last_part) + 1);
-}
-
-/* A step for one part, of at most *left bytes, which falls by what goes. */
-static size_t maintain_part(hk_runs_t *part, uint64_t now_ms, size_t *left)
+/* A step for one part, of at most *left bytes, which falls by what goes.  kept is what it keeps in
+ * any case. */
+static size_t maintain_part(hk_runs_t *part, uint64_t now_ms, size_t kept, size_t *left)
 {
     hk_lock_acquire(&part->lock, HK_RANK_RUNS);
-    size_t bytes = hk_epoch_take(&part->epoch, now_ms, part->warm_bytes, surplus_of, *left);
+    size_t bytes = hk_epoch_take(&part->epoch, now_ms, part->warm_bytes, kept, *left);
     size_t keep = part->warm_bytes - bytes;
     hk_lock_release(&part->lock, HK_RANK_RUNS);
     *left -= bytes;
@@ -156,15 +150,17 @@ static size_t maintain_part(hk_runs_t *part, uint64_t now_ms, size_t *left)
         more = purge_one(part, keep);
         bytes -= more < bytes ? more : bytes;
     }
-    return surplus_of(keep);
+    return hk_epoch_surplus(keep, kept);
 }
 
 size_t hk_run_maintain(uint64_t now_ms)
 {
+    /* relaxed: a number that only rises */
+    size_t kept = hk_policy_kept_run_bytes(hk_load_relaxed(&hk_run_last_part) + 1);
     size_t left = HK_DECAY_STEP_BYTES;
     size_t surplus = 0;
     for (hk_runs_t *part = NULL; (part = hk_run_area_next_part(part)) != NULL;) {
-        surplus += maintain_part(part, now_ms, &left);
+        surplus += maintain_part(part, now_ms, kept, &left);
     }
     return surplus;
 }

@@ -24,14 +24,22 @@ static void *fork_elsewhere(void *argument)
 }
 
 /* Returns once the gate is closed; who does not end the fork by fork_end sets fork_step and joins
- * the thread. */
-static inline pthread_t fork_begin(void)
+ * the thread.  False if there is no memory for a thread. */
+static inline bool fork_try_begin(pthread_t *forker)
 {
     fork_step = 0;
-    pthread_t forker = test_thread(fork_elsewhere, NULL);
+    if (pthread_create(forker, NULL, fork_elsewhere, NULL) != 0)
+        return false;
     while (fork_step != 1) {
         (void)sched_yield();
     }
+    return true;
+}
+
+static inline pthread_t fork_begin(void)
+{
+    pthread_t forker;
+    CHECK(fork_try_begin(&forker));
     return forker;
 }
 

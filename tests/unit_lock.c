@@ -102,6 +102,46 @@ static void check_exclusion(void)
     CHECK(!hk_lock_is_held(&shared_lock));
 }
 
+/* ---- One of several places that would do ---- */
+
+static _Atomic bool taken;
+
+static void *hold_until_awaited(void *argument)
+{
+    hk_lock_t *lock = argument;
+    hk_lock_acquire(lock, HK_RANK_POOL);
+    taken = true;
+    while (lock->state != 2) { /* until somebody sleeps */
+    }
+    hk_lock_release(lock, HK_RANK_POOL);
+    return NULL;
+}
+
+/* Two sleeps among some hundred takings are enough to go elsewhere, one is not. */
+static void check_strain(void)
+{
+    hk_lock_t lock = {0};
+    uint32_t strain = 0;
+    hk_lock_acquire_strained(&lock, HK_RANK_POOL, &strain);
+    CHECK(strain == 0 && hk_lock_is_held(&lock));
+    hk_lock_release(&lock, HK_RANK_POOL);
+    for (int sleeps = 1; sleeps <= 2; sleeps++) {
+        taken = false;
+        pthread_t holder = test_thread(hold_until_awaited, &lock);
+        while (!taken) {
+        }
+        hk_lock_acquire_strained(&lock, HK_RANK_POOL, &strain);
+        hk_lock_release(&lock, HK_RANK_POOL);
+        test_join(holder);
+        CHECKF((strain >= HK_STRAIN_MAX) == (sleeps == 2), " (%u)", strain);
+    }
+    for (uint32_t before = strain; before > 0; before--) {
+        hk_lock_acquire_strained(&lock, HK_RANK_POOL, &strain);
+        hk_lock_release(&lock, HK_RANK_POOL);
+        CHECK(strain == before - 1);
+    }
+}
+
 /* ---- Mistakes, each in a child ---- */
 
 static void inversion(void)
@@ -181,6 +221,7 @@ int main(void)
     check_table();
     check_states();
     check_exclusion();
+    check_strain();
     check_child("inversion", inversion, order);
     check_child("inversion by trying", inversion_by_trying, order);
     check_child("inversion behind a gap", inversion_behind_a_gap, order);

@@ -3,6 +3,7 @@
  */
 #include "test.h"
 
+#include "epoch.h"
 #include "policy.h"
 
 #include "magazine.h"
@@ -80,20 +81,17 @@ static void check_heaps(void)
     }
 }
 
-static void check_purges(void)
+/* 1 MiB of empty slabs and 1 MiB of free runs stay at hand, in all parts together. */
+static void check_at_hand(void)
 {
-    CHECK(hk_policy_purge_units(0) == 0);
-    CHECK(hk_policy_purge_units(16) == 0); /* 1 MiB stays at hand */
-    CHECK(hk_policy_purge_units(17) > 0);
-    uint32_t before = 0;
-    for (uint32_t low = 0; low < 100000; low++) {
-        uint32_t units = hk_policy_purge_units(low);
-        CHECKF(units <= low, " (%u: %u)", low, units); /* never what was needed in the epoch */
-        CHECKF(low - units <= 16, " (%u: %u)", low, units);
-        CHECKF(units >= before, " (%u: %u)", low, units);
-        before = units;
+    CHECK(hk_policy_kept_units(1) == 16 && hk_policy_kept_units(4) == 4);
+    CHECK(hk_policy_kept_run_bytes(1) == MIB && hk_policy_kept_run_bytes(4) == MIB / 4);
+    for (uint32_t parts = 1; parts <= HK_PARTS; parts++) {
+        CHECK(parts * hk_policy_kept_units(parts) <= 16);
+        CHECK(parts * hk_policy_kept_run_bytes(parts) <= MIB);
     }
-    CHECK(hk_policy_purge_units(UINT32_MAX) == UINT32_MAX - 16);
+    CHECK(hk_epoch_surplus(16, 16) == 0 && hk_epoch_surplus(17, 16) == 1);
+    CHECK(hk_epoch_surplus(0, 16) == 0 && hk_epoch_surplus(SIZE_MAX, 16) == SIZE_MAX - 16);
 }
 
 static void check_runs(void)
@@ -109,16 +107,8 @@ static void check_runs(void)
         before = area;
     }
     CHECK(before == 64 * MIB && hk_policy_area_bytes(SIZE_MAX) == 64 * MIB);
-    before = 0;
-    for (size_t low = 0; low <= 64 * MIB; low += 4096) {
-        size_t bytes = hk_policy_purge_run_bytes(low, 1);
-        CHECKF(bytes <= low && low - bytes <= MIB && bytes >= before, " (%zu: %zu)", low, bytes);
-        before = bytes;
-    }
-    CHECK(hk_policy_purge_run_bytes(MIB, 1) == 0 &&
-          hk_policy_purge_run_bytes(MIB, 4) == 3 * MIB / 4);
-    CHECK(hk_policy_run_parts(1) == 1 && hk_policy_run_parts(2) == 2);
-    CHECK(hk_policy_run_parts(4096) == HK_RUN_PARTS);
+    CHECK(hk_policy_parts(1) == 1 && hk_policy_parts(2) == 2);
+    CHECK(hk_policy_parts(4096) == HK_PARTS);
 }
 
 /* Depots hold so much in any case, and more only beside large heaps. */
@@ -283,7 +273,7 @@ int main(void)
     check_magazines();
     check_end();
     check_heaps();
-    check_purges();
+    check_at_hand();
     check_runs();
     check_kept();
     check_sparse_peak();
