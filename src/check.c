@@ -155,6 +155,7 @@ static void check_pool(walk_t *walk, hk_pool_t *pool)
     for (unsigned list = 0; list <= HK_SLAB_UNITS_MAX; list++) {
         for (const hk_superslab_t *s = pool->by_free[list]; s != NULL; s = s->next) {
             check_superslab(walk, s, list);
+            expect(walk, s->pool == pool, s, "a superslab of another pool");
             superslabs++;
             used += HK_SLAB_UNITS_MAX - list;
             warm += (uint32_t)__builtin_popcount(s->free_units & s->dirty_units);
@@ -257,6 +258,7 @@ static void check_part(walk_t *walk, hk_runs_t *part)
     const hk_run_area_t *prev = NULL;
     for (const hk_run_area_t *area = part->areas; area != NULL; area = area->next) {
         expect(walk, area->prev == prev, area, "a broken list of areas");
+        expect(walk, area->part == part, area, "an area of another part");
         check_area(walk, area, &sums);
         prev = area;
     }

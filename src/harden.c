@@ -176,7 +176,7 @@ static size_t inspect_superslab(const hk_superslab_t *superslab, size_t most)
 }
 
 /* Under the lock, since the housekeeper may be giving empty slabs back. */
-void hk_harden_inspect(hk_pool_t *pool, size_t most)
+size_t hk_harden_inspect(hk_pool_t *pool, size_t most)
 {
     size_t count = 0;
     hk_lock_acquire(&pool->lock, HK_RANK_POOL);
@@ -187,12 +187,13 @@ void hk_harden_inspect(hk_pool_t *pool, size_t most)
         }
     }
     hk_lock_release(&pool->lock, HK_RANK_POOL);
+    return count;
 }
 
 void hk_harden_inspect_heap(hk_heap_t *heap)
 {
     if (hk_canary.extent == HK_CANARY_WHOLE) {
-        hk_harden_inspect(heap->pool, SIZE_MAX);
+        (void)hk_harden_inspect(heap->pool, SIZE_MAX);
     }
     hk_quarantine_t *quarantine = heap->quarantine;
     if (quarantine == NULL) {

@@ -136,8 +136,9 @@ void hk_harden_drain(hk_quarantine_t *quarantine, uint16_t owner);
 size_t hk_harden_quarantined_bytes(const hk_quarantine_t *quarantine);
 
 /* Looks at about `most` blocks of the pool's hardened slabs: the process ends if one was written to
- * behind its end or while it was free.  No other thread may be using the blocks. */
-void hk_harden_inspect(hk_pool_t *pool, size_t most);
+ * behind its end or while it was free.  No other thread may be using the blocks.  Returns how many
+ * it looked at. */
+size_t hk_harden_inspect(hk_pool_t *pool, size_t most);
 
 /* Looks at a first-class heap that is about to be destroyed: at its quarantine, and at level 2 at
  * all of its blocks too. */

@@ -71,7 +71,11 @@ static void release_slab(hk_heap_t *heap, hk_slab_t *slab)
     hk_slab_stop(slab, heap->owner);
     hk_store_relaxed(&heap->units, hk_heap_units(heap) - slab->units);
     heap->lent_units += slab->units;
-    hk_pool_part_release(slab);
+    if (hk_pool_is_part(slab->superslab->pool)) {
+        hk_pool_part_release(slab);
+    } else {
+        hk_pool_release(slab);
+    }
 }
 
 static void count_empty(hk_heap_t *heap, size_t units)
@@ -81,7 +85,7 @@ static void count_empty(hk_heap_t *heap, size_t units)
 
 /* Whether one more empty slab is kept.  In general empty slabs go to the pool, where they serve all
  * classes and threads.  But a program that frees much at once soon allocates it again, and by way
- * of the pool each slab would take the lock of all threads twice. */
+ * of the pool each slab would take the lock of a part twice. */
 static bool may_keep(const hk_heap_t *heap, const hk_slab_t *slab)
 {
     size_t units = hk_heap_empty_units(heap) + slab->units;
@@ -315,25 +319,30 @@ unsigned hk_heap_slab_take_locked(hk_heap_t *heap, unsigned class_index, void **
     return taken;
 }
 
-/* A slab out of the pool, by stage 1, or by all stages.  *strain is of the heap's part of the Shared
- * Pool, if it has one. */
-static hk_slab_t *acquire(hk_pool_t *pool, uint32_t *strain, hk_heap_t *heap, unsigned class_index,
-                          hk_stage_t last)
+/* First-class heaps have no caps: for them the process's limit alone holds. */
+static hk_slab_t *acquire_warm(hk_heap_t *heap, unsigned class_index)
 {
     unsigned units = hk_class_info[class_index].units;
-    uint8_t class = (uint8_t)class_index;
-    if (hk_pool_is_part(pool)) {
-        return hk_pool_part_acquire(pool, strain, heap, units, class, last);
-    }
-    return last == HK_STAGE_WARM ? hk_pool_acquire_warm(pool, heap, units, class)
-                                 : hk_pool_acquire(pool, heap, units, class);
+    return hk_pool_is_part(heap->pool)
+               ? hk_pool_part_acquire_warm(heap->pool, &heap->pool_strain, heap, units,
+                                           (uint8_t)class_index)
+               : hk_pool_acquire_warm(heap->pool, heap, units, (uint8_t)class_index);
 }
 
-/* To another part of the Shared Pool, if that is any better. */
+static hk_slab_t *acquire(hk_pool_t *pool, hk_heap_t *heap, unsigned class_index)
+{
+    unsigned units = hk_class_info[class_index].units;
+    return hk_pool_is_part(pool) ? hk_pool_part_acquire(pool, heap, units, (uint8_t)class_index)
+                                 : hk_pool_acquire(pool, heap, units, (uint8_t)class_index);
+}
+
+/* To another part of the Shared Pool, if the heap uses one and another is any better. */
 static void move(hk_heap_t *heap)
 {
-    heap->pool = hk_pool_part_move(heap->pool);
-    heap->pool_strain = 0;
+    if (hk_pool_is_part(heap->pool)) {
+        heap->pool = hk_pool_part_move(heap->pool);
+        heap->pool_strain = 0;
+    }
 }
 
 /* A slab from the pool.  Before the process grows for it, the heap gives the pool the empty slabs
@@ -343,18 +352,18 @@ static hk_slab_t *acquire_relocking(hk_heap_t *heap, unsigned class_index)
     if (heap->pool_strain >= HK_STRAIN_MAX) {
         move(heap);
     }
-    hk_slab_t *slab = acquire(heap->pool, &heap->pool_strain, heap, class_index, HK_STAGE_WARM);
+    hk_slab_t *slab = acquire_warm(heap, class_index);
+    if (slab == NULL && hk_heap_empty_units(heap) > HK_EMPTY_UNITS_MIN) {
+        hk_heap_slab_release_empties_locked(heap);
+        slab = acquire_warm(heap, class_index);
+    }
     if (slab == NULL) {
-        if (hk_heap_units(heap) >= HK_SLAB_UNITS_MAX && hk_pool_is_part(heap->pool)) {
+        if (hk_heap_units(heap) >= HK_SLAB_UNITS_MAX) {
             move(heap);
         }
-        if (hk_heap_empty_units(heap) > HK_EMPTY_UNITS_MIN) {
-            hk_heap_slab_release_empties_locked(heap);
-        }
         hk_pool_t *pool = heap->pool;
-        uint32_t strain = 0; /* the heap's own is under its lock */
         hk_lock_release(&heap->lock, HK_RANK_HEAP);
-        slab = acquire(pool, &strain, heap, class_index, HK_STAGE_NEW);
+        slab = acquire(pool, heap, class_index);
         hk_lock_acquire(&heap->lock, HK_RANK_HEAP);
     }
     return slab;

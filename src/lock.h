@@ -44,8 +44,8 @@ void hk_lock_release(hk_lock_t *lock, hk_rank_t rank);
 
 /* Takes the lock of one of several places that would do.  *strain grows when the lock was held, and
  * more if the thread had to sleep; it falls when the lock was open.  From HK_STRAIN_MAX on the
- * caller had better take another place, and begin with no strain there: then more than a quarter of
- * the takings found the lock held, or two among some hundred slept. */
+ * caller had better take another place, and begin with no strain there: then for some time more than
+ * a quarter of the takings found the lock held, or more than one in 67 slept. */
 enum { HK_STRAIN_MAX = 128 };
 void hk_lock_acquire_strained(hk_lock_t *lock, hk_rank_t rank, uint32_t *strain);
 

@@ -202,7 +202,8 @@ void hk_path_finish(void)
             hk_guard_inspect();
             size_t most = hk_options.harden >= 2 ? SIZE_MAX : (size_t)INSPECTED_BLOCKS;
             for (hk_pool_t *part = NULL; (part = hk_pool_part_next(part)) != NULL;) {
-                hk_harden_inspect(part, most);
+                size_t done = hk_harden_inspect(part, most);
+                most -= done < most ? done : most;
             }
         }
         hk_cache_flush(cache);

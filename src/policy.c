@@ -58,9 +58,9 @@ unsigned hk_policy_heaps_max(unsigned cpu_count)
     return 4 * cpu_count;
 }
 
-uint32_t hk_policy_kept_units(uint32_t parts)
+uint32_t hk_policy_kept_units(void)
 {
-    return WARM_UNITS_MIN / parts;
+    return WARM_UNITS_MIN;
 }
 
 size_t hk_policy_area_bytes(size_t mapped_bytes)

@@ -55,8 +55,8 @@ extern const hk_policy_class_t hk_policy_class[HK_CLASS_COUNT];
 /* How many heaps threads get for themselves before they share. */
 unsigned hk_policy_heaps_max(unsigned cpu_count);
 
-/* How many warm units one of so many parts of the pool keeps even if no epoch needs them. */
-uint32_t hk_policy_kept_units(uint32_t parts);
+/* How many warm units a pool keeps even if no epoch needs them. */
+uint32_t hk_policy_kept_units(void);
 
 /* How many bytes the next area for runs of pages has, when areas have mapped_bytes; a multiple of 2
  * MiB. */

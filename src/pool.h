@@ -69,11 +69,6 @@ size_t hk_pool_warm_bytes(const hk_pool_t *pool);
  * epoch. */
 size_t hk_pool_maintain(hk_pool_t *pool, uint64_t now_ms);
 
-/* The same for one part of several, under its lock, which it opens: at most *left bytes go, which
- * falls by as many, and so many units are kept in any case. */
-size_t hk_pool_maintain_unlocking(hk_pool_t *pool, uint64_t now_ms, uint32_t kept_units,
-                                  size_t *left);
-
 /* Finds a superslab that is not huge, has been full for a while and is dense, and pins it for
  * hk_pool_make_huge; NULL if there is none, or it is too soon to look.  In pool_dense.c. */
 hk_superslab_t *hk_pool_find_dense_locked(hk_pool_t *pool, uint64_t now_ms);

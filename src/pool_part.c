@@ -6,6 +6,8 @@
 #include "cap.h"
 #include "parts.h"
 
+enum { SEARCHED_PARTS = 4 };
+
 hk_pool_t hk_pool_parts[HK_PARTS];
 _Atomic uint32_t hk_pool_last_part;
 
@@ -42,61 +44,84 @@ hk_pool_t *hk_pool_part_move(hk_pool_t *part)
     return &hk_pool_parts[best];
 }
 
+/* How many are in use. */
+static uint32_t count_parts(void)
+{
+    return hk_load_relaxed(&hk_pool_last_part) + 1; /* relaxed: see hk_pool_part_next */
+}
+
+/* The part in use after the given one; the first one after the last. */
+static hk_pool_t *next_in_turn(const hk_pool_t *part)
+{
+    hk_pool_t *next = hk_pool_part_next(part);
+    return next != NULL ? next : hk_pool_parts;
+}
+
 /* ---- Slabs ---- */
 
-/* A slab out of another part.  By stage 1: only where nobody holds the lock just now.  By stage 2,
- * as a last resort: the locks are waited for. */
-static hk_slab_t *take_elsewhere(const hk_pool_t *own, struct hk_heap *heap, unsigned units,
-                                 uint8_t class_index, hk_stage_t last)
+/* A slab out of warm units of another part, where nobody holds the lock just now.  Not all parts are
+ * searched: each may take some microseconds, for nothing if its warm units are scattered. */
+static hk_slab_t *take_warm_elsewhere(const hk_pool_t *own, struct hk_heap *heap, unsigned units,
+                                      uint8_t class_index)
 {
     hk_slab_t *slab = NULL;
-    for (hk_pool_t *part = NULL; slab == NULL && (part = hk_pool_part_next(part)) != NULL;) {
-        bool wait = last != HK_STAGE_WARM;
-        if (part == own || (!wait && (hk_pool_warm_units(part) < units ||
-                                      !hk_lock_try_acquire(&part->lock, HK_RANK_POOL)))) {
-            continue;
+    unsigned searched = 0;
+    for (hk_pool_t *part = next_in_turn(own);
+         part != own && slab == NULL && searched < SEARCHED_PARTS; part = next_in_turn(part)) {
+        if (hk_pool_warm_units(part) >= units && hk_lock_try_acquire(&part->lock, HK_RANK_POOL)) {
+            slab = hk_pool_take_locked(part, heap, units, class_index, HK_STAGE_WARM);
+            hk_lock_release(&part->lock, HK_RANK_POOL);
+            searched++;
         }
-        if (wait) {
-            hk_lock_acquire(&part->lock, HK_RANK_POOL);
-        }
-        slab = hk_pool_take_locked(part, heap, units, class_index, last);
+    }
+    return slab;
+}
+
+/* A slab out of any units of another part, when there is no memory for more superslabs. */
+static hk_slab_t *take_any_elsewhere(const hk_pool_t *own, struct hk_heap *heap, unsigned units,
+                                     uint8_t class_index)
+{
+    hk_slab_t *slab = NULL;
+    for (hk_pool_t *part = next_in_turn(own); part != own && slab == NULL;
+         part = next_in_turn(part)) {
+        hk_lock_acquire(&part->lock, HK_RANK_POOL);
+        slab = hk_pool_take_locked(part, heap, units, class_index, HK_STAGE_UNUSED);
         hk_lock_release(&part->lock, HK_RANK_POOL);
     }
     return slab;
 }
 
-static hk_slab_t *acquire(hk_pool_t *own, uint32_t *strain, struct hk_heap *heap, unsigned units,
-                          uint8_t class_index, hk_stage_t last)
+static hk_slab_t *acquire_warm(hk_pool_t *own, uint32_t *strain, struct hk_heap *heap,
+                               unsigned units, uint8_t class_index)
 {
-    bool alone = hk_load_relaxed(&hk_pool_last_part) == 0; /* relaxed: a hint */
-    hk_stage_t stage = alone && last != HK_STAGE_WARM ? HK_STAGE_UNUSED : HK_STAGE_WARM;
     hk_lock_acquire_strained(&own->lock, HK_RANK_POOL, strain);
-    hk_slab_t *slab = hk_pool_take_locked(own, heap, units, class_index, stage);
+    hk_slab_t *slab = hk_pool_take_locked(own, heap, units, class_index, HK_STAGE_WARM);
     hk_lock_release(&own->lock, HK_RANK_POOL);
-    if (slab == NULL && !alone) {
-        slab = take_elsewhere(own, heap, units, class_index, HK_STAGE_WARM);
-    }
-    if (slab != NULL || last == HK_STAGE_WARM) {
-        return slab;
-    }
-    if (!alone) {
-        hk_lock_acquire(&own->lock, HK_RANK_POOL);
-        slab = hk_pool_take_locked(own, heap, units, class_index, HK_STAGE_UNUSED);
-        hk_lock_release(&own->lock, HK_RANK_POOL);
-    }
-    slab = slab != NULL ? slab : hk_pool_take_new(own, heap, units, class_index);
-    return slab != NULL ? slab : take_elsewhere(own, heap, units, class_index, HK_STAGE_UNUSED);
+    return slab != NULL ? slab : take_warm_elsewhere(own, heap, units, class_index);
 }
 
-hk_slab_t *hk_pool_part_acquire(hk_pool_t *part, uint32_t *strain, struct hk_heap *heap,
-                                unsigned units, uint8_t class_index, hk_stage_t last)
+/* At the cap there is no hit to count: whoever finds nothing warm comes to hk_pool_part_acquire. */
+hk_slab_t *hk_pool_part_acquire_warm(hk_pool_t *part, uint32_t *strain, struct hk_heap *heap,
+                                     unsigned units, uint8_t class_index)
 {
-    /* By stage 1 alone a cap in the way is no hit: whoever asks so comes again. */
-    if ((last == HK_STAGE_WARM && hk_cap_is_reached(class_index)) ||
-        !hk_cap_charge(class_index, units)) {
+    if (hk_cap_is_reached(class_index) || !hk_cap_charge(class_index, units)) {
         return NULL;
     }
-    hk_slab_t *slab = acquire(part, strain, heap, units, class_index, last);
+    hk_slab_t *slab = acquire_warm(part, strain, heap, units, class_index);
+    if (slab == NULL) {
+        hk_cap_uncharge(class_index, units);
+    }
+    return slab;
+}
+
+hk_slab_t *hk_pool_part_acquire(hk_pool_t *part, struct hk_heap *heap, unsigned units,
+                                uint8_t class_index)
+{
+    if (!hk_cap_charge(class_index, units)) {
+        return NULL;
+    }
+    hk_slab_t *slab = hk_pool_acquire(part, heap, units, class_index);
+    slab = slab != NULL ? slab : take_any_elsewhere(part, heap, units, class_index);
     if (slab == NULL) {
         hk_cap_uncharge(class_index, units);
     }
@@ -105,9 +130,7 @@ hk_slab_t *hk_pool_part_acquire(hk_pool_t *part, uint32_t *strain, struct hk_hea
 
 void hk_pool_part_release(hk_slab_t *slab)
 {
-    if (hk_pool_is_part(slab->superslab->pool)) {
-        hk_cap_uncharge(slab->class_index, slab->units);
-    }
+    hk_cap_uncharge(slab->class_index, slab->units);
     hk_pool_release(slab);
 }
 
@@ -122,52 +145,95 @@ size_t hk_pool_part_warm_bytes(void)
     return bytes;
 }
 
-/* Purges the part that has most; returns the bytes given back. */
-static size_t purge_fullest(size_t surplus, uint32_t keep_superslabs)
+static_assert(HK_PARTS <= 32, "a bit for each part");
+
+static uint32_t bit_of(const hk_pool_t *part)
 {
-    hk_pool_t *fullest = hk_pool_parts;
-    for (hk_pool_t *part = NULL; (part = hk_pool_part_next(part)) != NULL;) {
-        fullest = hk_pool_warm_units(part) > hk_pool_warm_units(fullest) ? part : fullest;
-    }
-    uint32_t warm = hk_pool_warm_units(fullest);
-    size_t units = surplus >> HK_UNIT_SHIFT;
-    uint32_t keep = units < warm ? warm - (uint32_t)units : 0;
-    return warm == 0 ? 0 : hk_pool_purge(fullest, keep, keep_superslabs);
+    return 1u << (part - hk_pool_parts);
 }
 
+/* The part that has most warm units, of those whose bit is not set in passed; NULL if no such part
+ * has any. */
+static hk_pool_t *find_fullest(uint32_t passed)
+{
+    hk_pool_t *fullest = NULL;
+    for (hk_pool_t *part = NULL; (part = hk_pool_part_next(part)) != NULL;) {
+        uint32_t most = fullest != NULL ? hk_pool_warm_units(fullest) : 0;
+        if ((passed & bit_of(part)) == 0 && hk_pool_warm_units(part) > most) {
+            fullest = part;
+        }
+    }
+    return fullest;
+}
+
+/* Each part gives once, so this ends even if others never stop freeing. */
 size_t hk_pool_part_purge(size_t keep_bytes, uint32_t keep_superslabs)
 {
-    size_t bytes = 0;
-    if (keep_bytes == 0) { /* superslabs without a warm unit go too */
-        for (hk_pool_t *part = NULL; (part = hk_pool_part_next(part)) != NULL;) {
-            bytes += hk_pool_purge(part, 0, keep_superslabs);
-        }
-        return bytes;
-    }
     size_t warm = hk_pool_part_warm_bytes();
     size_t surplus = warm > keep_bytes ? warm - keep_bytes : 0;
-    size_t more = 1;
-    while (bytes + HK_UNIT_BYTES <= surplus && more != 0) {
-        more = purge_fullest(surplus - bytes, keep_superslabs);
-        bytes += more;
+    uint32_t parts = count_parts();
+    uint32_t keep_each = keep_superslabs / parts + (keep_superslabs % parts != 0);
+    size_t bytes = 0;
+    uint32_t passed = 0;
+    hk_pool_t *part;
+    while (bytes + HK_UNIT_BYTES <= surplus && (part = find_fullest(passed)) != NULL) {
+        uint32_t units = (uint32_t)((surplus - bytes) >> HK_UNIT_SHIFT);
+        uint32_t has = hk_pool_warm_units(part);
+        bytes += hk_pool_purge(part, units < has ? has - units : 0, keep_each);
+        passed |= bit_of(part);
+    }
+    for (part = NULL; (part = hk_pool_part_next(part)) != NULL;) {
+        if ((passed & bit_of(part)) == 0) { /* its empty superslabs without a warm unit go too */
+            bytes += hk_pool_purge(part, hk_pool_warm_units(part), keep_each);
+        }
     }
     return bytes;
 }
 
-size_t hk_pool_part_maintain(uint64_t now_ms)
+/* The epoch of all parts together.  Its low water is what steps see: those of the parts, each by
+ * itself, would keep in each what only one of them needs at a time. */
+static struct {
+    hk_lock_t lock;
+    hk_epoch_t epoch; /* lock(all) */
+} all;
+
+static size_t maintain_all(uint64_t now_ms)
 {
-    /* relaxed: a number that only rises */
-    uint32_t kept = hk_policy_kept_units(hk_load_relaxed(&hk_pool_last_part) + 1);
-    size_t left = HK_DECAY_STEP_BYTES;
-    size_t surplus = 0;
-    for (hk_pool_t *part = NULL; (part = hk_pool_part_next(part)) != NULL;) {
-        if (hk_lock_try_acquire(&part->lock, HK_RANK_POOL)) {
-            surplus += hk_pool_maintain_unlocking(part, now_ms, kept, &left);
-        } else { /* somebody else comes by there */
-            surplus += hk_epoch_surplus(hk_pool_warm_units(part), kept) << HK_UNIT_SHIFT;
+    size_t kept = hk_policy_kept_units() * HK_UNIT_BYTES;
+    size_t warm = hk_pool_part_warm_bytes();
+    size_t bytes = 0;
+    if (hk_lock_try_acquire(&all.lock, HK_RANK_POOL)) { /* else another thread takes the step */
+        hk_epoch_note(&all.epoch, warm);
+        bytes = hk_epoch_take(&all.epoch, now_ms, warm, kept, HK_DECAY_STEP_BYTES);
+        hk_lock_release(&all.lock, HK_RANK_POOL);
+    }
+    if (bytes > 0) {
+        (void)hk_pool_part_purge(warm - bytes, hk_policy_empty_superslabs(hk_superslab_count()));
+    }
+    return hk_epoch_surplus(warm - bytes, kept);
+}
+
+/* In one part, each time in another. */
+static void make_dense_huge(uint64_t now_ms)
+{
+    static _Atomic uint32_t turn; /* atomic: a hint; relaxed */
+    hk_pool_t *part = &hk_pool_parts[hk_add_relaxed(&turn, 1) % count_parts()];
+    if (hk_lock_try_acquire(&part->lock, HK_RANK_POOL)) {
+        hk_superslab_t *dense = hk_pool_find_dense_locked(part, now_ms);
+        hk_lock_release(&part->lock, HK_RANK_POOL);
+        if (dense != NULL) {
+            hk_pool_make_huge(part, dense);
         }
     }
-    return surplus;
+}
+
+size_t hk_pool_part_maintain(uint64_t now_ms)
+{
+    if (count_parts() == 1) {
+        return hk_pool_maintain(hk_pool_parts, now_ms);
+    }
+    make_dense_huge(now_ms);
+    return maintain_all(now_ms);
 }
 
 /* ---- The whole ---- */
@@ -184,6 +250,7 @@ void hk_pool_part_inherit(const hk_pool_t *pool)
 
 void hk_pool_part_reset_locks(void)
 {
+    hk_lock_reset(&all.lock);
     for (hk_pool_t *part = NULL; (part = hk_pool_part_next(part)) != NULL;) {
         hk_lock_reset(&part->lock);
     }

@@ -9,7 +9,7 @@
 #include "pool.h"
 
 /* Empty superslabs that one purge takes out of the pool at a time. */
-enum { PURGE_BATCH = 16 };
+enum { PURGE_BATCH = 16, STEP_UNITS = HK_DECAY_STEP_BYTES >> HK_UNIT_SHIFT };
 
 static void return_units_locked(hk_pool_t *pool, hk_superslab_t *superslab, unsigned first,
                                 unsigned units)
@@ -166,29 +166,20 @@ size_t hk_pool_warm_bytes(const hk_pool_t *pool)
     return (size_t)hk_pool_warm_units(pool) << HK_UNIT_SHIFT;
 }
 
-size_t hk_pool_maintain_unlocking(hk_pool_t *pool, uint64_t now_ms, uint32_t kept_units,
-                                  size_t *left)
+size_t hk_pool_maintain(hk_pool_t *pool, uint64_t now_ms)
 {
+    size_t kept = hk_policy_kept_units();
+    hk_lock_acquire(&pool->lock, HK_RANK_POOL);
     size_t warm = hk_pool_warm_units(pool);
-    size_t most = *left >> HK_UNIT_SHIFT;
-    size_t units = hk_epoch_take(&pool->epoch, now_ms, warm, kept_units, most);
-    size_t keep = warm - units;
+    size_t units = hk_epoch_take(&pool->epoch, now_ms, warm, kept, STEP_UNITS);
     uint32_t keep_superslabs = hk_policy_empty_superslabs(pool->superslabs);
     hk_superslab_t *dense = hk_pool_find_dense_locked(pool, now_ms);
     hk_lock_release(&pool->lock, HK_RANK_POOL);
-    *left -= units << HK_UNIT_SHIFT;
     if (units > 0) {
-        (void)hk_pool_purge(pool, (uint32_t)keep, keep_superslabs);
+        (void)hk_pool_purge(pool, (uint32_t)(warm - units), keep_superslabs);
     }
     if (dense != NULL) {
         hk_pool_make_huge(pool, dense);
     }
-    return hk_epoch_surplus(keep, kept_units) << HK_UNIT_SHIFT;
-}
-
-size_t hk_pool_maintain(hk_pool_t *pool, uint64_t now_ms)
-{
-    size_t left = HK_DECAY_STEP_BYTES;
-    hk_lock_acquire(&pool->lock, HK_RANK_POOL);
-    return hk_pool_maintain_unlocking(pool, now_ms, hk_policy_kept_units(1), &left);
+    return hk_epoch_surplus(warm - units, kept) << HK_UNIT_SHIFT;
 }
