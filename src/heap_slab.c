@@ -74,7 +74,7 @@ static void release_slab(hk_heap_t *heap, hk_slab_t *slab)
     if (hk_pool_is_part(slab->superslab->pool)) {
         hk_pool_part_release(slab);
     } else {
-        hk_pool_release(slab);
+        hk_pool_release(slab, heap->owner != HK_OWNER_NONE);
     }
 }
 

@@ -109,7 +109,7 @@ HK_INLINE bool hk_live_is_set(const void *block)
  * it is the figure of a moment ago. */
 unsigned hk_live_count_units(const void *first, size_t units);
 
-/* Clears the bits of a range of whole units. */
+/* Clears the bits of a range of whole units, which nobody else may be looking at. */
 void hk_live_clear_units(void *first, size_t units);
 
 /* Writes to bits of each unit, all of which are clear: so that the pages of the bits are there when

@@ -54,8 +54,8 @@ hk_slab_t *hk_pool_take_new(hk_pool_t *pool, struct hk_heap *heap, unsigned unit
                             uint8_t class_index);
 
 /* Takes a slab back into the pool that it is from.  Makes no system call; hk_pool_maintain does
- * that. */
-void hk_pool_release(hk_slab_t *slab);
+ * that.  had_live_bits: its blocks had some, which are cleared. */
+void hk_pool_release(hk_slab_t *slab, bool had_live_bits);
 
 /* Gives warm units beyond keep_units, and empty superslabs beyond keep_superslabs, back to the
  * system; returns the bytes given back.  No lock may be held. */

@@ -131,7 +131,7 @@ hk_slab_t *hk_pool_part_acquire(hk_pool_t *part, struct hk_heap *heap, unsigned 
 void hk_pool_part_release(hk_slab_t *slab)
 {
     hk_cap_uncharge(slab->class_index, slab->units);
-    hk_pool_release(slab);
+    hk_pool_release(slab, true);
 }
 
 /* ---- Giving back ---- */

@@ -201,11 +201,6 @@ void hk_slab_start(hk_slab_t *slab, uint16_t owner)
 void hk_slab_stop(hk_slab_t *slab, uint16_t owner)
 {
     slab->unsettled = 0;
-    /* Whether it is unsettled or not: threads that share a heap leave bits set that nobody
-     * notes. */
-    if (owner != HK_OWNER_NONE) {
-        hk_live_clear_units(hk_slab_base(slab), slab->units);
-    }
     for (unsigned unit = 0; owner != HK_OWNER_NONE && unit < slab->units; unit++) {
         uintptr_t address = (uintptr_t)hk_slab_base(slab) + ((uintptr_t)unit << HK_UNIT_SHIFT);
         hk_registry_clear_near(address, near_class(slab), owner);

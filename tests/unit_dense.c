@@ -54,7 +54,7 @@ static void empty(unsigned number, unsigned from)
 {
     for (unsigned i = from; i < UNITS; i++) {
         hk_live_clear_units(hk_slab_base(slabs[number][i]), 1);
-        hk_pool_release(slabs[number][i]);
+        hk_pool_release(slabs[number][i], false);
     }
 }
 
@@ -143,13 +143,13 @@ static void test_others(void)
     hk_options.huge = 1;
     for (uint64_t ms = 0; ms < 3 * HK_DENSE_MS; ms += HK_DENSE_MS / 4) {
         for (unsigned i = 0; i < DENSE; i++) { /* never full for long */
-            hk_pool_release(slabs[i][i]);
+            hk_pool_release(slabs[i][i], false);
             slabs[i][i] = hk_pool_acquire(&pool, heap, 1, (uint8_t)hk_class_of(128));
         }
         live_on(HK_DENSE_MS / 4);
     }
     CHECK(count_huge(SUPERSLABS) == 0);
-    hk_pool_release(slabs[0][5]);
+    hk_pool_release(slabs[0][5], false);
     live_on(WHOLE_MS);
     CHECK(!superslab_of(0)->huge && count_huge(SUPERSLABS) == DENSE - 1);
     slabs[0][5] = hk_pool_acquire(&pool, heap, 1, (uint8_t)hk_class_of(128));
@@ -270,7 +270,7 @@ static void test_insisting(void)
     CHECK(superslab_of(32)->huge && superslab_of(32)->idle_dirty && !superslab_of(31)->huge);
     CHECK(hk_limit_committed_bytes() - filled == HK_SUPERSLAB_BYTES);
     CHECK(pool.warm_units == UNITS - 1);
-    hk_pool_release(slabs[32][0]);
+    hk_pool_release(slabs[32][0], false);
     hk_options.huge = 1;
     end(32);
     CHECK(hk_limit_committed_bytes() == committed);
@@ -311,7 +311,7 @@ static void be_refused(void)
     hk_slab_t *more = hk_pool_acquire(&pool, heap, 1, 0);
     CHECK(more != NULL && !more->superslab->huge && pool.warm_units == 0);
     CHECK(hk_limit_committed_bytes() - filled == HK_UNIT_BYTES + HK_LIVE_BYTES);
-    hk_pool_release(more);
+    hk_pool_release(more, false);
     end(SUPERSLABS);
     CHECK(hk_limit_committed_bytes() == committed && hk_superslab_huge_refusals() == 1);
 }

@@ -84,7 +84,7 @@ static void test_stages(void)
 
     /* What comes back is warm, and goes first. */
     memset(hk_slab_base(first), 1, HK_UNIT_BYTES);
-    hk_pool_release(first);
+    hk_pool_release(first, false);
     CHECK(pool.used_units == 2 && pool.warm_units == 1);
     CHECK(hk_slab_find(hk_slab_base(first)) == NULL);
     check_figures(&pool);
@@ -92,7 +92,7 @@ static void test_stages(void)
     CHECK_ACQUIRES(&pool, 1, 1, 1);
 
     /* One warm unit is not enough for two. */
-    hk_pool_release(first);
+    hk_pool_release(first, false);
     hk_slab_t *third = acquire(&pool, 2);
     CHECK(third->first_unit == 4);
     CHECK_ACQUIRES(&pool, 1, 2, 1);
@@ -107,7 +107,7 @@ static void test_stages(void)
     hk_slab_t *beyond = acquire(&pool, 1);
     CHECK(beyond->superslab != rest->superslab);
     CHECK_ACQUIRES(&pool, 2, 3, 2);
-    hk_pool_release(beyond);
+    hk_pool_release(beyond, false);
     hk_slab_t *mixed = acquire(&pool, 2);
     CHECK(mixed->first_unit == 1 && mixed->superslab == beyond->superslab);
     CHECK_ACQUIRES(&pool, 2, 4, 2);
@@ -124,7 +124,7 @@ static void test_whole_superslab(void)
     hk_slab_t *other = acquire(&pool, UNITS);
     CHECK(other->superslab != whole->superslab);
     CHECK_ACQUIRES(&pool, 0, 0, 2);
-    hk_pool_release(whole);
+    hk_pool_release(whole, false);
     CHECK(pool.warm_units == UNITS);
     CHECK(acquire(&pool, UNITS) == whole);
     CHECK_ACQUIRES(&pool, 1, 0, 2);
@@ -140,7 +140,7 @@ static void make_three(hk_pool_t *pool, hk_superslab_t *made[3], const unsigned 
     for (int i = 0; i < 3; i++)
         made[i] = acquire_two(pool, UNITS - free_units[i], &rest[i])->superslab;
     for (int i = 0; i < 3; i++)
-        hk_pool_release(rest[i]);
+        hk_pool_release(rest[i], false);
     if (!warm)
         CHECK(hk_pool_purge(pool, 0, 8) > 0);
     CHECK(pool->superslabs == 3);
@@ -180,7 +180,7 @@ static void test_warm_before_full(void)
     CHECK(other->superslab != full->superslab);
     hk_slab_t *behind = acquire(&pool, 10);
     CHECK(behind->superslab == other->superslab);
-    hk_pool_release(behind);
+    hk_pool_release(behind, false);
     CHECK(acquire(&pool, 1)->superslab == other->superslab);
     CHECK_ACQUIRES(&pool, 1, 1, 2);
     CHECK(acquire(&pool, 9)->superslab == other->superslab);
@@ -200,14 +200,14 @@ static void test_fragments(void)
         slabs[i] = acquire(&pool, 1);
     CHECK(pool.superslabs == 1);
     for (unsigned i = 0; i < UNITS; i += 2)
-        hk_pool_release(slabs[i]);
+        hk_pool_release(slabs[i], false);
     CHECK(pool.warm_units == (UNITS + 1) / 2);
     hk_slab_t *pair = acquire(&pool, 2);
     CHECK(pair->superslab != slabs[0]->superslab);
-    hk_pool_release(slabs[1]); /* makes a run of three: units 1, 2, 3 */
+    hk_pool_release(slabs[1], false); /* makes a run of three: units 1, 2, 3 */
     hk_slab_t *three = acquire(&pool, 3);
     CHECK(three->superslab == slabs[0]->superslab && three->first_unit == 1);
-    hk_pool_release(slabs[UNITS - 2]); /* makes the last three a run: 29, 30, 31 */
+    hk_pool_release(slabs[UNITS - 2], false); /* makes the last three a run: 29, 30, 31 */
     hk_slab_t *last = acquire(&pool, 3);
     CHECK(last->superslab == slabs[0]->superslab && last->first_unit == 29);
     check_figures(&pool);
@@ -228,7 +228,7 @@ static void test_units(void)
         }
         CHECK(pool.used_units == units && pool.superslabs == 1);
         check_figures(&pool);
-        hk_pool_release(slab);
+        hk_pool_release(slab, false);
         for (unsigned unit = 0; unit < HK_SUPERSLAB_UNITS; unit++)
             CHECK(hk_slab_find(superslab->base + (size_t)unit * HK_UNIT_BYTES) == NULL);
         CHECK(pool.used_units == 0 && pool.warm_units == units);
@@ -248,7 +248,7 @@ static void test_purge(void)
         memset(keeps[i]->superslab->base, 0xdd, HK_UNIT_BYTES); /* the live bits' */
     }
     for (int i = 0; i < 3; i++)
-        hk_pool_release(rest[i]);
+        hk_pool_release(rest[i], false);
     CHECK(pool.warm_units == 65 && pool.superslabs == 3);
 
     size_t mapped = fake_os.mapped_bytes, purged = fake_os.purged_bytes;
@@ -273,7 +273,7 @@ static void test_purge(void)
     check_figures(&pool);
     hk_slab_t *dirty = acquire(&pool, 11);
     CHECK(dirty->superslab == keeps[2]->superslab);
-    hk_pool_release(dirty);
+    hk_pool_release(dirty, false);
 
     CHECK(hk_pool_purge(&pool, 0, 0) == 35 * HK_UNIT_BYTES);
     CHECK(pool.warm_units == 0 && pool.purged_units == 65 && pool.superslabs == 3);
@@ -282,13 +282,13 @@ static void test_purge(void)
     CHECK(clean->superslab == keeps[2]->superslab);
     for (size_t i = 0; i < 11 * HK_UNIT_BYTES; i += 512)
         CHECK(hk_slab_base(clean)[i] == 0);
-    hk_pool_release(clean);
+    hk_pool_release(clean, false);
     for (int i = 0; i < 3; i++) /* no purge touches the live bits */
         CHECK(test_is_filled_with(keeps[i]->superslab->base, 0xdd, HK_UNIT_BYTES));
 
     /* Empty superslabs go whole, but for those to keep. */
     for (int i = 0; i < 3; i++)
-        hk_pool_release(keeps[i]);
+        hk_pool_release(keeps[i], false);
     check_figures(&pool);
     uint32_t warm = pool.warm_units;
     uint32_t of_two = warm; /* the fewest that stay warm when two of the three go */
@@ -321,7 +321,7 @@ static void test_purge_many(void)
     CHECK(pool.superslabs == MANY && hk_superslab_count() - before == MANY);
     size_t mapped = fake_os.mapped_bytes;
     for (int i = 0; i < MANY; i++)
-        hk_pool_release(slabs[i]);
+        hk_pool_release(slabs[i], false);
     CHECK(hk_pool_purge(&pool, 5 * UNITS, 5) == (MANY - 5) * (size_t)UNITS * HK_UNIT_BYTES);
     CHECK(pool.superslabs == 5 && pool.warm_units == 5 * UNITS);
     CHECK(mapped - fake_os.mapped_bytes == (MANY - 5) * (size_t)HK_SUPERSLAB_BYTES);
@@ -337,8 +337,8 @@ static void test_maintain(void)
     hk_slab_t *rest[2];
     hk_slab_t *keep = acquire_two(&pool, 1, &rest[0]);
     hk_slab_t *other = acquire_two(&pool, 1, &rest[1]);
-    hk_pool_release(rest[0]);
-    hk_pool_release(rest[1]);
+    hk_pool_release(rest[0], false);
+    hk_pool_release(rest[1], false);
     CHECK(pool.warm_units == 60);
     hk_pool_maintain(&pool, now); /* an epoch ends in which there were none for a while */
     CHECK(pool.warm_units == 60);
@@ -347,7 +347,7 @@ static void test_maintain(void)
 
     /* The working set needs 20 of them in this epoch: those stay, and something at hand. */
     hk_slab_t *needed = acquire(&pool, 20);
-    hk_pool_release(needed);
+    hk_pool_release(needed, false);
     CHECK(pool.epoch.low_water == 40);
     uint64_t purged = pool.purged_units;
     now += HK_DECAY_MS;
@@ -365,8 +365,8 @@ static void test_maintain(void)
     CHECKF(pool.warm_units <= hk_policy_kept_units(), " (%u)", pool.warm_units);
     CHECKF(pool.warm_units > 0, " (%u warm, low water %zu)", pool.warm_units, pool.epoch.low_water);
     CHECK(pool.superslabs == 2); /* they are in use */
-    hk_pool_release(keep);
-    hk_pool_release(other);
+    hk_pool_release(keep, false);
+    hk_pool_release(other, false);
     uint64_t calls = fake_os.calls;
     hk_pool_maintain(&pool, now); /* the same moment: no system call */
     CHECK(fake_os.calls == calls);
@@ -387,10 +387,10 @@ static void test_destroy(void)
         bases[i] = slab->superslab->base;
         CHECK(hk_registry_find(bases[i]) == &slab->superslab->region);
         if (i == 4)
-            hk_pool_release(slab);
+            hk_pool_release(slab, false);
     }
     for (unsigned i = 1; i < COUNT; i++)
-        hk_pool_release(rest[i]);
+        hk_pool_release(rest[i], false);
     check_figures(&pool);
     hk_pool_destroy(&pool);
     for (unsigned i = 0; i < COUNT; i++)
@@ -413,11 +413,11 @@ static void test_no_memory(void)
         hk_slab_t *fits = acquire(&pool, 1); /* wants no memory */
         fake_os_heal();
         CHECK(fits != NULL && fits->superslab == slab->superslab);
-        hk_pool_release(fits);
+        hk_pool_release(fits, false);
         check_figures(&pool);
         if (more != NULL) {
             CHECK(fake_os.failures == failures);
-            hk_pool_release(more);
+            hk_pool_release(more, false);
             CHECK(n > 0 && pool.acquires[HK_STAGE_NEW] == 2);
             break;
         }
@@ -436,7 +436,7 @@ static void test_no_leaf(void)
 {
     static hk_pool_t pool;
     hk_slab_t *slab = acquire(&pool, UNITS); /* the descriptor's memory is there next time */
-    hk_pool_release(slab);
+    hk_pool_release(slab, false);
     CHECK(hk_pool_purge(&pool, 0, 0) > 0);
     size_t mapped = fake_os.mapped_bytes;
     fake_os.spread = 1;
@@ -478,7 +478,7 @@ static void test_random(void)
             CHECK(base[unit * HK_UNIT_BYTES] == (char)(i + 1));
             CHECK(hk_slab_find(base + unit * HK_UNIT_BYTES) == slabs[i]);
         }
-        hk_pool_release(slabs[i]);
+        hk_pool_release(slabs[i], false);
         slabs[i] = NULL;
         if (step % 64 == 0) {
             (void)hk_pool_purge(&pool, (uint32_t)test_below(&rng, 100),
@@ -489,7 +489,7 @@ static void test_random(void)
     }
     for (size_t i = 0; i < SLOTS; i++) {
         if (slabs[i] != NULL)
-            hk_pool_release(slabs[i]);
+            hk_pool_release(slabs[i], false);
     }
     check_figures(&pool);
     (void)hk_pool_purge(&pool, 0, 0);

@@ -25,7 +25,7 @@ static void free_more(void)
     CHECK(run != NULL && hk_run_free(run));
     hk_slab_t *slab = hk_pool_acquire(&pool, NULL, 1, 0);
     CHECK(slab != NULL);
-    hk_pool_release(slab);
+    hk_pool_release(slab, false);
     fake_os.on_purge = free_more;
 }
 
@@ -53,12 +53,12 @@ static void test_slabs(void)
     for (int i = 0; i < SLABS; i++)
         CHECK((slabs[i] = hk_pool_acquire(&pool, NULL, 1, 0)) != NULL);
     for (int i = 1; i < SLABS; i++)
-        hk_pool_release(slabs[i]);
+        hk_pool_release(slabs[i], false);
     purges = 0;
     fake_os.on_purge = free_more;
     CHECK(hk_pool_purge(&pool, 0, 0) >= (SLABS - 1) * (size_t)HK_UNIT_BYTES && purges > 0);
     fake_os.on_purge = NULL;
-    hk_pool_release(slabs[0]);
+    hk_pool_release(slabs[0], false);
     (void)hk_pool_purge(&pool, 0, 0);
     CHECK(pool.warm_units == 0);
 }
