@@ -1,7 +1,8 @@
 /*
  * epoch: how much of the free memory of a place was not needed during an epoch, and goes back.
  *
- * The pool counts units, runs count bytes.  An epoch belongs to its place, whose lock guards it.
+ * A pool counts units; its parts together, and runs, count bytes.  An epoch belongs to its place,
+ * whose lock guards it.
  */
 #ifndef HK_EPOCH_H
 #define HK_EPOCH_H
@@ -14,7 +15,7 @@ typedef struct hk_epoch {
     size_t surplus;   /* what the epoch before did not need, and has not gone back yet */
 } hk_epoch_t;
 
-/* To be called whenever less is free than before. */
+/* To be called whenever less is free than before, or at least now and then. */
 static inline void hk_epoch_note(hk_epoch_t *epoch, size_t free)
 {
     if (free < epoch->low_water) {

@@ -379,6 +379,7 @@ bool hk_heap_slab_add_relocking(hk_heap_t *heap, unsigned class_index)
         hk_store_relaxed(&heap->acquires, acquires);
         if (acquires % HK_EPOCH_ACQUIRES == 0) {
             hk_heap_depot_end_epoch_locked(heap, HK_EPOCH_MAGAZINES);
+            hk_pool_part_note();
         }
         slab = acquire_relocking(heap, class_index);
         if (slab == NULL) {

@@ -20,7 +20,7 @@
     X(RECLAIM, "nothing: one thread at a time gives back all it can")                              \
     X(CACHES, "the list of thread caches, the list of heaps, which heap a new thread gets")        \
     X(HEAP, "a heap: its slabs, depots and large blocks")                                          \
-    X(POOL, "a pool: its superslabs and their free units")                                         \
+    X(POOL, "a pool: its superslabs and their free units; the epoch of all parts together")        \
     X(RUNS, "runs of pages: a part's areas and free runs")                                         \
     X(LARGE, "direct mappings: kept and in use (large), sealed (retired)")                         \
     X(GUARD, "the slots of sampled blocks (guard), the blocks of no bytes (nothing)")              \
@@ -42,10 +42,10 @@ bool hk_lock_acquire(hk_lock_t *lock, hk_rank_t rank);
 bool hk_lock_try_acquire(hk_lock_t *lock, hk_rank_t rank);
 void hk_lock_release(hk_lock_t *lock, hk_rank_t rank);
 
-/* Takes the lock of one of several places that would do.  *strain grows when the lock was held, and
- * more if the thread had to sleep; it falls when the lock was open.  From HK_STRAIN_MAX on the
- * caller had better take another place, and begin with no strain there: then for some time more than
- * a quarter of the takings found the lock held, or more than one in 67 slept. */
+/* Takes the lock of one of several places that would do.  *strain grows when the lock was held,
+ * and more if the thread had to sleep; it falls when the lock was open.  From HK_STRAIN_MAX on the
+ * caller had better take another place, and begin with no strain there: then for some time more
+ * than a quarter of the takings found the lock held, or more than one in 68 slept. */
 enum { HK_STRAIN_MAX = 128 };
 void hk_lock_acquire_strained(hk_lock_t *lock, hk_rank_t rank, uint32_t *strain);
 

@@ -107,8 +107,8 @@ static void free_past_magazines(hk_cache_t *cache, hk_slab_t *slab, void *block)
         }
         hk_heap_put_block(heap, slab, block);
     }
-    bool looks = cache != NULL && ++cache->past_frees % OWNED_PER_MAINTAIN == 0;
-    if (looks && !hk_pool_is_part(pool)) {
+    bool owned = cache != NULL && !hk_pool_is_part(pool);
+    if (owned && ++cache->past_frees % OWNED_PER_MAINTAIN == 0) {
         (void)hk_pool_maintain(pool, hk_os_clock_ms());
     }
 }

@@ -66,7 +66,8 @@ size_t hk_policy_area_bytes(size_t mapped_bytes);
  * needs them. */
 size_t hk_policy_kept_run_bytes(uint32_t parts);
 
-/* How many parts, each with its own lock, the Shared Pool and the areas are divided into at most. */
+/* How many parts, each with its own lock, the Shared Pool and the areas are divided into at
+ * most. */
 uint32_t hk_policy_parts(unsigned cpu_count);
 
 /* How many bytes the depots of a heap with slab_bytes in slabs may hold before further blocks are

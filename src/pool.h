@@ -77,8 +77,8 @@ void hk_pool_make_huge(hk_pool_t *pool, hk_superslab_t *superslab);
 /* Unmaps all superslabs of a pool that no thread uses any more. */
 void hk_pool_destroy(hk_pool_t *pool);
 
-/* For the other pool files, in pool_common.c: adds to what is warm (or, by wrapping, subtracts); and
- * the lists. */
+/* For the other pool files, in pool_common.c: adds to what is warm (or, by wrapping, subtracts);
+ * and the lists. */
 void hk_pool_count_warm_locked(hk_pool_t *pool, uint32_t units);
 void hk_pool_link_locked(hk_pool_t *pool, hk_superslab_t *superslab);
 void hk_pool_unlink_locked(hk_pool_t *pool, hk_superslab_t *superslab);

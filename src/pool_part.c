@@ -59,8 +59,8 @@ static hk_pool_t *next_in_turn(const hk_pool_t *part)
 
 /* ---- Slabs ---- */
 
-/* A slab out of warm units of another part, where nobody holds the lock just now.  Not all parts are
- * searched: each may take some microseconds, for nothing if its warm units are scattered. */
+/* A slab out of warm units of another part, where nobody holds the lock just now.  Not all parts
+ * are searched: each may take some microseconds, for nothing if its warm units are scattered. */
 static hk_slab_t *take_warm_elsewhere(const hk_pool_t *own, struct hk_heap *heap, unsigned units,
                                       uint8_t class_index)
 {
@@ -166,11 +166,10 @@ static hk_pool_t *find_fullest(uint32_t passed)
     return fullest;
 }
 
-/* Each part gives once, so this ends even if others never stop freeing. */
-size_t hk_pool_part_purge(size_t keep_bytes, uint32_t keep_superslabs)
+/* Gives about so many bytes back.  Each part gives once, so this ends even if others never stop
+ * freeing. */
+static size_t give_back(size_t surplus, uint32_t keep_superslabs)
 {
-    size_t warm = hk_pool_part_warm_bytes();
-    size_t surplus = warm > keep_bytes ? warm - keep_bytes : 0;
     uint32_t parts = count_parts();
     uint32_t keep_each = keep_superslabs / parts + (keep_superslabs % parts != 0);
     size_t bytes = 0;
@@ -182,38 +181,54 @@ size_t hk_pool_part_purge(size_t keep_bytes, uint32_t keep_superslabs)
         bytes += hk_pool_purge(part, units < has ? has - units : 0, keep_each);
         passed |= bit_of(part);
     }
-    for (part = NULL; (part = hk_pool_part_next(part)) != NULL;) {
-        if ((passed & bit_of(part)) == 0) { /* its empty superslabs without a warm unit go too */
-            bytes += hk_pool_purge(part, hk_pool_warm_units(part), keep_each);
-        }
+    return bytes;
+}
+
+size_t hk_pool_part_purge(size_t keep_bytes, uint32_t keep_superslabs)
+{
+    size_t bytes = 0;
+    if (keep_bytes != 0) {
+        size_t warm = hk_pool_part_warm_bytes();
+        return give_back(warm > keep_bytes ? warm - keep_bytes : 0, keep_superslabs);
+    }
+    for (hk_pool_t *part = NULL; (part = hk_pool_part_next(part)) != NULL;) {
+        bytes += hk_pool_purge(part, 0, keep_superslabs); /* those without warm units too */
     }
     return bytes;
 }
 
-/* The epoch of all parts together.  Its low water is what steps see: those of the parts, each by
- * itself, would keep in each what only one of them needs at a time. */
+/* The epoch of all parts together: the parts' own would keep in each what only one of them needs at
+ * a time.  Its low water is the least that was seen. */
 static struct {
     hk_lock_t lock;
-    hk_epoch_t epoch; /* lock(all) */
-} all;
+    hk_epoch_t epoch; /* lock(together) */
+} together;
 
-static size_t maintain_all(uint64_t now_ms)
+void hk_pool_part_note(void)
 {
-    size_t kept = hk_policy_kept_units() * HK_UNIT_BYTES;
-    size_t warm = hk_pool_part_warm_bytes();
-    size_t bytes = 0;
-    if (hk_lock_try_acquire(&all.lock, HK_RANK_POOL)) { /* else another thread takes the step */
-        hk_epoch_note(&all.epoch, warm);
-        bytes = hk_epoch_take(&all.epoch, now_ms, warm, kept, HK_DECAY_STEP_BYTES);
-        hk_lock_release(&all.lock, HK_RANK_POOL);
+    if (count_parts() > 1 && hk_lock_try_acquire(&together.lock, HK_RANK_POOL)) {
+        hk_epoch_note(&together.epoch, hk_pool_part_warm_bytes());
+        hk_lock_release(&together.lock, HK_RANK_POOL);
     }
-    if (bytes > 0) {
-        (void)hk_pool_part_purge(warm - bytes, hk_policy_empty_superslabs(hk_superslab_count()));
-    }
-    return hk_epoch_surplus(warm - bytes, kept);
 }
 
-/* In one part, each time in another. */
+static size_t maintain_together(uint64_t now_ms)
+{
+    size_t kept = hk_policy_kept_units() * HK_UNIT_BYTES;
+    size_t bytes = 0;
+    if (hk_lock_try_acquire(&together.lock, HK_RANK_POOL)) { /* else another thread does it */
+        size_t warm = hk_pool_part_warm_bytes();
+        hk_epoch_note(&together.epoch, warm);
+        bytes = hk_epoch_take(&together.epoch, now_ms, warm, kept, HK_DECAY_STEP_BYTES);
+        hk_lock_release(&together.lock, HK_RANK_POOL);
+    }
+    if (bytes > 0) {
+        (void)give_back(bytes, hk_policy_empty_superslabs(hk_superslab_count()));
+    }
+    return hk_epoch_surplus(hk_pool_part_warm_bytes(), kept);
+}
+
+/* Looks for a dense superslab in one part, each time in another. */
 static void make_dense_huge(uint64_t now_ms)
 {
     static _Atomic uint32_t turn; /* atomic: a hint; relaxed */
@@ -233,7 +248,7 @@ size_t hk_pool_part_maintain(uint64_t now_ms)
         return hk_pool_maintain(hk_pool_parts, now_ms);
     }
     make_dense_huge(now_ms);
-    return maintain_all(now_ms);
+    return maintain_together(now_ms);
 }
 
 /* ---- The whole ---- */
@@ -250,7 +265,7 @@ void hk_pool_part_inherit(const hk_pool_t *pool)
 
 void hk_pool_part_reset_locks(void)
 {
-    hk_lock_reset(&all.lock);
+    hk_lock_reset(&together.lock);
     for (hk_pool_t *part = NULL; (part = hk_pool_part_next(part)) != NULL;) {
         hk_lock_reset(&part->lock);
     }

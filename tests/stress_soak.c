@@ -12,6 +12,8 @@
  */
 #include "soak.h"
 
+#include "run_area.h"
+
 #include <signal.h>
 #include <sys/resource.h>
 #include <time.h>
@@ -252,6 +254,19 @@ static void disturb(test_rng_t *rng, int null_fd)
 
 /* ---- rests, and the totals ---- */
 
+/* The runs that are left, and what knows of them: a first-class heap, or a shelf. */
+static void print_runs(const hk_run_area_t *area, void *context)
+{
+    (void)context;
+    for (size_t page = 0; page < area->pages; page++) {
+        const hk_run_t *run = &area->runs[page];
+        if (hk_run_area_is_block(area, page))
+            fprintf(stderr, "left: a run of %u pages at %p, heap %p, shelf %u\n",
+                    (unsigned)run->pages, (void *)(area->base + (page << area->page_shift)),
+                    (void *)run->heap, (unsigned)run->shelf);
+    }
+}
+
 /* With all threads ended: everything is freed, and nothing must be left. */
 static void rest(test_rng_t *rng)
 {
@@ -271,6 +286,7 @@ static void rest(test_rng_t *rng)
     CHECK(hak_stats_get(&stats, sizeof stats) == 0);
     if (stats.live_bytes > REST_LIVE_MOST || stats.resident_bytes > REST_RESIDENT_MOST) {
         (void)hak_stats_print(2);
+        hk_run_area_each(print_runs, NULL);
         CHECKF(false, " (left over at rest %llu, seed %llu)", (unsigned long long)counted->rests,
                (unsigned long long)seed);
     }
