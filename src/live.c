@@ -20,13 +20,3 @@ void hk_live_clear_units(void *first, size_t units)
     hk_live_word_t *word = hk_live_word(first);
     memset((void *)word, 0, units * (HK_UNIT_BYTES >> (HK_LIVE_WORD_SHIFT - 2)));
 }
-
-/* A page of bits that was never written to would be faulted in twice: to read a word of it, and
- * then to write it, when every processor that runs the program has to forget the first. */
-void hk_live_touch_units(void *first, size_t units)
-{
-    hk_live_word_t *word = hk_live_word(first);
-    for (size_t i = 0; i < units; i++) {
-        hk_store_relaxed(&word[i * (HK_UNIT_BYTES >> HK_LIVE_WORD_SHIFT)], 0);
-    }
-}

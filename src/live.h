@@ -112,8 +112,12 @@ unsigned hk_live_count_units(const void *first, size_t units);
 /* Clears the bits of a range of whole units, which nobody else may be looking at. */
 void hk_live_clear_units(void *first, size_t units);
 
-/* Writes to bits of each unit, all of which are clear: so that the pages of the bits are there when
- * blocks are handed out. */
-void hk_live_touch_units(void *first, size_t units);
+/* Writes to bits of a unit, all of which are clear, so that their page is there when blocks are
+ * handed out.  A page that was never written to would be faulted in twice: to read a word of it,
+ * and then to write it, when every processor that runs the program has to forget the first. */
+static inline void hk_live_touch_unit(const void *unit)
+{
+    hk_store_relaxed(hk_live_word(unit), 0); /* relaxed: see above */
+}
 
 #endif

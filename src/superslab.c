@@ -189,11 +189,9 @@ void hk_slab_start(hk_slab_t *slab, uint16_t owner)
     if (slab->hardened && !slab->fresh) {
         hk_canary_reset(hk_slab_base(slab), hk_class_info[slab->class_index].block_bytes, blocks);
     }
-    if (owner != HK_OWNER_NONE) {
-        hk_live_touch_units(hk_slab_base(slab), slab->units);
-    }
     for (unsigned unit = 0; owner != HK_OWNER_NONE && unit < slab->units; unit++) {
         uintptr_t address = (uintptr_t)hk_slab_base(slab) + ((uintptr_t)unit << HK_UNIT_SHIFT);
+        hk_live_touch_unit((void *)address);
         hk_registry_set_near(address, near_class(slab), owner);
     }
 }
