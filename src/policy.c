@@ -16,7 +16,6 @@ enum {
     AREA_BYTES_MAX = 64 << 20,
     AREA_BYTES_STEP = 2 << 20,
     WARM_RUN_BYTES_MIN = 1 << 20, /* so many free resident pages are always at hand */
-    WARM_UNITS_MIN = 16,          /* 1 MiB of empty slabs is always at hand */
     BESIDE_BYTES_MIN = 1 << 20,   /* smaller blocks soon find a place */
     HOLES_BYTES_MIN = 2 << 20,    /* less is not worth the calls */
     HUGE_SUPERSLABS_MIN = 32,     /* 64 MiB: a superslab that is never filled adds 3 % at most */
@@ -56,11 +55,6 @@ const hk_policy_class_t hk_policy_class[HK_CLASS_COUNT] = {HK_CLASS_TABLE(ROW)};
 unsigned hk_policy_heaps_max(unsigned cpu_count)
 {
     return 4 * cpu_count;
-}
-
-uint32_t hk_policy_kept_units(void)
-{
-    return WARM_UNITS_MIN;
 }
 
 size_t hk_policy_area_bytes(size_t mapped_bytes)

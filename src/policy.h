@@ -30,6 +30,7 @@ enum {
     HK_BESIDE_BYTES_MAX = 8 << 20,     /* and never more at once, */
     HK_BESIDE_KEPT_MAX = 64 << 20,     /* or of kept mappings, and at first as well; */
     HK_BESIDE_KEPT_MIN = 2 << 20,      /* less of these is not worth the call */
+    HK_KEPT_UNITS = 16,                /* 1 MiB of warm units that a pool keeps in any case */
     HK_PARTS = 32,                     /* parts of the Shared Pool, and of the areas, at most */
     HK_SHELF_BYTES = 1 << 20,          /* of free runs of pages on a thread's shelf */
     HK_LARGE_KEEP_MS = 1000,           /* how long a freed direct mapping is kept */
@@ -54,9 +55,6 @@ extern const hk_policy_class_t hk_policy_class[HK_CLASS_COUNT];
 
 /* How many heaps threads get for themselves before they share. */
 unsigned hk_policy_heaps_max(unsigned cpu_count);
-
-/* How many warm units a pool keeps even if no epoch needs them. */
-uint32_t hk_policy_kept_units(void);
 
 /* How many bytes the next area for runs of pages has, when areas have mapped_bytes; a multiple of 2
  * MiB. */

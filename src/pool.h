@@ -49,10 +49,6 @@ hk_slab_t *hk_pool_acquire_warm(hk_pool_t *pool, struct hk_heap *heap, unsigned 
 hk_slab_t *hk_pool_take_locked(hk_pool_t *pool, struct hk_heap *heap, unsigned units,
                                uint8_t class_index, hk_stage_t last);
 
-/* The same by stage 3. */
-hk_slab_t *hk_pool_take_new(hk_pool_t *pool, struct hk_heap *heap, unsigned units,
-                            uint8_t class_index);
-
 /* Takes a slab back into the pool that it is from.  Makes no system call; hk_pool_maintain does
  * that.  had_live_bits: its blocks had some, which are cleared. */
 void hk_pool_release(hk_slab_t *slab, bool had_live_bits);

@@ -87,8 +87,9 @@ hk_slab_t *hk_pool_take_locked(hk_pool_t *pool, struct hk_heap *heap, unsigned u
     return slab;
 }
 
-hk_slab_t *hk_pool_take_new(hk_pool_t *pool, struct hk_heap *heap, unsigned units,
-                            uint8_t class_index)
+/* By stage 3. */
+static hk_slab_t *take_new(hk_pool_t *pool, struct hk_heap *heap, unsigned units,
+                           uint8_t class_index)
 {
     bool allowed = hk_limit_allows((size_t)units << HK_UNIT_SHIFT);
     hk_superslab_t *superslab = allowed ? hk_superslab_allocate(pool) : NULL;
@@ -118,7 +119,7 @@ hk_slab_t *hk_pool_acquire(hk_pool_t *pool, struct hk_heap *heap, unsigned units
                            uint8_t class_index)
 {
     hk_slab_t *slab = take(pool, heap, units, class_index, HK_STAGE_UNUSED);
-    return slab != NULL ? slab : hk_pool_take_new(pool, heap, units, class_index);
+    return slab != NULL ? slab : take_new(pool, heap, units, class_index);
 }
 
 hk_slab_t *hk_pool_acquire_warm(hk_pool_t *pool, struct hk_heap *heap, unsigned units,

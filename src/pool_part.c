@@ -214,7 +214,7 @@ void hk_pool_part_note(void)
 
 static size_t maintain_together(uint64_t now_ms)
 {
-    size_t kept = hk_policy_kept_units() * HK_UNIT_BYTES;
+    const size_t kept = HK_KEPT_UNITS * HK_UNIT_BYTES;
     size_t bytes = 0;
     if (hk_lock_try_acquire(&together.lock, HK_RANK_POOL)) { /* else another thread does it */
         size_t warm = hk_pool_part_warm_bytes();

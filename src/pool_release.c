@@ -173,10 +173,9 @@ size_t hk_pool_warm_bytes(const hk_pool_t *pool)
 
 size_t hk_pool_maintain(hk_pool_t *pool, uint64_t now_ms)
 {
-    size_t kept = hk_policy_kept_units();
     hk_lock_acquire(&pool->lock, HK_RANK_POOL);
     size_t warm = hk_pool_warm_units(pool);
-    size_t units = hk_epoch_take(&pool->epoch, now_ms, warm, kept, STEP_UNITS);
+    size_t units = hk_epoch_take(&pool->epoch, now_ms, warm, HK_KEPT_UNITS, STEP_UNITS);
     uint32_t keep_superslabs = hk_policy_empty_superslabs(pool->superslabs);
     hk_superslab_t *dense = hk_pool_find_dense_locked(pool, now_ms);
     hk_lock_release(&pool->lock, HK_RANK_POOL);
@@ -186,5 +185,5 @@ size_t hk_pool_maintain(hk_pool_t *pool, uint64_t now_ms)
     if (dense != NULL) {
         hk_pool_make_huge(pool, dense);
     }
-    return hk_epoch_surplus(warm - units, kept) << HK_UNIT_SHIFT;
+    return hk_epoch_surplus(warm - units, HK_KEPT_UNITS) << HK_UNIT_SHIFT;
 }

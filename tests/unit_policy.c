@@ -84,7 +84,7 @@ static void check_heaps(void)
 /* 1 MiB of empty slabs and 1 MiB of free runs stay at hand, of the latter in all parts together. */
 static void check_at_hand(void)
 {
-    CHECK(hk_policy_kept_units() == 16);
+    CHECK(HK_KEPT_UNITS == 16);
     CHECK(hk_policy_kept_run_bytes(1) == MIB && hk_policy_kept_run_bytes(4) == MIB / 4);
     for (uint32_t parts = 1; parts <= HK_PARTS; parts++)
         CHECK(parts * hk_policy_kept_run_bytes(parts) <= MIB);

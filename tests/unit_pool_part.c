@@ -11,10 +11,11 @@
 #include "cap.h"
 #include "fake_os.h"
 #include "heap.h"
+#include "hold_up.h"
 #include "pool_part.h"
 
 /* A class with slabs of one unit, and blocks of which few fill one. */
-enum { UNITS = HK_SLAB_UNITS_MAX, MOST = 20 * UNITS, TURNS = 64 };
+enum { UNITS = HK_SLAB_UNITS_MAX, MOST = 20 * UNITS };
 
 static unsigned class_index;
 static hk_pool_t *const first = hk_pool_parts, *const second = hk_pool_parts + 1;
@@ -101,38 +102,14 @@ static void test_growth(void)
 
 /* ---- A heap that waits again and again ---- */
 
-static _Atomic int turn; /* odd: the other thread's; 2 * TURNS + 1: it is to end */
-static int turns_before_move;
-
-static void *be_held_up(void *argument)
+static bool take_once(void *argument)
 {
     hk_heap_t *heap = argument;
-    for (int i = 0; i < TURNS; i++) {
-        while (atomic_load(&turn) != 2 * i + 1) {
-        }
-        void *block = hk_heap_take_block(heap, class_index);
-        CHECK(block != NULL);
-        hk_heap_put_any(block);
-        hk_heap_reclaim(heap, SIZE_MAX);
-        turns_before_move = i + 1;
-        if (heap->pool != first)
-            break;
-        atomic_store(&turn, 2 * i + 2);
-    }
-    atomic_store(&turn, 2 * TURNS);
-    return NULL;
-}
-
-/* The lock says 2 once somebody sleeps before it. */
-static void hold_up(int i)
-{
-    hk_lock_acquire(&first->lock, HK_RANK_POOL);
-    atomic_store(&turn, 2 * i + 1);
-    while (atomic_load(&first->lock.state) != 2 && atomic_load(&turn) == 2 * i + 1) {
-    }
-    hk_lock_release(&first->lock, HK_RANK_POOL);
-    while (atomic_load(&turn) == 2 * i + 1) {
-    }
+    void *block = hk_heap_take_block(heap, class_index);
+    CHECK(block != NULL);
+    hk_heap_put_any(block);
+    hk_heap_reclaim(heap, SIZE_MAX);
+    return heap->pool != first;
 }
 
 /* One, three and four use the first part, and two the second. */
@@ -142,11 +119,8 @@ static void test_strain(void)
     grow(&one, 1);
     free_all(&one);
     CHECK(first->warm_units > 0);
-    pthread_t other = test_thread(be_held_up, four);
-    for (int i = 0; i < TURNS && atomic_load(&turn) == 2 * i; i++)
-        hold_up(i);
-    test_join(other);
-    CHECKF(turns_before_move >= 2 && turns_before_move < TURNS, " (%d)", turns_before_move);
+    int turns = hold_up(&first->lock, HK_RANK_POOL, take_once, four);
+    CHECKF(turns >= 2 && turns < TURNS, " (%d)", turns);
     CHECK(four->pool == second && four->pool_strain == 0);
     four->pool_strain = HK_STRAIN_MAX; /* nowhere it would be better off */
     void *block = hk_heap_take_block(four, class_index);
@@ -248,7 +222,7 @@ static void test_maintain(void)
     CHECK(hk_pool_part_warm_bytes() == 5 * UNITS * HK_UNIT_BYTES);
     fake_os_advance(HK_DECAY_MS);
     maintain();
-    CHECK(hk_pool_part_warm_bytes() == hk_policy_kept_units() * HK_UNIT_BYTES);
+    CHECK(hk_pool_part_warm_bytes() == HK_KEPT_UNITS * HK_UNIT_BYTES);
     trim_all();
 }
 
@@ -256,7 +230,7 @@ static void test_maintain(void)
  * in each part. */
 static void test_turns(void)
 {
-    uint32_t needed = 2 * UNITS, kept = hk_policy_kept_units();
+    uint32_t needed = 2 * UNITS, kept = HK_KEPT_UNITS;
     grow(&one, needed);
     grow(&two, needed);
     free_all(&one);

@@ -8,12 +8,13 @@
 #include <hakmem/hakmem.h>
 
 #include "fake_os.h"
+#include "hold_up.h"
 #include "page_runs.h"
 #include "run.h"
 #include "run_part.h"
 #include "run_shelf.h"
 
-enum { PAGES = 20, TURNS = 50, THREADS = 4, STEPS = 20000, SLOTS = 16 };
+enum { PAGES = 20, THREADS = 4, STEPS = 20000, SLOTS = 16 };
 
 static void check_empty(void)
 {
@@ -24,50 +25,29 @@ static void check_empty(void)
 
 /* ---- A thread that waits again and again ---- */
 
-static _Atomic int turn; /* odd: the other thread's, 2 * TURNS + 1: it is to end */
 static hk_run_t *left[2];
-static int turns_before_move;
 
-static void *be_held_up(void *argument)
+static bool take_once(void *argument)
 {
-    hk_run_t *run = NULL;
-    for (int i = 0; i < TURNS && (run == NULL || run->area->part == hk_runs); i++) {
-        while (atomic_load(&turn) != 2 * i + 1) {
-        }
-        hk_run_t *before = run;
-        run = allocate(PAGES);
-        if (before != NULL)
-            CHECK(hk_run_free(before));
-        turns_before_move = i + 1;
-        atomic_store(&turn, run->area->part == hk_runs ? 2 * i + 2 : 2 * TURNS);
-    }
-    left[0] = run;
+    hk_run_t **held = argument;
+    hk_run_t *before = *held;
+    *held = allocate(PAGES);
+    if (before != NULL)
+        CHECK(hk_run_free(before));
+    if ((*held)->area->part == hk_runs)
+        return false;
+    left[0] = *held;
     (void)hk_run_purge(0);
     left[1] = allocate(PAGES); /* here it stays, though nobody is in the way */
-    return argument;
-}
-
-/* The lock says 2 once somebody sleeps before it. */
-static void hold_up(int i)
-{
-    hk_lock_acquire(&hk_runs->lock, HK_RANK_RUNS);
-    atomic_store(&turn, 2 * i + 1);
-    while (atomic_load(&hk_runs->lock.state) != 2 && atomic_load(&turn) == 2 * i + 1) {
-    }
-    hk_lock_release(&hk_runs->lock, HK_RANK_RUNS);
-    while (atomic_load(&turn) == 2 * i + 1) {
-    }
+    return true;
 }
 
 static void move(void)
 {
-    atomic_store(&turn, 0);
-    pthread_t other = test_thread(be_held_up, NULL);
-    for (int i = 0; i < TURNS && atomic_load(&turn) == 2 * i; i++)
-        hold_up(i);
-    test_join(other);
+    hk_run_t *held = NULL;
+    int turns = hold_up(&hk_runs->lock, HK_RANK_RUNS, take_once, &held);
     /* Every other thread's turn is to stay, and to come again. */
-    CHECKF(turns_before_move > 2 && turns_before_move < 16, " (%d)", turns_before_move);
+    CHECKF(turns > 2 && turns < 16, " (%d)", turns);
     CHECK(left[0]->area->part == &hk_runs[1] && left[1]->area->part == &hk_runs[1]);
     CHECK(hk_run_area_next_part(&hk_runs[0]) == &hk_runs[1] &&
           hk_run_area_next_part(&hk_runs[1]) == NULL);
