@@ -7,15 +7,14 @@
 
 #include "log.h"
 
-/* A magazine without slots: `sentinel` is NULL. */
-static hk_magazine_t no_magazine;
+/* The ends of a magazine without slots. */
+static void *no_magazine[2] = {NULL, HK_MAGAZINE_END};
 
-#define NO_TOP (&no_magazine.sentinel)
+#define NO_TOP (&no_magazine[0])
 #define NO_TOPS [0 ... HK_CLASS_COUNT - 1] = NO_TOP
 
 hk_cache_t hk_cache_empty = {
     .top = {NO_TOPS},
-    .limit = {NO_TOPS},
     .tag = (uint64_t)HK_OWNER_NONE << HK_OWNER_SHIFT,
 };
 
@@ -31,8 +30,9 @@ HK_INLINE void set_loaded(hk_cache_t *cache, unsigned class_index, hk_magazine_t
     capacity = capacity < magazine->capacity ? capacity : magazine->capacity;
     /* A magazine that another heap's thread filled may hold more. */
     capacity = capacity > magazine->count ? capacity : magazine->count;
+    magazine->next = NULL;
+    hk_magazine_set_capacity(magazine, capacity);
     cache->top[class_index] = magazine->slot + magazine->count - 1;
-    cache->limit[class_index] = magazine->slot + capacity - 1;
     hk_fence_signal();
     cache->loaded[class_index] = magazine;
 }
@@ -42,10 +42,10 @@ HK_INLINE hk_magazine_t *take_loaded(hk_cache_t *cache, unsigned class_index)
 {
     hk_magazine_t *magazine = cache->loaded[class_index];
     if (magazine != NULL) {
-        magazine->count = (uint16_t)(cache->top[class_index] - &magazine->sentinel);
+        magazine->count = (uint16_t)(cache->top[class_index] + 1 - magazine->slot);
         cache->loaded[class_index] = NULL;
         hk_fence_signal();
-        cache->top[class_index] = cache->limit[class_index] = NO_TOP;
+        cache->top[class_index] = NO_TOP;
     }
     return magazine;
 }
@@ -97,7 +97,7 @@ __attribute__((no_sanitize("thread"))) HK_NOINLINE size_t hk_cache_count(const h
     size_t most = hk_magazine_capacity(HK_MAGAZINE_KINDS - 1);
     size_t count = 0;
     if (loaded != NULL) {
-        size_t top = (uintptr_t)cache->top[class_index] - (uintptr_t)&loaded->sentinel;
+        size_t top = (uintptr_t)(cache->top[class_index] + 1) - (uintptr_t)loaded->slot;
         count += top / sizeof(void *) <= most ? top / sizeof(void *) : 0;
     }
     if (previous != NULL) {
@@ -124,7 +124,7 @@ bool hk_cache_shift_out(hk_cache_t *cache, unsigned class_index)
     unsigned most = hk_policy_class[class_index].magazine_blocks;
     if (loaded == NULL || previous == NULL || previous->count >= most ||
         previous->kind < hk_policy_class[class_index].magazine_kind ||
-        cache->limit[class_index] >= loaded->slot + most) { /* it would still hold too many */
+        cache->top[class_index] >= loaded->slot + most) { /* it would still hold too many */
         return false;
     }
     (void)take_loaded(cache, class_index);
@@ -181,7 +181,7 @@ static void unpack(hk_cache_t *cache, hk_magazine_t *magazine)
             continue;
         }
         void **top = cache->top[class_index];
-        uint32_t room = top != cache->limit[class_index];
+        uint32_t room = top[1] != HK_MAGAZINE_END;
         if (HK_UNLIKELY(!hk_live_clear_if(block, room)) && !hk_heaps_is_shared(cache->heap)) {
             reject_twice(block);
         }

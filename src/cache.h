@@ -3,9 +3,9 @@
  *
  * A cache belongs to its thread.  Nobody else reads or writes it, with two exceptions: `busy` and
  * the list links; and the ledger, which reads figures that may be stale.  For each class a cache
- * has a loaded magazine, which the fast paths see through `top` (the newest slot) and `limit` (the
- * last slot). It may also have a previous one, so that a program which goes back and forth about a
- * magazine's end does not exchange magazines all the time.
+ * has a loaded magazine, which the fast paths see through `top`, the newest slot.  It may also have
+ * a previous one, so that a program which goes back and forth about a magazine's end does not
+ * exchange magazines all the time.
  *
  * Every exceptional state (not started, torn down, hardened) is the empty cache.  Its one magazine
  * has no slots, so it is empty and full at once, and its tag matches no block.  So every call falls
@@ -35,7 +35,6 @@ typedef struct hk_outgoing {
 
 typedef struct hk_cache {
     void **top[HK_CLASS_COUNT];
-    void **limit[HK_CLASS_COUNT];
     uint64_t tag; /* the heap's owner, where the near table has it */
     hk_heap_t *heap;
     hk_magazine_t *loaded[HK_CLASS_COUNT];   /* NULL: none yet */
@@ -125,6 +124,20 @@ void hk_cache_help(hk_cache_t *cache);
 /* Empties the cache: puts all blocks back into slabs, those of the quarantine too, gives the
  * shelf's runs back to their areas, and hands the outgoing blocks over. */
 void hk_cache_flush(hk_cache_t *cache);
+
+/* Whether the loaded magazine has no room; if there is none, it has neither a block nor room. */
+HK_INLINE bool hk_cache_is_full(const hk_cache_t *cache, unsigned class_index)
+{
+    return cache->top[class_index][1] == HK_MAGAZINE_END;
+}
+
+/* How many more blocks the loaded magazine could take. */
+static inline size_t hk_cache_room(const hk_cache_t *cache, unsigned class_index)
+{
+    hk_magazine_t *loaded = cache->loaded[class_index];
+    return loaded != NULL ? (size_t)(loaded->slot + loaded->capacity - cache->top[class_index]) - 1
+                          : 0;
+}
 
 /* Take a block out of the loaded magazine, which must have one; and put one in, for which there
  * must be room.  A block that is pushed has its live bit cleared already. */

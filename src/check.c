@@ -84,6 +84,8 @@ static void check_lists(walk_t *walk, const hk_heap_t *heap, const hk_heap_class
 static void check_magazine(walk_t *walk, const hk_heap_t *heap, const hk_magazine_t *magazine,
                            unsigned class_index)
 {
+    expect(walk, magazine->slot[magazine->capacity] == HK_MAGAZINE_END, magazine,
+           "a magazine without an end");
     for (unsigned i = 0; i < magazine->count; i++) {
         const hk_slab_t *slab = hk_slab_find(magazine->slot[i]);
         bool found = slab != NULL && slab->class_index < HK_CLASS_COUNT;

@@ -70,7 +70,7 @@ static HK_NOINLINE void *malloc_beyond_table(size_t size)
     return block != NULL ? block : hk_front_fail(ENOMEM);
 }
 
-HAK_API void *hak_malloc(size_t size)
+HAK_API HK_FAST void *hak_malloc(size_t size)
 {
     if (HK_UNLIKELY(size > HK_TABLE_MAX)) {
         return malloc_beyond_table(size);
@@ -127,7 +127,7 @@ HAK_API void *hak_aligned_alloc(size_t alignment, size_t size)
 
 /* ---- Freeing ---- */
 
-HAK_API void hak_free(void *block)
+HAK_API HK_FAST void hak_free(void *block)
 {
     hk_front_take_back(block);
 }

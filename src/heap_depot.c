@@ -16,7 +16,8 @@ static hk_magazine_t *take_bundle(hk_heap_t *heap, unsigned kind)
 {
     hk_magazine_t *bundle = hk_meta_take_bundle(HK_META_MAGAZINE + kind);
     if (bundle != NULL) {
-        bundle->kind = (uint8_t)kind;
+        bundle->kind = (uint8_t)kind; /* its first words were used for the list */
+        bundle->capacity = (uint16_t)hk_magazine_capacity(kind);
         heap->spare[kind] = bundle->next;
         heap->spare_count[kind] = BUNDLE - 1;
         bundle->next = NULL;
@@ -30,7 +31,8 @@ static hk_magazine_t *new_magazine(unsigned kind)
     if (magazine != NULL) {
         magazine->kind = (uint8_t)kind;
         magazine->next = NULL;
-        magazine->sentinel = NULL;
+        magazine->capacity = (uint16_t)hk_magazine_capacity(kind);
+        magazine->slot[magazine->capacity] = HK_MAGAZINE_END;
     }
     return magazine;
 }
@@ -48,7 +50,6 @@ hk_magazine_t *hk_heap_depot_take_spare(hk_heap_t *heap, unsigned kind)
         }
     }
     magazine->count = 0;
-    magazine->capacity = (uint16_t)hk_magazine_capacity(kind);
     magazine->marks = HK_MARKS_CLEAR;
     return magazine;
 }
@@ -56,6 +57,7 @@ hk_magazine_t *hk_heap_depot_take_spare(hk_heap_t *heap, unsigned kind)
 void hk_heap_depot_keep_spare(hk_heap_t *heap, hk_magazine_t *magazine)
 {
     unsigned kind = magazine->kind;
+    hk_magazine_set_capacity(magazine, hk_magazine_capacity(kind));
     hk_magazine_push_list(&heap->spare[kind], magazine);
     if (++heap->spare_count[kind] < 2 * BUNDLE) {
         return;

@@ -164,11 +164,8 @@ HK_INLINE void hk_path_free(void *block)
         return;
     }
     void **top = cache->top[class_index];
-    if (HK_UNLIKELY(top == cache->limit[class_index])) {
-        hk_path_free_slow(block);
-        return;
-    }
-    if (HK_UNLIKELY(hk_live_is_misaligned(block) ||
+    uintptr_t either = (uintptr_t)top[1] | address; /* HK_MAGAZINE_END is misaligned too */
+    if (HK_UNLIKELY(hk_live_is_misaligned((void *)either) ||
                     !hk_live_clear(block))) { /* free already, or no block */
         hk_path_free_slow(block);
         return;

@@ -23,7 +23,7 @@ static void free_own(hk_cache_t *cache, unsigned class_index, void *block)
         hk_cache_help(cache);
         return;
     }
-    bool full = cache->top[class_index] == cache->limit[class_index];
+    bool full = hk_cache_is_full(cache, class_index);
     if (full && !hk_cache_make_room(cache, class_index)) {
         hk_heap_put_any(block);
         return;
@@ -213,7 +213,7 @@ static bool shift_out(hk_cache_t *cache, unsigned class_index)
 HK_INLINE bool free_own_within(hk_cache_t *cache, unsigned class_index, void *block)
 {
     if (hk_live_is_misaligned(block) || !hk_live_is_set(block) ||
-        (cache->top[class_index] == cache->limit[class_index] && !shift_out(cache, class_index))) {
+        (hk_cache_is_full(cache, class_index) && !shift_out(cache, class_index))) {
         return false;
     }
     (void)hk_live_clear(block);
@@ -295,7 +295,7 @@ HK_INLINE bool free_evicted_quickly(hk_cache_t *cache, uint64_t evicted)
     unsigned class_index = hk_quarantine_class(evicted);
     void *block = hk_quarantine_block(evicted);
     if (HK_UNLIKELY(cache->tag != (uint64_t)hk_quarantine_owner(evicted) << HK_OWNER_SHIFT ||
-                    cache->top[class_index] == cache->limit[class_index] ||
+                    hk_cache_is_full(cache, class_index) ||
                     hk_quarantine_is_over(cache->quarantine) || !hk_live_clear(block))) {
         return false;
     }

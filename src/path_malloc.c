@@ -146,8 +146,7 @@ static void *allocate_sampled(unsigned class_index, size_t size, size_t alignmen
     if (cache == NULL) {
         return NULL;
     }
-    size_t allocated =
-        cache->hardened ? 1 : (size_t)(cache->limit[class_index] - cache->top[class_index]) + 1;
+    size_t allocated = cache->hardened ? 1 : hk_cache_room(cache, class_index) + 1;
     if (hk_guard_is_due(&cache->sample_left, allocated) && hk_thread_enter(cache)) {
         block = hk_guard_allocate(size, alignment);
         hk_thread_leave(cache);

@@ -38,7 +38,7 @@ enum {
 };
 
 /* clang-format off */
-#define CAPACITY(kind) ((((size_t)64 << (kind)) - sizeof(hk_magazine_t)) / sizeof(void *))
+#define CAPACITY(kind) HK_MAGAZINE_CAPACITY(kind)
 #define MOST(bytes, least, most) \
     (HK_MAGAZINE_BYTES / (bytes) < (least)  ? (least) \
      : HK_MAGAZINE_BYTES / (bytes) > (most) ? (most) \

@@ -77,7 +77,8 @@ static inline hk_magazine_t *load(hk_heap_t *heap, unsigned class_index, hk_maga
 {
     hk_magazine_t *m = hk_heap_load(heap, class_index, empty, KIND);
     CHECK(m != NULL && m->count > 0 && m->count <= m->capacity);
-    CHECK(m->capacity == hk_magazine_capacity(m->kind) && m->sentinel == NULL);
+    CHECK(m->capacity == hk_magazine_capacity(m->kind));
+    CHECK(m->next == NULL && m->slot[m->capacity] == HK_MAGAZINE_END);
     for (unsigned i = 0; i < m->count; i++) {
         uintptr_t address = (uintptr_t)m->slot[i];
         const hk_slab_t *slab = hk_slab_find(m->slot[i]);

@@ -137,7 +137,7 @@ static void test_bundles(void)
         for (unsigned i = 0; i < MANY; i++) {
             hk_magazine_t *m = taken[i] = hk_heap_take_magazine(takes, kind);
             CHECK(m != NULL && m->kind == kind && m->capacity == hk_magazine_capacity(kind));
-            CHECK(m->count == 0 && m->sentinel == NULL && m->next == NULL);
+            CHECK(m->count == 0 && m->next == NULL && m->slot[m->capacity] == HK_MAGAZINE_END);
             CHECK(m->marks == HK_MARKS_CLEAR && takes->spare_count[kind] < 32);
             m->slot[m->capacity - 1] = m; /* seen again while it is taken: it was given out twice */
             m->class_index = (uint16_t)round;

@@ -35,7 +35,8 @@ static unsigned cold_uses(uint32_t block_bytes)
 static void check_magazines(void)
 {
     for (unsigned kind = 0; kind < HK_MAGAZINE_KINDS; kind++) {
-        size_t used = sizeof(hk_magazine_t) + hk_magazine_capacity(kind) * sizeof(void *);
+        size_t words = hk_magazine_capacity(kind) + 1; /* the slots and the end */
+        size_t used = sizeof(hk_magazine_t) + words * sizeof(void *);
         CHECKF(used == hk_magazine_bytes(kind), " (kind %u)", kind);
         CHECKF(kind == 0 || hk_magazine_bytes(kind) == 2 * hk_magazine_bytes(kind - 1),
                " (kind %u)", kind);

@@ -81,7 +81,7 @@ static void check_class(size_t size)
     const hk_magazine_t *previous = cache->previous[class_index];
     seen_count = 0;
     if (loaded != NULL)
-        see(loaded, (size_t)(cache->top[class_index] - &loaded->sentinel));
+        see(loaded, (size_t)(cache->top[class_index] + 1 - loaded->slot));
     if (previous != NULL)
         see(previous, previous->count);
     for (const hk_magazine_t *m = cache->heap->classes[class_index].depot.stack; m; m = m->next)
@@ -117,7 +117,7 @@ static void prepare_shift(void)
     void *block = hak_malloc(SIZE);
     CHECK(block != NULL);
     hak_free(block);
-    CHECK(cache->top[class_index] == cache->limit[class_index]);
+    CHECK(hk_cache_is_full(cache, class_index));
 }
 
 static void shift(void)

@@ -19,7 +19,7 @@ enum {
 
 static unsigned loaded_count(const hk_cache_t *cache, unsigned class_index)
 {
-    return (unsigned)(cache->top[class_index] - &cache->loaded[class_index]->sentinel);
+    return (unsigned)(cache->top[class_index] + 1 - cache->loaded[class_index]->slot);
 }
 
 /* Magazines of the largest kind, the previous one empty; the loaded one has just been loaded. */
@@ -98,7 +98,7 @@ static void test_more(void)
     hak_free(block);
     CHECK(loaded_count(cache, class_index) == 3 * most);
     hak_free(held);
-    CHECK(cache->top[class_index] <= cache->limit[class_index]);
+    CHECK(loaded_count(cache, class_index) <= cache->loaded[class_index]->capacity);
     CHECK(hk_cache_count(cache, class_index) == 3 * most + 1);
     CHECK(hak_check() == 0);
 }
