@@ -1,12 +1,13 @@
 /*
- * path, freeing: the slow paths of free, and hardening's own fast ones.  See path.h.
+ * path, freeing: the slow paths of free.  See path.h and path_free.h.
  */
+#include "path_free.h"
+
 #include "guard.h"
 #include "log.h"
 #include "nothing.h"
 #include "options.h"
 #include "os.h"
-#include "path.h"
 #include "refuge.h"
 #include "span.h"
 #include "suspect.h"
@@ -42,31 +43,12 @@ static void free_remote(hk_cache_t *cache, uint16_t owner, unsigned class_index,
     hk_cache_push_outgoing(cache, owner, class_index, block);
 }
 
-/* Inside the gate. */
-static void free_cached(hk_cache_t *cache, uint16_t owner, unsigned class_index, void *block)
+void hk_path_free_cached(hk_cache_t *cache, uint16_t owner, unsigned class_index, void *block)
 {
     if (owner == cache->heap->owner) {
         free_own(cache, class_index, block);
     } else {
         free_remote(cache, owner, class_index, block);
-    }
-}
-
-/* Puts a block that was marked free into the quarantine, and frees those that leave it.  Inside the
- * gate. */
-static void quarantine_inside(hk_cache_t *cache, hk_quarantined_t freed)
-{
-    hk_quarantined_t evicted;
-    bool over = hk_quarantine_exchange(cache->quarantine, freed, &evicted);
-    while (over) {
-        if (hk_canary.extent == HK_CANARY_WHOLE) {
-            hk_harden_inspect_free(evicted);
-        }
-        free_cached(cache, evicted.owner, evicted.class_index, evicted.block);
-        over = hk_quarantine_is_over(cache->quarantine);
-        if (over) {
-            evicted = hk_quarantine_take(cache->quarantine);
-        }
     }
 }
 
@@ -81,26 +63,12 @@ static bool free_run(hk_cache_t *cache, hk_run_t *run)
     return done;
 }
 
-static void free_by_slab(hk_cache_t *cache, hk_slab_t *slab, void *block)
-{
-    hk_quarantined_t freed = {block, hk_class_info[slab->class_index].block_bytes,
-                              slab->heap->owner, slab->class_index};
-    hk_harden_end(slab, block);
-    if (freed.owner == HK_OWNER_NONE) {
-        hk_harden_keep(slab->heap, freed);
-    } else if (cache != NULL && cache->quarantine != NULL) {
-        quarantine_inside(cache, freed);
-    } else {
-        hk_heap_put_any(block);
-    }
-}
-
 static void free_past_magazines(hk_cache_t *cache, hk_slab_t *slab, void *block)
 {
     hk_heap_t *heap = slab->heap;
     hk_pool_t *pool = slab->superslab->pool; /* later the slab may be gone */
     if (heap->hardened) {
-        free_by_slab(cache, slab, block);
+        hk_path_free_hardened_in_slab(cache, slab, block);
     } else {
         if (heap->owner != HK_OWNER_NONE && !hk_live_is_set(block)) {
             hk_suspect_check(cache, block, "invalid free", "double free");
@@ -118,12 +86,11 @@ static void free_in_slab(hk_cache_t *cache, hk_slab_t *slab, void *block)
     if (cache == NULL || slab->heap->owner == HK_OWNER_NONE || slab->heap->hardened) {
         free_past_magazines(cache, slab, block);
     } else {
-        free_cached(cache, slab->heap->owner, slab->class_index, block);
+        hk_path_free_cached(cache, slab->heap->owner, slab->class_index, block);
     }
 }
 
-/* Frees by the map; the block is in no magazine yet. */
-static void free_by_map(hk_cache_t *cache, void *block)
+void hk_path_free_by_map(hk_cache_t *cache, void *block)
 {
     hk_region_t *region = hk_registry_find(block);
     switch (region == NULL ? 0 : (int)region->kind) {
@@ -163,7 +130,7 @@ static void free_by_map(hk_cache_t *cache, void *block)
 
 static void free_uncached(void *block)
 {
-    free_by_map(NULL, block);
+    hk_path_free_by_map(NULL, block);
 }
 
 void hk_path_replay_uncached(void)
@@ -181,7 +148,7 @@ HK_INLINE bool enter_or_note(hk_cache_t *cache, void *block)
     return hk_thread_enter(cache) || (!hk_refuge_defer(block) && hk_thread_enter(cache));
 }
 
-static HK_NOINLINE void free_through_gate(void *block)
+HK_NOINLINE void hk_path_free_through_gate(void *block)
 {
     unsigned class_index;
     uint16_t owner;
@@ -190,142 +157,14 @@ static HK_NOINLINE void free_through_gate(void *block)
         return;
     }
     if (cache == NULL || !hk_path_find_near(block, &owner, &class_index)) {
-        free_by_map(cache, block);
+        hk_path_free_by_map(cache, block);
         if (cache != NULL) {
             hk_cache_help(cache);
         }
     } else {
-        free_cached(cache, owner, class_index, block);
+        hk_path_free_cached(cache, owner, class_index, block);
     }
     hk_thread_leave(cache);
-}
-
-/* Not while blocks are sampled without hardening: they are counted when magazines are loaded, and
- * this keeps one loaded for long. */
-static bool shift_out(hk_cache_t *cache, unsigned class_index)
-{
-    return (hk_options.guard_sample == 0 || cache->hardened) &&
-           hk_cache_shift_out(cache, class_index);
-}
-
-/* Frees a block of this thread's heap if the cache alone is enough for it; false, and nothing done,
- * if not. */
-HK_INLINE bool free_own_within(hk_cache_t *cache, unsigned class_index, void *block)
-{
-    if (hk_live_is_misaligned(block) || !hk_live_is_set(block) ||
-        (hk_cache_is_full(cache, class_index) && !shift_out(cache, class_index))) {
-        return false;
-    }
-    (void)hk_live_clear(block);
-    hk_cache_push(cache, class_index, block);
-    return true;
-}
-
-static bool free_within(hk_cache_t *cache, uint16_t owner, unsigned class_index, void *block)
-{
-    return cache->tag == (uint64_t)owner << HK_OWNER_SHIFT
-               ? free_own_within(cache, class_index, block)
-               : hk_cache_try_outgoing(cache, owner, class_index, block);
-}
-
-/* Frees a block that leaves the quarantine, outside the gate.  While a fork is under way the block
- * is noted.  It is made live for that, since its note will be worked off by a free like any
- * other. */
-static void free_evicted(hk_cache_t *cache, hk_quarantined_t evicted)
-{
-    if (hk_canary.extent == HK_CANARY_WHOLE) {
-        hk_harden_inspect_free(evicted);
-    }
-    if (free_within(cache, evicted.owner, evicted.class_index, evicted.block)) {
-        return;
-    }
-    if (!hk_thread_enter(cache)) {
-        hk_harden_revive(evicted);
-        if (!hk_refuge_defer(evicted.block) && hk_thread_enter(cache)) { /* the fork is over */
-            free_by_map(cache, evicted.block);
-            hk_thread_leave(cache);
-        }
-        return;
-    }
-    free_cached(cache, evicted.owner, evicted.class_index, evicted.block);
-    hk_thread_leave(cache);
-}
-
-static HK_NOINLINE void free_all_evicted(hk_cache_t *cache, hk_quarantined_t evicted)
-{
-    free_evicted(cache, evicted);
-    while (hk_quarantine_is_over(cache->quarantine)) {
-        free_evicted(cache, hk_quarantine_take(cache->quarantine));
-    }
-}
-
-/* Frees any block, for a thread with a hardened heap: into the quarantine, if the near table knows
- * it. */
-HK_INLINE void free_hardened_to(hk_cache_t *cache, void *block, uint64_t folded,
-                                hk_canary_extent_t extent)
-{
-    hk_quarantined_t freed;
-    hk_quarantined_t evicted;
-    if (HK_UNLIKELY(!hk_harden_find_folded(block, folded, &freed) || cache->quarantine == NULL ||
-                    !hk_harden_try_end(freed, extent))) {
-        if (block != NULL) {
-            free_through_gate(block);
-        }
-        return;
-    }
-    if (hk_quarantine_exchange(cache->quarantine, freed, &evicted)) {
-        free_all_evicted(cache, evicted);
-    }
-}
-
-static HK_NOINLINE void free_hardened_whole(hk_cache_t *cache, void *block, uint64_t folded)
-{
-    free_hardened_to(cache, block, folded, HK_CANARY_WHOLE);
-}
-
-static HK_NOINLINE void free_hardened_part(hk_cache_t *cache, void *block, uint64_t folded)
-{
-    free_hardened_to(cache, block, folded, HK_CANARY_PART);
-}
-
-/* Puts the block that has left the quarantine into the loaded magazine; false if that has no room,
- * or more blocks have to leave, or the block is another heap's. */
-HK_INLINE bool free_evicted_quickly(hk_cache_t *cache, uint64_t evicted)
-{
-    unsigned class_index = hk_quarantine_class(evicted);
-    void *block = hk_quarantine_block(evicted);
-    if (HK_UNLIKELY(cache->tag != (uint64_t)hk_quarantine_owner(evicted) << HK_OWNER_SHIFT ||
-                    hk_cache_is_full(cache, class_index) ||
-                    hk_quarantine_is_over(cache->quarantine) || !hk_live_clear(block))) {
-        return false;
-    }
-    hk_cache_push(cache, class_index, block);
-    return true;
-}
-
-/* The fast path of free at level 1: for a process in which one thread frees, when the quarantine
- * has as many blocks as it may.  All other cases go to the functions above, from the start, so that
- * nothing has to be kept over a call here. */
-static HK_NOINLINE void free_hardened_quickly(hk_cache_t *cache, void *block, uint64_t folded)
-{
-    hk_quarantine_t *quarantine = cache->quarantine;
-    hk_quarantined_t freed;
-    if (HK_UNLIKELY(!hk_harden_find_folded(block, folded, &freed))) {
-        if (block != NULL) { /* which it often is */
-            free_through_gate(block);
-        }
-        return;
-    }
-    if (HK_UNLIKELY(quarantine == NULL || !hk_quarantine_is_full(quarantine) ||
-                    hk_load_relaxed(&hk_harden_threads) || /* relaxed: see harden.h */
-                    !hk_harden_try_end_as(freed, HK_CANARY_PART, true))) {
-        free_hardened_part(cache, block, folded);
-        return;
-    }
-    uint64_t evicted = hk_quarantine_exchange_full(quarantine, freed);
-    if (HK_UNLIKELY(!free_evicted_quickly(cache, evicted))) {
-        free_all_evicted(cache, hk_quarantine_unpack(evicted));
-    }
 }
 
 /* Puts a run on the thread's shelf, without the gate; false, and nothing done, if the block is no
@@ -347,15 +186,15 @@ static HK_NOINLINE void free_plain(hk_cache_t *cache, void *block)
     unsigned class_index;
     if (!hk_path_find_near(block, &owner, &class_index)) {
         if (!shelve(cache, block)) {
-            free_through_gate(block);
+            hk_path_free_through_gate(block);
         }
         return;
     }
     if (cache->tag != (uint64_t)owner << HK_OWNER_SHIFT) {
-        free_through_gate(block);
+        hk_path_free_through_gate(block);
         return;
     }
-    if (!free_own_within(cache, class_index, block) && enter_or_note(cache, block)) {
+    if (!hk_path_free_own_within(cache, class_index, block) && enter_or_note(cache, block)) {
         free_own(cache, class_index, block);
         hk_thread_leave(cache);
     }
@@ -375,12 +214,12 @@ void hk_path_free_slow(void *block)
         return;
     }
     if (cache->quick) {
-        free_hardened_quickly(cache, block, folded);
+        hk_path_free_hardened_quickly(cache, block, folded);
     } else if (block == NULL) {
         return;
     } else if (HK_LIKELY(!cache->hardened)) {
         free_plain(cache, block);
     } else {
-        free_hardened_whole(cache, block, folded);
+        hk_path_free_hardened_whole(cache, block, folded);
     }
 }
