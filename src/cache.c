@@ -32,6 +32,7 @@ HK_INLINE void set_loaded(hk_cache_t *cache, unsigned class_index, hk_magazine_t
     capacity = capacity > magazine->count ? capacity : magazine->count;
     magazine->next = NULL;
     hk_magazine_set_capacity(magazine, capacity);
+    hk_fence_signal(); /* its ends are there */
     cache->top[class_index] = magazine->slot + magazine->count - 1;
     hk_fence_signal();
     cache->loaded[class_index] = magazine;

@@ -81,11 +81,23 @@ static void check_lists(walk_t *walk, const hk_heap_t *heap, const hk_heap_class
     sums->free_bytes += free_blocks * hk_class_info[class_index].block_bytes;
 }
 
+/* Returns whether the magazine's figures can be trusted. */
+static bool check_ends(walk_t *walk, const hk_magazine_t *magazine)
+{
+    bool sound = magazine->kind < HK_MAGAZINE_KINDS && magazine->count <= magazine->capacity &&
+                 magazine->capacity <= hk_magazine_capacity(magazine->kind);
+    expect(walk, sound, magazine, "a magazine with more blocks or slots than there is room for");
+    expect(walk, !sound || magazine->slot[magazine->capacity] == HK_MAGAZINE_END, magazine,
+           "a magazine without an end");
+    return sound;
+}
+
 static void check_magazine(walk_t *walk, const hk_heap_t *heap, const hk_magazine_t *magazine,
                            unsigned class_index)
 {
-    expect(walk, magazine->slot[magazine->capacity] == HK_MAGAZINE_END, magazine,
-           "a magazine without an end");
+    if (!check_ends(walk, magazine)) {
+        return;
+    }
     for (unsigned i = 0; i < magazine->count; i++) {
         const hk_slab_t *slab = hk_slab_find(magazine->slot[i]);
         bool found = slab != NULL && slab->class_index < HK_CLASS_COUNT;
@@ -113,6 +125,17 @@ static void check_depot(walk_t *walk, const hk_heap_t *heap, const hk_depot_t *d
     expect(walk, depot->low_water <= count, heap, "a depot's low water is above it");
 }
 
+static void check_spares(walk_t *walk, const hk_heap_t *heap, unsigned kind)
+{
+    unsigned count = 0;
+    for (const hk_magazine_t *m = heap->spare[kind]; m != NULL; m = m->next) {
+        expect(walk, check_ends(walk, m) && m->capacity == hk_magazine_capacity(kind), m,
+               "a spare magazine without its whole capacity");
+        count++;
+    }
+    expect(walk, count == heap->spare_count[kind], heap, "a count of spare magazines is wrong");
+}
+
 static void check_heap(hk_heap_t *heap, void *context)
 {
     walk_t *walk = context;
@@ -122,6 +145,9 @@ static void check_heap(hk_heap_t *heap, void *context)
         const hk_heap_class_t *class = &heap->classes[class_index];
         check_lists(walk, heap, class, class_index, &sums);
         check_depot(walk, heap, &class->depot, class_index, &sums);
+    }
+    for (unsigned kind = 0; kind < HK_MAGAZINE_KINDS; kind++) {
+        check_spares(walk, heap, kind);
     }
     expect(walk, sums.empty_units == hk_heap_empty_units(heap), heap,
            "the count of empty units is wrong");

@@ -308,12 +308,12 @@ HAK_API int hak_version(void)
 #define HK_OWN_ADDRESS __attribute__((no_icf))
 #endif
 
-HK_OWN_ADDRESS static void delete_object(void *block)
+HK_OWN_ADDRESS HK_FAST static void delete_object(void *block)
 {
     hk_front_take_back(block);
 }
 
-HK_OWN_ADDRESS static void delete_array(void *block)
+HK_OWN_ADDRESS HK_FAST static void delete_array(void *block)
 {
     hk_front_take_back(block);
 }
@@ -331,12 +331,12 @@ HK_INLINE void delete_sized(void *block, size_t size)
     hk_front_take_back(block);
 }
 
-HK_OWN_ADDRESS static void delete_sized_object(void *block, size_t size)
+HK_OWN_ADDRESS HK_FAST static void delete_sized_object(void *block, size_t size)
 {
     delete_sized(block, size);
 }
 
-HK_OWN_ADDRESS static void delete_sized_array(void *block, size_t size)
+HK_OWN_ADDRESS HK_FAST static void delete_sized_array(void *block, size_t size)
 {
     delete_sized(block, size);
 }

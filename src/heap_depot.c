@@ -16,7 +16,7 @@ static hk_magazine_t *take_bundle(hk_heap_t *heap, unsigned kind)
 {
     hk_magazine_t *bundle = hk_meta_take_bundle(HK_META_MAGAZINE + kind);
     if (bundle != NULL) {
-        bundle->kind = (uint8_t)kind; /* its first words were used for the list */
+        bundle->kind = (uint8_t)kind; /* its first word was the list's */
         bundle->capacity = (uint16_t)hk_magazine_capacity(kind);
         heap->spare[kind] = bundle->next;
         heap->spare_count[kind] = BUNDLE - 1;

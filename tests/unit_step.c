@@ -14,7 +14,7 @@
 #include "no_locks.h"
 #include "thread.h"
 
-enum { SIZE = 48, IDLE_SIZE = 256, USES = 400, SEEN_MAX = 4096 };
+enum { SIZE = 48, IDLE_SIZE = 256, FEW_SIZE = 16384, USES = 400, SEEN_MAX = 4096 };
 
 static volatile unsigned steps_left, locks_held;
 static sigjmp_buf landing;
@@ -65,6 +65,7 @@ static void see_thing(const void *thing)
 static void see(const hk_magazine_t *magazine, size_t count)
 {
     CHECKF(count <= magazine->capacity, " (%zu)", count);
+    CHECK(magazine->slot[magazine->capacity] == HK_MAGAZINE_END);
     see_thing(magazine);
     for (size_t i = 0; i < count; i++) {
         const hk_slab_t *slab = hk_slab_find(magazine->slot[i]);
@@ -80,6 +81,9 @@ static void check_class(size_t size)
     const hk_magazine_t *loaded = cache->loaded[class_index];
     const hk_magazine_t *previous = cache->previous[class_index];
     seen_count = 0;
+    /* Without a loaded magazine top may point into one that is lost, and has its ends. */
+    for (unsigned i = 1; cache->top[class_index][i] != HK_MAGAZINE_END; i++)
+        CHECK(i <= hk_magazine_capacity(HK_MAGAZINE_KINDS - 1));
     if (loaded != NULL)
         see(loaded, (size_t)(cache->top[class_index] + 1 - loaded->slot));
     if (previous != NULL)
@@ -125,6 +129,24 @@ static void shift(void)
     CHECK(hk_cache_shift_out(cache, hk_class_of(SIZE)));
 }
 
+/* The previous magazine has blocks and more slots than the class may use, as if another heap's
+ * thread had filled it. */
+static void prepare_swap(void)
+{
+    unsigned class_index = hk_class_of(FEW_SIZE);
+    hk_magazine_t *previous;
+    stock(FEW_SIZE);
+    while ((previous = cache->previous[class_index])->count == 0)
+        hak_free(hak_malloc(FEW_SIZE));
+    CHECK(previous->capacity < hk_magazine_capacity(previous->kind));
+    hk_magazine_set_capacity(previous, hk_magazine_capacity(previous->kind));
+}
+
+static void swap(void)
+{
+    CHECK(hk_cache_swap_in(cache, hk_class_of(FEW_SIZE)));
+}
+
 static void prepare_idle(void)
 {
     stock(SIZE);
@@ -159,6 +181,7 @@ static unsigned jump_out_of(void (*prepare)(void), void (*work)(void), unsigned 
         CHECK(locks_held == 0);
         check_class(SIZE);
         check_class(IDLE_SIZE);
+        check_class(FEW_SIZE);
     }
     return jumps;
 }
@@ -172,6 +195,7 @@ int main(void)
     hak_free(block);
     cache = hk_thread_own;
     CHECK(jump_out_of(prepare_shift, shift, 1) > 20);
+    CHECK(jump_out_of(prepare_swap, swap, 1) > 20);
     CHECK(jump_out_of(prepare_idle, help, 401) > 5);
     return 0;
 }
