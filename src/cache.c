@@ -43,7 +43,7 @@ HK_INLINE hk_magazine_t *take_loaded(hk_cache_t *cache, unsigned class_index)
 {
     hk_magazine_t *magazine = cache->loaded[class_index];
     if (magazine != NULL) {
-        magazine->count = (uint16_t)(cache->top[class_index] + 1 - magazine->slot);
+        magazine->count = (uint16_t)hk_magazine_loaded_count(magazine, cache->top[class_index]);
         cache->loaded[class_index] = NULL;
         hk_fence_signal();
         cache->top[class_index] = NO_TOP;

@@ -134,9 +134,10 @@ HK_INLINE bool hk_cache_is_full(const hk_cache_t *cache, unsigned class_index)
 /* How many more blocks the loaded magazine could take. */
 static inline size_t hk_cache_room(const hk_cache_t *cache, unsigned class_index)
 {
-    hk_magazine_t *loaded = cache->loaded[class_index];
-    return loaded != NULL ? (size_t)(loaded->slot + loaded->capacity - cache->top[class_index]) - 1
-                          : 0;
+    const hk_magazine_t *loaded = cache->loaded[class_index];
+    return loaded == NULL
+               ? 0
+               : loaded->capacity - hk_magazine_loaded_count(loaded, cache->top[class_index]);
 }
 
 /* Take a block out of the loaded magazine, which must have one; and put one in, for which there

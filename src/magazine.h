@@ -53,6 +53,12 @@ static inline unsigned hk_magazine_capacity(unsigned kind)
     return (unsigned)HK_MAGAZINE_CAPACITY(kind);
 }
 
+/* How many blocks a loaded magazine has; top points to its newest slot. */
+static inline size_t hk_magazine_loaded_count(const hk_magazine_t *magazine, void *const *top)
+{
+    return (size_t)(top + 1 - magazine->slot);
+}
+
 /* Makes it hold so many blocks, which are not fewer than it has. */
 static inline void hk_magazine_set_capacity(hk_magazine_t *magazine, unsigned capacity)
 {

@@ -41,14 +41,6 @@ HK_INLINE bool hk_path_free_own_within(hk_cache_t *cache, unsigned class_index, 
     return true;
 }
 
-static inline bool hk_path_free_within(hk_cache_t *cache, uint16_t owner, unsigned class_index,
-                                       void *block)
-{
-    return cache->tag == (uint64_t)owner << HK_OWNER_SHIFT
-               ? hk_path_free_own_within(cache, class_index, block)
-               : hk_cache_try_outgoing(cache, owner, class_index, block);
-}
-
 /* ---- Of a hardened block (path_hardened.c) ---- */
 
 /* Frees a block of a hardened heap that was found by the map; cache may be NULL.  Inside the

@@ -1,9 +1,8 @@
 /*
  * path, freeing with hardening: into the quarantine, and what leaves it for it.  See path_free.h.
  */
-#include "log.h"
-#include "options.h"
 #include "path_free.h"
+
 #include "refuge.h"
 
 /* ---- Inside the gate ---- */
@@ -41,6 +40,14 @@ void hk_path_free_hardened_in_slab(hk_cache_t *cache, hk_slab_t *slab, void *blo
 
 /* ---- Outside the gate ---- */
 
+/* Frees a block if the cache alone is enough for it; false, and nothing done, if not. */
+static bool free_within(hk_cache_t *cache, uint16_t owner, unsigned class_index, void *block)
+{
+    return cache->tag == (uint64_t)owner << HK_OWNER_SHIFT
+               ? hk_path_free_own_within(cache, class_index, block)
+               : hk_cache_try_outgoing(cache, owner, class_index, block);
+}
+
 /* Frees a block that leaves the quarantine.  While a fork is under way the block
  * is noted.  It is made live for that, since its note will be worked off by a free like any
  * other. */
@@ -49,7 +56,7 @@ static void free_evicted(hk_cache_t *cache, hk_quarantined_t evicted)
     if (hk_canary.extent == HK_CANARY_WHOLE) {
         hk_harden_inspect_free(evicted);
     }
-    if (hk_path_free_within(cache, evicted.owner, evicted.class_index, evicted.block)) {
+    if (free_within(cache, evicted.owner, evicted.class_index, evicted.block)) {
         return;
     }
     if (!hk_thread_enter(cache)) {

@@ -38,14 +38,15 @@ enum {
 };
 
 /* clang-format off */
-#define CAPACITY(kind) HK_MAGAZINE_CAPACITY(kind)
 #define MOST(bytes, least, most) \
     (HK_MAGAZINE_BYTES / (bytes) < (least)  ? (least) \
      : HK_MAGAZINE_BYTES / (bytes) > (most) ? (most) \
                                             : HK_MAGAZINE_BYTES / (bytes))
-#define BLOCKS(bytes) MOST(bytes, HK_MAGAZINE_BLOCKS_MIN, CAPACITY(HK_MAGAZINE_KINDS - 1))
+#define BLOCKS(bytes) \
+    MOST(bytes, HK_MAGAZINE_BLOCKS_MIN, HK_MAGAZINE_CAPACITY(HK_MAGAZINE_KINDS - 1))
 #define KIND(bytes) \
-    ((CAPACITY(0) < BLOCKS(bytes)) + (CAPACITY(1) < BLOCKS(bytes)) + (CAPACITY(2) < BLOCKS(bytes)))
+    ((HK_MAGAZINE_CAPACITY(0) < BLOCKS(bytes)) + (HK_MAGAZINE_CAPACITY(1) < BLOCKS(bytes)) + \
+     (HK_MAGAZINE_CAPACITY(2) < BLOCKS(bytes)))
 #define ROW(bytes) \
     {(uint8_t)(BLOCKS(bytes)), KIND(bytes), COLD_USES_MIN + (bytes) / COLD_USE_BYTES},
 /* clang-format on */

@@ -23,7 +23,8 @@ static bool is_in_cache(const hk_cache_t *cache, unsigned class_index, const voi
     const hk_magazine_t *loaded = cache->loaded[class_index];
     const hk_magazine_t *previous = cache->previous[class_index];
     return (loaded != NULL &&
-            is_among(block, loaded->slot, (size_t)(cache->top[class_index] + 1 - loaded->slot))) ||
+            is_among(block, loaded->slot,
+                     hk_magazine_loaded_count(loaded, cache->top[class_index]))) ||
            (previous != NULL && is_among(block, previous->slot, previous->count));
 }
 

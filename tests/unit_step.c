@@ -85,7 +85,7 @@ static void check_class(size_t size)
     for (unsigned i = 1; cache->top[class_index][i] != HK_MAGAZINE_END; i++)
         CHECK(i <= hk_magazine_capacity(HK_MAGAZINE_KINDS - 1));
     if (loaded != NULL)
-        see(loaded, (size_t)(cache->top[class_index] + 1 - loaded->slot));
+        see(loaded, hk_magazine_loaded_count(loaded, cache->top[class_index]));
     if (previous != NULL)
         see(previous, previous->count);
     for (const hk_magazine_t *m = cache->heap->classes[class_index].depot.stack; m; m = m->next)

@@ -19,7 +19,7 @@ enum {
 
 static unsigned loaded_count(const hk_cache_t *cache, unsigned class_index)
 {
-    return (unsigned)(cache->top[class_index] + 1 - cache->loaded[class_index]->slot);
+    return (unsigned)hk_magazine_loaded_count(cache->loaded[class_index], cache->top[class_index]);
 }
 
 /* Magazines of the largest kind, the previous one empty; the loaded one has just been loaded. */
