@@ -120,8 +120,8 @@ static void release_empties(hk_heap_t *heap, void *context)
 
 /* The empty slabs that heaps keep go to the pool, where all can have them.  When a program has
  * turned from some sizes to others, most of what is free lies in one place: in depots and slabs, in
- * runs, or in kept mappings.  That place gives at most a step's worth; the process comes here again
- * as it grows on. */
+ * runs, or in kept mappings.  That place gives; slabs and runs at most a step's worth, as the
+ * process comes here again while it grows on, and kept mappings all. */
 void hk_decay_at_peak(void)
 {
     size_t committed = hk_limit_committed_bytes();

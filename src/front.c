@@ -2,7 +2,8 @@
  * front: the malloc family, under hak_ names and, unless HK_NO_OVERRIDE is set by the build, under
  * the C library's.
  *
- * malloc and free are the two fast paths of path.h.  Everything else here is cold or forwards.
+ * free is the fast path of path.h.  malloc's is written out here for sizes up to HK_TABLE_MAX;
+ * larger and aligned blocks take that of path.h.  Everything else here is cold or forwards.
  */
 #include <errno.h>
 #include <hakmem/hakmem.h>

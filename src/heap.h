@@ -133,7 +133,7 @@ void *hk_heap_take_block(hk_heap_t *heap, unsigned class_index);
 void *hk_heap_take_block_settled(hk_heap_t *heap, unsigned class_index, bool *was_clear);
 void hk_heap_put_block(hk_heap_t *heap, hk_slab_t *slab, void *block);
 
-/* Puts a block back into whatever slab it lies in; for when there is no memory for a magazine. */
+/* Puts a block back into whatever slab it lies in, past all magazines. */
 void hk_heap_put_any(void *block);
 
 /* Drains the inbox, and dissolves about limit blocks of the depots.  Slabs that this empties go to

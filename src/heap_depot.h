@@ -1,7 +1,7 @@
 /*
  * heap_depot: a heap's magazines: the depots, the spare ones and the inbox.  A part of heap.h.
  *
- * The caller holds lock(heap).  Only the inbox is pushed on without it.
+ * The caller holds lock(heap).  Only the inbox is pushed on, and taken, without it.
  */
 #ifndef HK_HEAP_DEPOT_H
 #define HK_HEAP_DEPOT_H

@@ -1,8 +1,9 @@
 /*
  * path: the ways in and out of the allocator: the two fast paths, and the slow paths behind them.
  *
- * A fast path touches the thread's own cache and the near table, nothing else.  A slow path passes
- * the gate; when a fork has closed it, the refuge serves instead.
+ * A fast path touches the thread's own cache, the near table and the block's live bit, nothing
+ * else.  A slow path that needs more than what is its thread's alone passes the gate; when a fork
+ * has closed it, the refuge serves instead.
  */
 #ifndef HK_PATH_H
 #define HK_PATH_H

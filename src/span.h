@@ -3,8 +3,9 @@
  * aligned to more than 2 MiB.
  *
  * Only the holder of a block may resize it.  The spans of a first-class heap are in a list of that
- * heap, so that they go with it.  With HAKMEM_HARDEN every span is a direct mapping between pages
- * without access; and so are a process's first 8 in any case.
+ * heap, so that they go with it.  With HAKMEM_HARDEN a span is a direct mapping between pages
+ * without access, as long as these are not too many (retire.h); without it, the first 8 of threads'
+ * heaps that would be runs are.
  */
 #ifndef HK_SPAN_H
 #define HK_SPAN_H
