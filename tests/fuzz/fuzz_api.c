@@ -94,10 +94,6 @@ static void drop(slot_t *slot, uint8_t way)
     slot_t old = *slot;
     forget(slot);
     errno = 4711;
-    /* Known to be wrong (docs/DESIGN.md): a block that could not be shrunk for want of memory is
-     * not taken by its new size. */
-    if (work.short_of_memory && old.size < old.usable / 2)
-        way = 2;
     switch (way % 4) {
     case 0: CHECK(hak_realloc(old.block, 0) == NULL); break;
     case 1:
