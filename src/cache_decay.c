@@ -3,6 +3,7 @@
  */
 #include "cache.h"
 #include "decay.h"
+#include "peak.h"
 #include "os.h"
 
 enum {
@@ -103,9 +104,9 @@ static void end_epoch(hk_cache_t *cache, uint64_t now_ms)
 
 void hk_cache_help(hk_cache_t *cache)
 {
-    if (HK_UNLIKELY(hk_decay_is_peak())) {
+    if (HK_UNLIKELY(hk_peak_is_new())) {
         shed(cache);
-        hk_decay_at_peak();
+        hk_peak_give();
     }
     uint64_t now = hk_os_clock_ms();
     end_epoch(cache, now);

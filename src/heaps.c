@@ -147,6 +147,29 @@ void hk_heaps_each_thread_heap(void (*visit)(hk_heap_t *heap, void *context), vo
     }
 }
 
+static size_t idle_bytes(const hk_heap_t *heap)
+{
+    return hk_heap_depot_bytes(heap) + hk_heap_empty_units(heap) * HK_UNIT_BYTES;
+}
+
+static void add_idle(hk_heap_t *heap, void *context)
+{
+    hk_heaps_idle_t *idle = context;
+    idle->depot_bytes += hk_heap_depot_bytes(heap);
+    idle->empty_bytes += hk_heap_empty_units(heap) * HK_UNIT_BYTES;
+    if (heap != idle->mine &&
+        (idle->fullest == NULL || idle_bytes(heap) > idle_bytes(idle->fullest))) {
+        idle->fullest = heap;
+    }
+}
+
+hk_heaps_idle_t hk_heaps_find_idle(const hk_heap_t *mine)
+{
+    hk_heaps_idle_t idle = {.mine = mine};
+    hk_heaps_each_thread_heap(add_idle, &idle);
+    return idle;
+}
+
 void hk_heaps_each_first_class(void (*visit)(hk_heap_t *heap, void *context), void *context)
 {
     hk_lock_acquire(&hk_heaps_lock, HK_RANK_CACHES);

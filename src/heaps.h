@@ -33,6 +33,16 @@ bool hk_heaps_remove(hk_heap_t *heap); /* false: there is no such heap */
 /* Calls visit for each thread's heap, without the lock; heaps never go. */
 void hk_heaps_each_thread_heap(void (*visit)(hk_heap_t *heap, void *context), void *context);
 
+/* What lies in the depots of threads' heaps and in the empty slabs that they keep; and which heap,
+ * other than mine, has most of both together. */
+typedef struct hk_heaps_idle {
+    const hk_heap_t *mine;
+    hk_heap_t *fullest; /* NULL: there is no other */
+    size_t depot_bytes;
+    size_t empty_bytes;
+} hk_heaps_idle_t;
+hk_heaps_idle_t hk_heaps_find_idle(const hk_heap_t *mine);
+
 /* Calls visit for each first-class heap, under the lock. */
 void hk_heaps_each_first_class(void (*visit)(hk_heap_t *heap, void *context), void *context);
 

@@ -3,7 +3,7 @@
  */
 #include "path.h"
 
-#include "decay.h"
+#include "peak.h"
 #include "guard.h"
 #include "log.h"
 #include "nothing.h"
@@ -156,7 +156,7 @@ void *hk_path_resize(void *block, size_t size)
     if (region->kind == HK_REGION_LARGE) {
         size_t bytes = ((hk_large_t *)region)->bytes;
         if (size > bytes) {
-            hk_decay_make_way_growing(size, size - bytes);
+            hk_peak_make_way_growing(size, size - bytes);
         }
         resized = hk_span_resize_large((hk_large_t *)region, size);
         if (resized == NULL && size > bytes && !hk_limit_allows(size - bytes)) {

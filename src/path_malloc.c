@@ -1,7 +1,7 @@
 /*
  * path, allocating: the slow paths of malloc.  See path.h.
  */
-#include "decay.h"
+#include "peak.h"
 #include "guard.h"
 #include "housekeeper.h"
 #include "nothing.h"
@@ -231,9 +231,9 @@ void *hk_path_malloc_slow(unsigned class_index, size_t size, size_t alignment)
 static void make_way(hk_span_allocate_t *allocate, size_t size)
 {
     if (allocate == hk_span_allocate_growing && size > HK_SUPERSLAB_BYTES) {
-        hk_decay_make_way_growing(size, size);
+        hk_peak_make_way_growing(size, size);
     } else {
-        hk_decay_make_way(size);
+        hk_peak_make_way(size);
     }
 }
 

@@ -19,6 +19,9 @@ enum {
     HK_DECAY_MS = 250,              /* the epoch of the working-set estimate */
     HK_EPOCH_ACQUIRES = 16, /* slabs that a heap took from the pool: they end an epoch too */
     HK_PEAK_STEP_BYTES = 256 << 10,    /* growth between two looks at a new peak */
+    HK_PEAK_KEPT_BYTES = 32 << 20,     /* given back of a kept mapping at one, at most */
+    HK_PACE_BYTES_MIN = 64 << 10,      /* given back at one though it was in vain so far */
+    HK_HOLE_STEP_SLABS = 12,           /* looked through for holes at once: about 100 us */
     HK_SHED_BLOCK_BYTES = 1024,        /* at a peak, magazines of smaller blocks stay */
     HK_DECAY_STEP_BYTES = 8 << 20,     /* given back by one step: about 100 us */
     HK_LINGER_BYTES = 16 << 20,        /* so much to give back keeps a thread on its slow paths, */

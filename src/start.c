@@ -13,6 +13,7 @@
 #include "canary.h"
 #include "control.h"
 #include "decay.h"
+#include "peak.h"
 #include "fault.h"
 #include "guard.h"
 #include "housekeeper.h"
@@ -39,6 +40,7 @@ __attribute__((constructor(101))) static void start(void)
     hk_options_read(environ);
     (void)hk_thread_make_key(); /* without one, the first thread that needs it tries again */
     hk_decay_start(hk_os_clock_ms());
+    hk_peak_start(hk_os_clock_ms());
     if (hk_options.harden != 0) {
         hk_canary_start(hk_options.harden);
         hk_thread_harden();

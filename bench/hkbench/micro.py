@@ -58,6 +58,8 @@ TABLE = [
     ("threadchurn", 1, THREADS, QUICK, 0.3), ("threadchurn", 4, THREADS, FULL, 1),
     ("false_active", 2, THREADS, NORMAL, 1), ("false_passive", 2, THREADS, NORMAL, 1),
     ("fragment", 1, LONGRUN, QUICK, 0.5), ("spike", 1, LONGRUN, QUICK, 0.2),
+    ("scratch_buffer", 1, LONGRUN, NORMAL, 1), ("scratch_nodes", 1, LONGRUN, NORMAL, 1),
+    ("turn", 1, LONGRUN, NORMAL, 1),
 ]
 MEASURES = {"tree": WALK, "graph": WALK, "index": WALK, "fragment": FRAGMENT, "spike": SPIKE}
 

@@ -136,10 +136,100 @@ static uint64_t spike(struct worker *w)
     return ticks * TICK_OPS;
 }
 
+/* ---- scratch memory beside results ---- */
+
+enum { SMALL_BLOCKS = 300, RESULT_BLOCKS = SMALL_BLOCKS + 1 };
+
+/* The result of a request, which stays: small blocks and a larger one. */
+static void keep_result(void **slot, uint32_t *seed)
+{
+    for (int i = 0; i < SMALL_BLOCKS; i++)
+        slot[i] = get(small_size(bench_next(seed)));
+    slot[SMALL_BLOCKS] = get(100 * KIB);
+    bench_touch(slot[SMALL_BLOCKS], PAGE, 100 * KIB);
+}
+
+/* A server, a converter: each request reads into a buffer, whose pages are all written, and leaves
+ * a result behind once it is gone.  One operation = one block of a result. */
+static uint64_t scratch_buffer(struct worker *w)
+{
+    uint64_t requests = micro_scaled(400);
+    void **slot = slot_table(requests * RESULT_BLOCKS);
+    for (uint64_t i = 0; i < requests; i++) {
+        size_t size = size_between(bench_next(&w->seed), MIB, 8 * MIB);
+        void *buffer = get(size);
+        bench_touch(buffer, PAGE, size);
+        put(buffer);
+        keep_result(slot + i * RESULT_BLOCKS, &w->seed);
+    }
+    drain(slot, requests * RESULT_BLOCKS);
+    return requests * RESULT_BLOCKS;
+}
+
+/* The same with a tree of 40,000 nodes in place of the buffer: a parser, a compiler.  One operation
+ * = one block. */
+static uint64_t scratch_nodes(struct worker *w)
+{
+    enum { NODES = 40000 };
+    uint64_t requests = micro_scaled(200);
+    void **slot = slot_table(requests * RESULT_BLOCKS);
+    void **node = slot_table(NODES);
+    for (uint64_t i = 0; i < requests; i++) {
+        for (unsigned n = 0; n < NODES; n++)
+            node[n] = get(small_size(bench_next(&w->seed)));
+        for (unsigned n = 0; n < NODES; n++)
+            put(node[n]);
+        keep_result(slot + i * RESULT_BLOCKS, &w->seed);
+    }
+    bench_table_drop(node, NODES * sizeof *node);
+    drain(slot, requests * RESULT_BLOCKS);
+    return requests * (RESULT_BLOCKS + NODES);
+}
+
+/* ---- turning from some sizes to others ---- */
+
+/* A pipeline of stages, in one process: a stage takes 48 MiB in large blocks, the next one in small
+ * ones, and so on; one block in 16 outlives its stage.  Peak memory is the result. */
+static uint64_t turn(struct worker *w)
+{
+    enum { STAGES = 8, STAGE_MIB = 48, STAY = 16, BLOCKS_MAX = 1 << 20 };
+    uint64_t ops = 0, kept = 0;
+    void **slot = slot_table(BLOCKS_MAX);
+    for (unsigned stage = 0; stage < STAGES; stage++) {
+        uint64_t used = kept;
+        size_t most = (size_t)micro_scaled(STAGE_MIB * MIB);
+        for (size_t bytes = 0, size; bytes < most && used < BLOCKS_MAX; bytes += size) {
+            uint32_t r = bench_next(&w->seed);
+            size = stage % 2 == 0 ? size_between(r, 64 * KIB, MIB) : small_size(r);
+            slot[used] = get(size);
+            bench_touch(slot[used++], PAGE, size);
+        }
+        ops += used - kept;
+        uint64_t next = kept;
+        for (uint64_t i = kept; i < used; i++) {
+            if (i % STAY == 0)
+                slot[next++] = slot[i];
+            else
+                put(slot[i]);
+        }
+        kept = next;
+    }
+    for (uint64_t i = 0; i < kept; i++)
+        put(slot[i]);
+    bench_table_drop(slot, BLOCKS_MAX * sizeof *slot);
+    return ops;
+}
+
 const struct workload micro_longrun[] = {
     {"fragment", fragment, 1, 1,
      "weeks of a cache: 64 MiB live, sizes and lives shift; op = free + malloc", 0, 0, 0},
     {"spike", spike, 1, 1, "a service after its busiest minute: 200 MiB, then light traffic", 0, 0,
      0},
+    {"scratch_buffer", scratch_buffer, 1, 1,
+     "requests: a buffer of 1..8 MiB comes and goes, results stay; op = block", 0, 0, 0},
+    {"scratch_nodes", scratch_nodes, 1, 1,
+     "requests: 40,000 nodes come and go, results stay; op = block", 0, 0, 0},
+    {"turn", turn, 1, 1,
+     "stages of 48 MiB, by turns of large and small blocks, 1 in 16 stays; op = malloc", 0, 0, 0},
     {NULL, NULL, 0, 0, NULL, 0, 0, 0},
 };

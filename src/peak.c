@@ -1,0 +1,238 @@
+/*
+ * peak: see peak.h.
+ */
+#include "peak.h"
+
+#include "allowance.h"
+#include "heap_hole.h"
+#include "heaps.h"
+#include "large.h"
+#include "os.h"
+#include "pace.h"
+#include "run.h"
+
+enum { GIVEN_BLOCKS = 4096 }; /* of depots, dissolved at once: about 100 us */
+
+_Atomic size_t hk_peak_bytes;
+
+/* Whether most of what is committed was never touched.  Then free memory costs little, and giving
+ * it back brings little.  For small processes the system is not asked: some sandboxes kill for the
+ * question. */
+static bool is_sparse_peak(size_t committed)
+{
+    return committed >= HK_SPARSE_BYTES_MIN &&
+           hk_policy_is_sparse_peak(committed, hk_os_peak_resident_bytes());
+}
+
+static size_t least(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
+static size_t above(size_t bytes, size_t allowed)
+{
+    return bytes > allowed ? bytes - allowed : 0;
+}
+
+/* ---- At a peak ---- */
+
+/* What is free in slabs of threads' heaps and is no hole; and which heap has most of it. */
+typedef struct candidates {
+    hk_heap_t *sparsest;
+    size_t bytes;
+} candidates_t;
+
+static void add_candidates(hk_heap_t *heap, void *context)
+{
+    candidates_t *candidates = context;
+    size_t bytes = hk_heap_hole_candidate_bytes(heap);
+    candidates->bytes += bytes;
+    if (candidates->sparsest == NULL ||
+        bytes > hk_heap_hole_candidate_bytes(candidates->sparsest)) {
+        candidates->sparsest = heap;
+    }
+}
+
+static void release_empties(hk_heap_t *heap, void *context)
+{
+    (void)context;
+    hk_heap_release_empties(heap);
+}
+
+/* A place of free memory. */
+typedef struct place {
+    hk_pace_t pace;
+    size_t (*give)(size_t warm_bytes, size_t bytes); /* returns how much went */
+} place_t;
+
+/* A place as one thread finds it at a peak. */
+typedef struct look {
+    size_t warm;      /* what is free and resident in it */
+    size_t committed; /* what is committed in it */
+    size_t most;      /* how much it may give */
+    bool grown;       /* the place itself has grown */
+} look_t;
+
+static size_t give_kept(size_t warm_bytes, size_t bytes)
+{
+    return hk_large_cut_kept(least(bytes, warm_bytes));
+}
+
+static size_t give_runs(size_t warm_bytes, size_t bytes)
+{
+    return hk_run_purge(above(warm_bytes, bytes));
+}
+
+static size_t give_slabs(size_t warm_bytes, size_t bytes)
+{
+    return hk_pool_part_purge(above(warm_bytes, bytes), 1);
+}
+
+static place_t slabs_place = {.pace = {.most = HK_DECAY_STEP_BYTES}, .give = give_slabs};
+static place_t runs_place = {.pace = {.most = HK_DECAY_STEP_BYTES}, .give = give_runs};
+static place_t kept_place = {.pace = {.most = HK_PEAK_KEPT_BYTES}, .give = give_kept};
+
+static look_t look_at(place_t *place, size_t warm, size_t committed)
+{
+    look_t look = {.warm = warm, .committed = committed};
+    look.most = hk_pace_look(&place->pace, committed, &look.grown);
+    return look;
+}
+
+static void give(place_t *place, const look_t *look, size_t surplus)
+{
+    size_t given = place->give(look->warm, least(surplus, look->most));
+    hk_pace_note(&place->pace, look->committed, given);
+}
+
+static void give_holes(size_t committed)
+{
+    candidates_t candidates = {0};
+    hk_heaps_each_thread_heap(add_candidates, &candidates);
+    if (hk_policy_wants_holes(committed, candidates.bytes, 0)) {
+        hk_heap_hole_restart(candidates.sparsest);
+        (void)hk_heap_hole_purge(candidates.sparsest, HK_HOLE_STEP_SLABS);
+    }
+}
+
+/* When a program has turned from some sizes to others, most of what is free lies in one place: in
+ * depots and slabs, in runs, or in kept mappings.  That place gives, as much as its pace has it;
+ * the process comes here again as it grows on.  Runs may have less that is free if they have not
+ * grown themselves: then they serve nobody who does.  Empty slabs that heaps keep go to the pool,
+ * where all can have them. */
+void hk_peak_give(void)
+{
+    size_t committed = hk_limit_committed_bytes();
+    size_t allowed = hk_policy_warm_bytes(committed);
+    hk_heaps_idle_t idle = hk_heaps_find_idle(NULL);
+    hk_store_relaxed(&hk_peak_bytes, committed); /* relaxed: a hint */
+    if (idle.depot_bytes > allowed / 4) {        /* they may keep a block of every slab */
+        hk_heap_reclaim(idle.fullest, GIVEN_BLOCKS);
+    }
+    hk_heaps_each_thread_heap(release_empties, NULL);
+    size_t slabs = hk_pool_part_warm_bytes();
+    size_t runs = hk_run_warm_bytes();
+    size_t kept = hk_large_kept_bytes();
+    size_t in_runs = runs + hk_run_used_bytes();
+    size_t in_mappings = kept + hk_large_used_bytes();
+    look_t at_slabs = look_at(&slabs_place, slabs, above(committed, in_runs + in_mappings));
+    look_t at_runs = look_at(&runs_place, runs, in_runs);
+    look_t at_kept = look_at(&kept_place, kept, in_mappings);
+    if (is_sparse_peak(committed)) {
+        return;
+    }
+    give_holes(committed);
+    size_t too_much = above(slabs + runs + kept, allowed);
+    size_t too_idle = at_runs.grown ? 0 : above(runs, hk_policy_warm_beside_bytes(committed));
+    if (too_much > 0 && kept > slabs && kept > runs) {
+        give(&kept_place, &at_kept, SIZE_MAX);
+    } else if (too_idle > 0 || (too_much > 0 && runs >= slabs)) {
+        give(&runs_place, &at_runs, too_idle > too_much ? too_idle : too_much);
+    } else if (too_much > 0 || slabs > hk_policy_warm_slab_bytes(committed)) {
+        give(&slabs_place, &at_slabs, SIZE_MAX);
+    }
+}
+
+/* ---- Before a large block ---- */
+
+static hk_allowance_t beside = {.bytes = HK_BESIDE_BYTES_FIRST};
+static hk_allowance_t kept_beside = {.bytes = HK_BESIDE_KEPT_MAX};
+
+void hk_peak_start(uint64_t now_ms)
+{
+    hk_allowance_start(&beside, now_ms);
+    hk_allowance_start(&kept_beside, now_ms);
+}
+
+/* The bytes, or as many of them as the allowance has now.  Nothing is spent yet. */
+static size_t allowed_beside(hk_allowance_t *allowance, size_t bytes, size_t most)
+{
+    return bytes == 0 ? 0
+                      : least(bytes, hk_allowance_now(allowance, hk_os_clock_ms(),
+                                                      HK_BESIDE_BYTES_PER_MS, most));
+}
+
+/* Before a mapping above what runs hold is made or extended. */
+static void make_way_for_mapping(size_t more)
+{
+    size_t committed = hk_limit_committed_bytes();
+    if (more <= HK_RUN_BYTES_MAX || committed + more <= hk_load_relaxed(&hk_peak_bytes)) {
+        return;
+    }
+    hk_heaps_each_thread_heap(release_empties, NULL);
+    size_t warm = hk_pool_part_warm_bytes() + hk_run_warm_bytes();
+    if (warm > hk_policy_warm_bytes(committed) && !is_sparse_peak(committed)) {
+        (void)hk_pool_part_purge(0, 0);
+        (void)hk_run_purge(0);
+    }
+}
+
+/* A block that is large for the process is soon touched, and free memory that it cannot lie in
+ * would stay resident besides.  As much of that goes as the block takes anew. */
+static void make_way_beside(size_t size, size_t more, size_t reused)
+{
+    size_t committed = hk_limit_committed_bytes();
+    size_t kept = hk_policy_warm_beside_bytes(committed);
+    size_t warm = size >= hk_policy_beside_bytes(committed) ? hk_run_warm_bytes() : 0;
+    size_t surplus = least(above(warm, kept + reused), more);
+    surplus = allowed_beside(&beside, surplus, HK_BESIDE_BYTES_MAX);
+    if (surplus > 0 && !is_sparse_peak(committed)) { /* which asks the system */
+        hk_allowance_spend(&beside, hk_run_purge(warm - surplus));
+    }
+}
+
+/* A block that will be a run cannot lie in a kept mapping, so as much of these goes as the block
+ * takes anew.  Returns what has gone. */
+static size_t make_way_of_kept(size_t more)
+{
+    size_t surplus = least(hk_large_kept_bytes(), more);
+    surplus = allowed_beside(&kept_beside, surplus, HK_BESIDE_KEPT_MAX);
+    if (surplus < HK_BESIDE_KEPT_MIN) {
+        return 0;
+    }
+    /* If the answer is that nothing goes, it is spent all the same: the question costs time. */
+    bool sparse = is_sparse_peak(hk_limit_committed_bytes());
+    size_t gone = sparse ? 0 : hk_large_cut_kept(surplus);
+    hk_allowance_spend(&kept_beside, sparse ? surplus : gone);
+    return gone;
+}
+
+void hk_peak_make_way(size_t size)
+{
+    if (size > HK_RUN_BYTES_MAX) {
+        size_t kept = hk_large_kept_bytes(); /* what it lies in is resident already */
+        make_way_for_mapping(size);
+        make_way_beside(size, size > kept ? size - kept : 0, 0);
+    } else if (size >= hk_policy_beside_bytes(hk_limit_committed_bytes())) {
+        size_t reused = hk_run_reused_bytes(size);
+        size_t more = size > reused ? size - reused : 0;
+        size_t gone = make_way_of_kept(more); /* whole pages: it may be more */
+        make_way_beside(size, more > gone ? more - gone : 0, reused);
+    }
+}
+
+void hk_peak_make_way_growing(size_t size, size_t more)
+{
+    make_way_for_mapping(more);
+    make_way_beside(size, more, 0);
+}

@@ -1,0 +1,40 @@
+/*
+ * peak: what is free goes back before the process grows beyond its peak.
+ *
+ * Below the peak, free memory that is resident costs nothing, and may serve again.  At the peak
+ * each free page beside a new one is memory that the process need not have had.
+ */
+#ifndef HK_PEAK_H
+#define HK_PEAK_H
+
+#include "limit.h"
+#include "policy.h"
+
+/* atomic: the most that was ever committed, in steps. */
+extern _Atomic size_t hk_peak_bytes;
+
+/* Whether the process has grown beyond its peak: then free memory had better go first. */
+static inline bool hk_peak_is_new(void)
+{
+    return hk_limit_committed_bytes() > /* relaxed: a hint */
+           hk_load_relaxed(&hk_peak_bytes) + HK_PEAK_STEP_BYTES;
+}
+
+/* To be called at such a peak: gives back a part of what is free, if that is more than policy
+ * allows for what is committed.  Inside the gate, with no lock held. */
+void hk_peak_give(void);
+
+/* To be called before a block of the size is allocated.  If it will be a direct mapping that takes
+ * the process beyond its peak, what is free and resident goes, if it is much.  If it is large for
+ * the process, free runs go that it will not lie in, as much as it takes anew; and if it will be a
+ * run, as much of a kept mapping.  Inside the gate, with no lock held. */
+void hk_peak_make_way(size_t size);
+
+/* The same before a direct mapping gets `more` bytes, or is made for a block that grows, and will
+ * then have `size`. */
+void hk_peak_make_way_growing(size_t size, size_t more);
+
+/* When the library is loaded. */
+void hk_peak_start(uint64_t now_ms);
+
+#endif

@@ -1,0 +1,134 @@
+/*
+ * What goes at a peak of the process.  A program that takes and frees the same memory all the time,
+ * while something else grows, does not fault it in again and again.  One that has turned from some
+ * sizes to others has what it does not use given back before it grows.
+ */
+#include "test.h"
+
+#include <hakmem/hakmem.h>
+
+#include "fake_os.h"
+#include "policy.h"
+#include "stats_now.h"
+
+enum {
+    ROUNDS = 200,
+    NODE_BYTES = 100,
+    NODES = 80000,
+    KEPT_NODES = 2000,
+    KEPT_BYTES = 200000,
+};
+
+static void *take(size_t size)
+{
+    char *block = hak_malloc(size);
+    CHECK(block != NULL);
+    *(volatile char *)block = 1;
+    return block;
+}
+
+/* What grows: many small blocks, or a large one.  Nobody frees them. */
+static size_t keep_nodes(void)
+{
+    for (int i = 0; i < KEPT_NODES; i++)
+        (void)take(NODE_BYTES);
+    return (size_t)KEPT_NODES * NODE_BYTES;
+}
+
+static size_t keep_run(void)
+{
+    (void)take(KEPT_BYTES);
+    return KEPT_BYTES;
+}
+
+/* What comes and goes. */
+static void use_nodes(void)
+{
+    static void *nodes[NODES];
+    for (int i = 0; i < NODES; i++)
+        nodes[i] = take(NODE_BYTES);
+    for (int i = 0; i < NODES; i++)
+        hak_free(nodes[i]);
+}
+
+static void use_run(void)
+{
+    hak_free(take(8 * MIB));
+}
+
+static void use_mapping(void)
+{
+    hak_free(take(40 * MIB));
+}
+
+/* What is given back while `keep` grows and `use` comes and goes: no more than what the pace takes
+ * to learn it, and a part of the growth. */
+static void give_little(const char *what, void (*use)(void), size_t (*keep)(void), size_t learning)
+{
+    size_t grown = 0;
+    test_use_up_apart(hak_malloc, hak_free);
+    use();
+    uint64_t before = stats_now().purged_bytes;
+    size_t mapped = fake_os.mapped_bytes;
+    for (int i = 0; i < ROUNDS; i++) {
+        grown += keep();
+        use();
+    }
+    size_t purged = (size_t)(stats_now().purged_bytes - before);
+    CHECKF(purged <= learning + grown, " (%s: %zu KiB purged, %zu grown)", what, purged / 1024,
+           grown / 1024);
+    CHECKF(fake_os.mapped_bytes <= mapped + 2 * grown + 8 * MIB, " (%s: %zu KiB)", what,
+           (fake_os.mapped_bytes - mapped) / 1024);
+    CHECK(hak_check() == 0);
+}
+
+/* Free runs go while nodes grow, all but a sixteenth and what the last step leaves. */
+static void give_idle_runs(void)
+{
+    enum { RUNS = 100, RUN_BYTES = 500000 };
+    static void *runs[RUNS];
+    for (int i = 0; i < RUNS; i++)
+        runs[i] = take(RUN_BYTES);
+    for (int i = 0; i < RUNS; i++)
+        hak_free(runs[i]);
+    hak_stats_t before = stats_now();
+    CHECKF(before.run_warm_bytes > before.committed_bytes / 4, " (%zu of %zu)",
+           (size_t)before.run_warm_bytes, (size_t)before.committed_bytes);
+    uint64_t most = before.committed_bytes;
+    for (size_t grown = 0; grown < (size_t)RUNS * RUN_BYTES; grown += keep_nodes()) {
+        uint64_t now = stats_now().committed_bytes;
+        most = now > most ? now : most;
+    }
+    hak_stats_t after = stats_now();
+    CHECKF(after.run_warm_bytes <= after.committed_bytes / 16 + HK_DECAY_STEP_BYTES,
+           " (%zu of %zu)", (size_t)after.run_warm_bytes, (size_t)after.committed_bytes);
+    CHECKF(most <= before.committed_bytes + 2 * HK_DECAY_STEP_BYTES, " (%zu, %zu before)",
+           (size_t)most, (size_t)before.committed_bytes);
+}
+
+static void run_beside_nodes(void)
+{
+    give_little("a run, nodes grow", use_run, keep_nodes, 2 * HK_DECAY_STEP_BYTES);
+}
+
+static void nodes_beside_runs(void)
+{
+    give_little("nodes, runs grow", use_nodes, keep_run, 2 * HK_DECAY_STEP_BYTES);
+}
+
+static void mapping_beside_nodes(void)
+{
+    give_little("a mapping, nodes grow", use_mapping, keep_nodes, 2 * (size_t)HK_PEAK_KEPT_BYTES);
+}
+
+/* Each in a process of its own, which has had no peak before. */
+int main(int argc, char **argv)
+{
+    const test_case_t cases[] = {
+        {"run_beside_nodes", run_beside_nodes, 0},
+        {"nodes_beside_runs", nodes_beside_runs, 0},
+        {"mapping_beside_nodes", mapping_beside_nodes, 0},
+        {"give_idle_runs", give_idle_runs, 0},
+    };
+    return test_cases(argc, argv, cases, TEST_COUNT(cases), 60);
+}
