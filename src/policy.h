@@ -37,7 +37,8 @@ enum {
     HK_PARTS = 32,                     /* parts of the Shared Pool, and of the areas, at most */
     HK_SHELF_BYTES = 1 << 20,          /* of free runs of pages on a thread's shelf */
     HK_LARGE_KEEP_MS = 1000,           /* how long a freed direct mapping is kept */
-    HK_APART_SPANS = 8,                /* so many first spans lie between pages without access */
+    HK_APART_SPANS = 8,                /* so many first spans lie between pages without access, */
+    HK_APART_BYTES = 16 << 20,         /* as long as they have no more than this together */
     HK_SPARSE_BYTES_MIN = 64 << 20,    /* if less is committed, nobody asks how much is resident */
     HK_CAP_UNITS_MIN = 16,             /* the least soft cap of a class: 1 MiB */
     HK_DENSE_MS = 2000,                /* a superslab that has been full so long is looked at, */

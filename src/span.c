@@ -78,11 +78,14 @@ static void *allocate_large(hk_heap_t *owned, size_t size, size_t alignment, boo
 
 /* Whether this span is one of the process's first few, which lie apart, at a cost that only they
  * pay. */
-static bool is_early(void)
+static bool is_early(size_t size)
 {
-    static _Atomic unsigned count;                     /* stops a few above the most */
-    return hk_load_relaxed(&count) < HK_APART_SPANS && /* relaxed: nothing hangs on it */
-           hk_add_relaxed(&count, 1) < HK_APART_SPANS;
+    static _Atomic unsigned count; /* both stop a few above the most */
+    static _Atomic size_t bytes;
+    return hk_load_relaxed(&count) < HK_APART_SPANS && /* relaxed: nothing hangs on them */
+           hk_load_relaxed(&bytes) + size <= HK_APART_BYTES &&
+           hk_add_relaxed(&count, 1) < HK_APART_SPANS &&
+           hk_add_relaxed(&bytes, size) + size <= HK_APART_BYTES;
 }
 
 void *hk_span_allocate(hk_heap_t *heap, size_t size, size_t alignment, bool *fresh)
@@ -92,7 +95,7 @@ void *hk_span_allocate(hk_heap_t *heap, size_t size, size_t alignment, bool *fre
     if (size > HK_RUN_BYTES_MAX || alignment > HK_SUPERSLAB_BYTES || walled) {
         return allocate_large(owned, size, alignment, walled, fresh);
     }
-    if (owned == NULL && hk_options.harden == 0 && is_early()) {
+    if (owned == NULL && hk_options.harden == 0 && is_early(size)) {
         hk_large_t *large = hk_retire_allocate(hk_span_good_size(size), alignment);
         if (large != NULL) {
             return hand_out(NULL, large, fresh);
