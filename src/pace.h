@@ -3,10 +3,10 @@
  * becomes of it.
  *
  * A place that has grown beyond its own peak gives the most.  One that has not gives way to others
- * that grow.  What the program takes anew after that was given in vain: it cost a page fault for
- * each page, and the process is as large as before.  So after each gift that the place has taken
- * back the next one is half as large, and after any other twice as large.  A gift is judged at the
- * next peak, when the process has grown by as much.
+ * that grow.  If it has grown again by the next peak of the process, when that has grown by as
+ * much, the program most likely took anew what was given: it cost a page fault for each page, and
+ * the process is as large as before.  So after such a gift the next one is half as large, and after
+ * any other twice as large.
  *
  * Any thread may use a pace at any time.  Its figures are hints, and two threads at once may count
  * a gift twice or lose it.
@@ -22,7 +22,8 @@ typedef struct hk_pace {
     _Atomic size_t step;   /* atomic: of the next gift; 0: the most */
     _Atomic size_t given;  /* atomic: the last gift; 0: it has been judged */
     _Atomic size_t before; /* atomic: what was committed in the place before that */
-    _Atomic size_t peak;   /* atomic: the most that was committed in it at a peak of the process */
+    _Atomic size_t peak;   /* atomic: the most that was committed in it at a peak of the process; it
+                              sinks while there is much less */
 } hk_pace_t;
 
 /* Judges the last gift, if it has not been. */
@@ -46,9 +47,12 @@ static inline void hk_pace_judge(hk_pace_t *pace, size_t committed_bytes)
 static inline size_t hk_pace_look(hk_pace_t *pace, size_t committed_bytes, bool *grown)
 {
     hk_pace_judge(pace, committed_bytes);
-    *grown = committed_bytes > hk_load_relaxed(&pace->peak) + HK_PEAK_STEP_BYTES / 2;
+    size_t peak = hk_load_relaxed(&pace->peak);
+    *grown = committed_bytes > peak + HK_PEAK_STEP_BYTES / 2;
     if (*grown) {
         hk_store_relaxed(&pace->peak, committed_bytes);
+    } else if (peak > committed_bytes + pace->most) {
+        hk_store_relaxed(&pace->peak, peak - (peak - committed_bytes) / 2);
     }
     size_t step = hk_load_relaxed(&pace->step);
     return *grown || step == 0 ? pace->most : step;

@@ -59,24 +59,8 @@ static void release_empties(hk_heap_t *heap, void *context)
     hk_heap_release_empties(heap);
 }
 
-/* A place of free memory. */
-typedef struct place {
-    hk_pace_t pace;
-    size_t (*give)(size_t warm_bytes, size_t bytes); /* returns how much went */
-} place_t;
-
-/* A place as one thread finds it at a peak. */
-typedef struct look {
-    size_t warm;      /* what is free and resident in it */
-    size_t committed; /* what is committed in it */
-    size_t most;      /* how much it may give */
-    bool grown;       /* the place itself has grown */
-} look_t;
-
-static size_t give_kept(size_t warm_bytes, size_t bytes)
-{
-    return hk_large_cut_kept(least(bytes, warm_bytes));
-}
+/* The places of free memory. */
+enum { RUNS, SLABS, KEPT, PLACES };
 
 static size_t give_runs(size_t warm_bytes, size_t bytes)
 {
@@ -88,28 +72,86 @@ static size_t give_slabs(size_t warm_bytes, size_t bytes)
     return hk_pool_part_purge(above(warm_bytes, bytes), 1);
 }
 
-static place_t slabs_place = {.pace = {.most = HK_DECAY_STEP_BYTES}, .give = give_slabs};
-static place_t runs_place = {.pace = {.most = HK_DECAY_STEP_BYTES}, .give = give_runs};
-static place_t kept_place = {.pace = {.most = HK_PEAK_KEPT_BYTES}, .give = give_kept};
-
-static look_t look_at(place_t *place, size_t warm, size_t committed)
+static size_t give_kept(size_t warm_bytes, size_t bytes)
 {
-    look_t look = {.warm = warm, .committed = committed};
-    look.most = hk_pace_look(&place->pace, committed, &look.grown);
-    return look;
+    return hk_large_cut_kept(least(bytes, warm_bytes));
 }
 
-static void give(place_t *place, const look_t *look, size_t surplus)
+static struct {
+    size_t (*give)(size_t warm_bytes, size_t bytes); /* returns how much went */
+    hk_pace_t pace;
+} places[PLACES] = {
+    [RUNS] = {give_runs, {.most = HK_DECAY_STEP_BYTES}},
+    [SLABS] = {give_slabs, {.most = HK_DECAY_STEP_BYTES}},
+    [KEPT] = {give_kept, {.most = HK_PEAK_KEPT_BYTES}},
+};
+
+/* A place as one thread finds it at a peak. */
+typedef struct look {
+    size_t warm;      /* what is free and resident in it */
+    size_t committed; /* what is committed in it */
+    size_t most;      /* how much it may give */
+    bool grown;       /* the place itself has grown */
+} look_t;
+
+/* Slabs have all that is in no other place.  What is in use is read first, so that what comes into
+ * use meanwhile is not counted twice. */
+static void look_at_all(look_t looks[PLACES])
 {
-    size_t given = place->give(look->warm, least(surplus, look->most));
-    hk_pace_note(&place->pace, look->committed, given);
+    looks[RUNS].committed = hk_run_used_bytes();
+    looks[KEPT].committed = hk_large_used_bytes();
+    looks[RUNS].warm = hk_run_warm_bytes();
+    looks[KEPT].warm = hk_large_kept_bytes();
+    looks[SLABS].warm = hk_pool_part_warm_bytes();
+    looks[RUNS].committed += looks[RUNS].warm;
+    looks[KEPT].committed += looks[KEPT].warm;
+    looks[SLABS].committed =
+        above(hk_limit_committed_bytes(), looks[RUNS].committed + looks[KEPT].committed);
+    for (unsigned i = 0; i < PLACES; i++) {
+        looks[i].most = hk_pace_look(&places[i].pace, looks[i].committed, &looks[i].grown);
+    }
+}
+
+/* Runs give what is too much, which is often all they have; the others as much as they may. */
+static void give(unsigned place, const look_t *look, size_t surplus)
+{
+    size_t bytes = place == RUNS ? least(surplus, look->most) : look->most;
+    size_t given = places[place].give(look->warm, bytes);
+    hk_pace_note(&places[place].pace, look->committed, given);
+}
+
+/* The place that has most gives.  If it has learnt to give less, the next one gives as well. */
+static void give_of_most(look_t looks[PLACES], size_t surplus)
+{
+    for (unsigned i = 0; i < PLACES; i++) {
+        unsigned fullest = RUNS;
+        for (unsigned place = 1; place < PLACES; place++) {
+            fullest = looks[place].warm > looks[fullest].warm ? place : fullest;
+        }
+        if (looks[fullest].warm == 0) {
+            return;
+        }
+        give(fullest, &looks[fullest], surplus);
+        if (looks[fullest].most == places[fullest].pace.most) {
+            return;
+        }
+        looks[fullest].warm = 0;
+    }
+}
+
+/* How much is too much of the free runs, if they have not grown: then they serve nobody who has.
+ * None, once it has shown twice that the program takes them anew. */
+static size_t idle_bytes(const look_t *runs, size_t committed)
+{
+    bool idle = !runs->grown && runs->most >= places[RUNS].pace.most / 4;
+    return idle ? above(runs->warm, hk_policy_warm_beside_bytes(committed)) : 0;
 }
 
 static void give_holes(size_t committed)
 {
     candidates_t candidates = {0};
     hk_heaps_each_thread_heap(add_candidates, &candidates);
-    if (hk_policy_wants_holes(committed, candidates.bytes, 0)) {
+    if (hk_policy_wants_holes(committed, candidates.bytes, 0) && !is_sparse_peak(committed)) {
         hk_heap_hole_restart(candidates.sparsest);
         (void)hk_heap_hole_purge(candidates.sparsest, HK_HOLE_STEP_SLABS);
     }
@@ -117,39 +159,36 @@ static void give_holes(size_t committed)
 
 /* When a program has turned from some sizes to others, most of what is free lies in one place: in
  * depots and slabs, in runs, or in kept mappings.  That place gives, as much as its pace has it;
- * the process comes here again as it grows on.  Runs may have less that is free if they have not
- * grown themselves: then they serve nobody who does.  Empty slabs that heaps keep go to the pool,
- * where all can have them. */
+ * the process comes here again as it grows on.  Empty slabs that heaps keep go to the pool, where
+ * all can have them.  Of threads that find the same peak one gives. */
 void hk_peak_give(void)
 {
     size_t committed = hk_limit_committed_bytes();
+    size_t peak = hk_load_relaxed(&hk_peak_bytes); /* relaxed: the CAS tells */
+    if (committed <= peak || !hk_cas_acq_rel(&hk_peak_bytes, &peak, committed)) {
+        return;
+    }
     size_t allowed = hk_policy_warm_bytes(committed);
     hk_heaps_idle_t idle = hk_heaps_find_idle(NULL);
-    hk_store_relaxed(&hk_peak_bytes, committed); /* relaxed: a hint */
-    if (idle.depot_bytes > allowed / 4) {        /* they may keep a block of every slab */
+    if (idle.depot_bytes > allowed / 4) { /* they may keep a block of every slab */
         hk_heap_reclaim(idle.fullest, GIVEN_BLOCKS);
     }
     hk_heaps_each_thread_heap(release_empties, NULL);
-    size_t slabs = hk_pool_part_warm_bytes();
-    size_t runs = hk_run_warm_bytes();
-    size_t kept = hk_large_kept_bytes();
-    size_t in_runs = runs + hk_run_used_bytes();
-    size_t in_mappings = kept + hk_large_used_bytes();
-    look_t at_slabs = look_at(&slabs_place, slabs, above(committed, in_runs + in_mappings));
-    look_t at_runs = look_at(&runs_place, runs, in_runs);
-    look_t at_kept = look_at(&kept_place, kept, in_mappings);
-    if (is_sparse_peak(committed)) {
+    give_holes(committed);
+    look_t looks[PLACES];
+    look_at_all(looks);
+    size_t too_much = above(looks[RUNS].warm + looks[SLABS].warm + looks[KEPT].warm, allowed);
+    size_t too_idle = idle_bytes(&looks[RUNS], committed);
+    bool too_empty = looks[SLABS].warm > hk_policy_warm_slab_bytes(committed);
+    if ((too_much == 0 && too_idle == 0 && !too_empty) || is_sparse_peak(committed)) {
         return;
     }
-    give_holes(committed);
-    size_t too_much = above(slabs + runs + kept, allowed);
-    size_t too_idle = at_runs.grown ? 0 : above(runs, hk_policy_warm_beside_bytes(committed));
-    if (too_much > 0 && kept > slabs && kept > runs) {
-        give(&kept_place, &at_kept, SIZE_MAX);
-    } else if (too_idle > 0 || (too_much > 0 && runs >= slabs)) {
-        give(&runs_place, &at_runs, too_idle > too_much ? too_idle : too_much);
-    } else if (too_much > 0 || slabs > hk_policy_warm_slab_bytes(committed)) {
-        give(&slabs_place, &at_slabs, SIZE_MAX);
+    if (too_much > 0) {
+        give_of_most(looks, too_much > too_idle ? too_much : too_idle);
+    } else if (too_empty) {
+        give(SLABS, &looks[SLABS], SIZE_MAX);
+    } else {
+        give(RUNS, &looks[RUNS], too_idle);
     }
 }
 

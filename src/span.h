@@ -5,7 +5,7 @@
  * Only the holder of a block may resize it.  The spans of a first-class heap are in a list of that
  * heap, so that they go with it.  With HAKMEM_HARDEN a span is a direct mapping between pages
  * without access, as long as these are not too many (retire.h); without it, the first 8 of threads'
- * heaps that would be runs are.
+ * heaps that would be runs are, as far as HK_APART_BYTES go.
  */
 #ifndef HK_SPAN_H
 #define HK_SPAN_H

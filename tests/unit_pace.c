@@ -41,10 +41,27 @@ static void half_in_vain(void)
     bool grown;
     hk_pace_t pace = {.most = MOST};
     (void)hk_pace_look(&pace, LEVEL, &grown);
+    CHECK(give(&pace, MOST, true) == MOST / 2 && give(&pace, MOST / 2, true) == MOST / 4);
     hk_pace_note(&pace, LEVEL, MOST);
-    CHECK(hk_pace_look(&pace, LEVEL - MOST / 2, &grown) == MOST);
+    CHECK(hk_pace_look(&pace, LEVEL - MOST / 2, &grown) == MOST / 2);
     hk_pace_note(&pace, LEVEL, MOST);
-    CHECK(hk_pace_look(&pace, LEVEL - MOST / 2 + 1, &grown) == MOST / 2);
+    CHECK(hk_pace_look(&pace, LEVEL - MOST / 2 + 1, &grown) == MOST / 4);
+}
+
+/* A peak of long ago does not count for ever. */
+static void stale_peak(void)
+{
+    bool grown;
+    hk_pace_t pace = {.most = MOST};
+    (void)hk_pace_look(&pace, 2 * LEVEL, &grown);
+    (void)hk_pace_look(&pace, 2 * LEVEL - MOST, &grown); /* as after a gift */
+    (void)hk_pace_look(&pace, 2 * LEVEL, &grown);
+    CHECK(!grown);
+    for (int i = 0; i < 10; i++)
+        (void)hk_pace_look(&pace, LEVEL, &grown);
+    CHECK(!grown);
+    (void)hk_pace_look(&pace, LEVEL + MOST + HK_PEAK_STEP_BYTES, &grown);
+    CHECK(grown);
 }
 
 static void grown_itself(void)
@@ -63,5 +80,6 @@ int main(void)
     in_vain_and_not();
     half_in_vain();
     grown_itself();
+    stale_peak();
     return 0;
 }
