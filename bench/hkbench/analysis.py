@@ -58,7 +58,7 @@ class Analysis:
     def warning(self):
         """What whoever reads the figures has to know about them, or ""."""
         rounds = self.head["rounds_done"]
-        return f"{rounds} rounds only: too few for these figures to be quoted" if rounds < FEW else ""
+        return f"{rounds} rounds, which is few: the intervals say how little is known" if rounds < FEW else ""
 
     @property
     def others(self):

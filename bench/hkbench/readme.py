@@ -2,6 +2,7 @@
 
 import re
 
+from .analysis import FEW
 from .results_md import table
 
 COLUMNS = ["hakmem", "glibc", "mimalloc", "jemalloc", "tcmalloc"]
@@ -52,7 +53,7 @@ def figures(results):
     lines = [[name, *(f"{rounded(found['Time', row, unit][column])} / {rounded(found['Memory', row, 'KiB'][column], 1 / 1024)}"
                       for column in COLUMNS)] for row, unit, name in ROWS]
     text = (f"Time / peak memory in MiB, less is better; {date}, {cpus}, {linux}, {libc}, medians of {rounds} rounds"
-            f"{'' if int(rounds) >= 6 else ', which is few'}:\n\n")
+            f"{'' if int(rounds) >= FEW else ', which is few'}:\n\n")
     return text + "\n".join(table(["", "HAKMEM", *COLUMNS[1:]], lines))
 
 
