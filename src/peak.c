@@ -140,7 +140,7 @@ static void give_of_most(look_t looks[PLACES], size_t surplus)
 }
 
 /* How much is too much of the free runs, if they have not grown: then they serve nobody who has.
- * None, once it has shown twice that the program takes them anew. */
+ * None, once that was in vain three times: the program takes them anew. */
 static size_t idle_bytes(const look_t *runs, size_t committed)
 {
     bool idle = !runs->grown && runs->most >= places[RUNS].pace.most / 4;
