@@ -28,7 +28,8 @@ SAME_SIZE = {"tree", "graph"}  # shortened they would be other structures
 SCALE_BY_RANGE = {"2k": 0.3, "32k": 0.05, "64k": 0.05}
 # Whose live bytes depend on the length: recorded whole.
 WHOLE = {"realloc_grow", "realloc_many", "tree", "graph", "churn_python", "churn_gcc", "churn_redis",
-         "spike", "prodcons", "replace1m", "scratch_buffer", "scratch_nodes"}
+         "spike", "prodcons", "replace1m", "scratch_buffer", "scratch_nodes",
+         "turn"}
 
 UNTOUCHED = {"threshold"}  # writes two pages of each block: its live bytes are no memory
 
