@@ -42,13 +42,18 @@ static size_t keep_run(void)
 }
 
 /* What comes and goes. */
+static void take_and_free(void **blocks, int count, size_t size)
+{
+    for (int i = 0; i < count; i++)
+        blocks[i] = take(size);
+    for (int i = 0; i < count; i++)
+        hak_free(blocks[i]);
+}
+
 static void use_nodes(void)
 {
     static void *nodes[NODES];
-    for (int i = 0; i < NODES; i++)
-        nodes[i] = take(NODE_BYTES);
-    for (int i = 0; i < NODES; i++)
-        hak_free(nodes[i]);
+    take_and_free(nodes, NODES, NODE_BYTES);
 }
 
 static void use_run(void)
@@ -89,10 +94,7 @@ static void give_idle_runs(void)
 {
     enum { RUNS = 100, RUN_BYTES = 500000 };
     static void *runs[RUNS];
-    for (int i = 0; i < RUNS; i++)
-        runs[i] = take(RUN_BYTES);
-    for (int i = 0; i < RUNS; i++)
-        hak_free(runs[i]);
+    take_and_free(runs, RUNS, RUN_BYTES);
     hak_stats_t before = stats_now();
     CHECKF(before.run_warm_bytes > before.committed_bytes / 4, " (%zu of %zu)",
            (size_t)before.run_warm_bytes, (size_t)before.committed_bytes);
@@ -148,10 +150,7 @@ static void give_of_the_next(void)
     char *vector = hak_realloc(take(bytes - MIB), bytes);
     CHECK(vector != NULL);
     vector = grow_beside_run(vector, &bytes, OFTEN);
-    for (int i = 0; i < FREED; i++)
-        nodes[i] = take(NODE_BYTES);
-    for (int i = 0; i < FREED; i++)
-        hak_free(nodes[i]);
+    take_and_free(nodes, FREED, NODE_BYTES);
     hak_stats_t before = stats_now();
     CHECKF(before.pool_warm_bytes > before.committed_bytes / 6, " (%zu of %zu)",
            (size_t)before.pool_warm_bytes, (size_t)before.committed_bytes);
