@@ -28,7 +28,7 @@ static inline size_t hk_allowance_now(hk_allowance_t *allowance, uint64_t now_ms
     uint64_t before = hk_load_relaxed(&allowance->at_ms);
     uint64_t ms = now_ms > before ? now_ms - before : 0;
     size_t bytes = hk_load_relaxed(&allowance->bytes) + (size_t)ms * bytes_per_ms;
-    bytes = bytes < most ? bytes : most;
+    bytes = hk_least(bytes, most);
     hk_store_relaxed(&allowance->at_ms, now_ms);
     hk_store_relaxed(&allowance->bytes, bytes);
     return bytes;
@@ -37,7 +37,7 @@ static inline size_t hk_allowance_now(hk_allowance_t *allowance, uint64_t now_ms
 static inline void hk_allowance_spend(hk_allowance_t *allowance, size_t bytes)
 {
     size_t left = hk_load_relaxed(&allowance->bytes);
-    hk_store_relaxed(&allowance->bytes, left > bytes ? left - bytes : 0);
+    hk_store_relaxed(&allowance->bytes, hk_above(left, bytes));
 }
 
 #endif

@@ -2,8 +2,8 @@
  * atomic: C11 atomics with the memory order in the operation's name.
  *
  * Every shared access without a lock goes through these, but for the live bits on x86-64 (live.h),
- * so that a reader sees the order of each where it is used.  A comment beside an acquire or a release says what it pairs with; one beside a
- * relaxed access says why relaxed is enough.
+ * so that a reader sees the order of each where it is used.  A comment beside an acquire or a
+ * release says what it pairs with; one beside a relaxed access says why relaxed is enough.
  */
 #ifndef HK_ATOMIC_H
 #define HK_ATOMIC_H

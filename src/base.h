@@ -40,6 +40,17 @@ static inline size_t hk_align_up(size_t value, size_t alignment)
     return (value + alignment - 1) & ~(alignment - 1);
 }
 
+static inline size_t hk_least(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
+/* By how much it is above what is allowed, if it is. */
+static inline size_t hk_above(size_t value, size_t allowed)
+{
+    return value > allowed ? value - allowed : 0;
+}
+
 static inline bool hk_is_power_of_two(size_t value)
 {
     return value != 0 && (value & (value - 1)) == 0;

@@ -3,8 +3,8 @@
  */
 #include "cache.h"
 #include "decay.h"
-#include "peak.h"
 #include "os.h"
+#include "peak.h"
 
 enum {
     STEP_MS = 8, /* between two steps of one thread */

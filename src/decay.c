@@ -81,19 +81,14 @@ void hk_decay_start(uint64_t now_ms)
     hk_allowance_start(&at_end, now_ms);
 }
 
-static size_t least(size_t a, size_t b)
-{
-    return a < b ? a : b;
-}
-
 /* Gives back about so many bytes of what is free and resident. */
 static void give_back(size_t bytes)
 {
     size_t given = bytes >= hk_large_kept_bytes() ? hk_large_decay(UINT64_MAX) : 0;
     size_t runs = hk_run_warm_bytes();
-    given += given < bytes ? hk_run_purge(runs - least(runs, bytes - given)) : 0;
+    given += given < bytes ? hk_run_purge(runs - hk_least(runs, bytes - given)) : 0;
     size_t slabs = hk_pool_part_warm_bytes();
-    size_t keep = given < bytes ? slabs - least(slabs, bytes - given) : slabs;
+    size_t keep = given < bytes ? slabs - hk_least(slabs, bytes - given) : slabs;
     if (keep < slabs) {
         (void)hk_pool_part_purge(keep, 1);
     }
@@ -112,7 +107,7 @@ static void give_back_parked(uint64_t now_ms)
     hk_heaps_each_thread_heap(reclaim_parked, NULL);
     size_t free_bytes = free_in_places();
     size_t keep = hk_policy_end_keep_bytes(hk_limit_committed_bytes(), free_bytes);
-    give_back(least(free_bytes - keep, most));
+    give_back(hk_least(free_bytes - keep, most));
     /* relaxed: a hint; what is left of the allowance is not kept for later */
     hk_store_relaxed(&at_end.bytes, 0);
 }

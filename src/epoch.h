@@ -23,12 +23,6 @@ static inline void hk_epoch_note(hk_epoch_t *epoch, size_t free)
     }
 }
 
-/* How much of what is free need not stay when so much is kept in any case. */
-static inline size_t hk_epoch_surplus(size_t free, size_t kept)
-{
-    return free > kept ? free - kept : 0;
-}
-
 /* Ends the epoch if it is over.  Returns how much is to go back now, at most `most`; so much is
  * kept in any case. */
 static inline size_t hk_epoch_take(hk_epoch_t *epoch, uint64_t now_ms, size_t free, size_t kept,
@@ -36,10 +30,10 @@ static inline size_t hk_epoch_take(hk_epoch_t *epoch, uint64_t now_ms, size_t fr
 {
     if (now_ms - epoch->begin_ms >= HK_DECAY_MS) {
         epoch->begin_ms = now_ms;
-        epoch->surplus = hk_epoch_surplus(epoch->low_water, kept);
+        epoch->surplus = hk_above(epoch->low_water, kept);
         epoch->low_water = free;
     }
-    size_t now = hk_epoch_surplus(free, kept); /* some may be in use again */
+    size_t now = hk_above(free, kept); /* some may be in use again */
     epoch->surplus = epoch->surplus < now ? epoch->surplus : now;
     size_t taken = epoch->surplus < most ? epoch->surplus : most;
     epoch->surplus -= taken;

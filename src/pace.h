@@ -38,7 +38,7 @@ static inline void hk_pace_judge(hk_pace_t *pace, size_t committed_bytes)
     step = step == 0 ? pace->most : step;
     step = in_vain ? step / 2 : step * 2;
     step = step < HK_PACE_BYTES_MIN ? (size_t)HK_PACE_BYTES_MIN : step;
-    hk_store_relaxed(&pace->step, step < pace->most ? step : pace->most);
+    hk_store_relaxed(&pace->step, hk_least(step, pace->most));
     hk_store_relaxed(&pace->given, 0);
 }
 

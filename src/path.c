@@ -3,11 +3,11 @@
  */
 #include "path.h"
 
-#include "peak.h"
 #include "guard.h"
 #include "log.h"
 #include "nothing.h"
 #include "options.h"
+#include "peak.h"
 #include "reclaim.h"
 #include "refuge.h"
 #include "retire.h"

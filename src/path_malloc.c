@@ -1,12 +1,12 @@
 /*
  * path, allocating: the slow paths of malloc.  See path.h.
  */
-#include "peak.h"
 #include "guard.h"
 #include "housekeeper.h"
 #include "nothing.h"
 #include "options.h"
 #include "path.h"
+#include "peak.h"
 #include "reclaim.h"
 #include "refuge.h"
 #include "span.h"

@@ -24,16 +24,6 @@ static bool is_sparse_peak(size_t committed)
            hk_policy_is_sparse_peak(committed, hk_os_peak_resident_bytes());
 }
 
-static size_t least(size_t a, size_t b)
-{
-    return a < b ? a : b;
-}
-
-static size_t above(size_t bytes, size_t allowed)
-{
-    return bytes > allowed ? bytes - allowed : 0;
-}
-
 /* ---- At a peak ---- */
 
 /* What is free in slabs of threads' heaps and is no hole; and which heap has most of it. */
@@ -64,17 +54,17 @@ enum { RUNS, SLABS, KEPT, PLACES };
 
 static size_t give_runs(size_t warm_bytes, size_t bytes)
 {
-    return hk_run_purge(above(warm_bytes, bytes));
+    return hk_run_purge(hk_above(warm_bytes, bytes));
 }
 
 static size_t give_slabs(size_t warm_bytes, size_t bytes)
 {
-    return hk_pool_part_purge(above(warm_bytes, bytes), 1);
+    return hk_pool_part_purge(hk_above(warm_bytes, bytes), 1);
 }
 
 static size_t give_kept(size_t warm_bytes, size_t bytes)
 {
-    return hk_large_cut_kept(least(bytes, warm_bytes));
+    return hk_large_cut_kept(hk_least(bytes, warm_bytes));
 }
 
 static struct {
@@ -106,7 +96,7 @@ static void look_at_all(look_t looks[PLACES])
     looks[RUNS].committed += looks[RUNS].warm;
     looks[KEPT].committed += looks[KEPT].warm;
     looks[SLABS].committed =
-        above(hk_limit_committed_bytes(), looks[RUNS].committed + looks[KEPT].committed);
+        hk_above(hk_limit_committed_bytes(), looks[RUNS].committed + looks[KEPT].committed);
     for (unsigned i = 0; i < PLACES; i++) {
         looks[i].most = hk_pace_look(&places[i].pace, looks[i].committed, &looks[i].grown);
     }
@@ -115,7 +105,7 @@ static void look_at_all(look_t looks[PLACES])
 /* Runs give what is too much, which is often all they have; the others as much as they may. */
 static void give(unsigned place, const look_t *look, size_t surplus)
 {
-    size_t bytes = place == RUNS ? least(surplus, look->most) : look->most;
+    size_t bytes = place == RUNS ? hk_least(surplus, look->most) : look->most;
     size_t given = places[place].give(look->warm, bytes);
     hk_pace_note(&places[place].pace, look->committed, given);
 }
@@ -144,7 +134,7 @@ static void give_of_most(look_t looks[PLACES], size_t surplus)
 static size_t idle_bytes(const look_t *runs, size_t committed)
 {
     bool idle = !runs->grown && runs->most >= places[RUNS].pace.most / 4;
-    return idle ? above(runs->warm, hk_policy_warm_beside_bytes(committed)) : 0;
+    return idle ? hk_above(runs->warm, hk_policy_warm_beside_bytes(committed)) : 0;
 }
 
 static void give_holes(size_t committed)
@@ -177,7 +167,7 @@ void hk_peak_give(void)
     give_holes(committed);
     look_t looks[PLACES];
     look_at_all(looks);
-    size_t too_much = above(looks[RUNS].warm + looks[SLABS].warm + looks[KEPT].warm, allowed);
+    size_t too_much = hk_above(looks[RUNS].warm + looks[SLABS].warm + looks[KEPT].warm, allowed);
     size_t too_idle = idle_bytes(&looks[RUNS], committed);
     bool too_empty = looks[SLABS].warm > hk_policy_warm_slab_bytes(committed);
     if ((too_much == 0 && too_idle == 0 && !too_empty) || is_sparse_peak(committed)) {
@@ -207,8 +197,8 @@ void hk_peak_start(uint64_t now_ms)
 static size_t allowed_beside(hk_allowance_t *allowance, size_t bytes, size_t most)
 {
     return bytes == 0 ? 0
-                      : least(bytes, hk_allowance_now(allowance, hk_os_clock_ms(),
-                                                      HK_BESIDE_BYTES_PER_MS, most));
+                      : hk_least(bytes, hk_allowance_now(allowance, hk_os_clock_ms(),
+                                                         HK_BESIDE_BYTES_PER_MS, most));
 }
 
 /* Before a mapping above what runs hold is made or extended. */
@@ -233,7 +223,7 @@ static void make_way_beside(size_t size, size_t more, size_t reused)
     size_t committed = hk_limit_committed_bytes();
     size_t kept = hk_policy_warm_beside_bytes(committed);
     size_t warm = size >= hk_policy_beside_bytes(committed) ? hk_run_warm_bytes() : 0;
-    size_t surplus = least(above(warm, kept + reused), more);
+    size_t surplus = hk_least(hk_above(warm, kept + reused), more);
     surplus = allowed_beside(&beside, surplus, HK_BESIDE_BYTES_MAX);
     if (surplus > 0 && !is_sparse_peak(committed)) { /* which asks the system */
         hk_allowance_spend(&beside, hk_run_purge(warm - surplus));
@@ -244,7 +234,7 @@ static void make_way_beside(size_t size, size_t more, size_t reused)
  * takes anew.  Returns what has gone. */
 static size_t make_way_of_kept(size_t more)
 {
-    size_t surplus = least(hk_large_kept_bytes(), more);
+    size_t surplus = hk_least(hk_large_kept_bytes(), more);
     surplus = allowed_beside(&kept_beside, surplus, HK_BESIDE_KEPT_MAX);
     if (surplus < HK_BESIDE_KEPT_MIN) {
         return 0;

@@ -225,7 +225,7 @@ static size_t maintain_together(uint64_t now_ms)
     if (bytes > 0) {
         (void)give_back(bytes, hk_policy_empty_superslabs(hk_superslab_count()));
     }
-    return hk_epoch_surplus(hk_pool_part_warm_bytes(), kept);
+    return hk_above(hk_pool_part_warm_bytes(), kept);
 }
 
 /* Looks for a dense superslab in one part, each time in another. */

@@ -185,5 +185,5 @@ size_t hk_pool_maintain(hk_pool_t *pool, uint64_t now_ms)
     if (dense != NULL) {
         hk_pool_make_huge(pool, dense);
     }
-    return hk_epoch_surplus(warm - units, HK_KEPT_UNITS) << HK_UNIT_SHIFT;
+    return hk_above(warm - units, HK_KEPT_UNITS) << HK_UNIT_SHIFT;
 }

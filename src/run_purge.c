@@ -150,7 +150,7 @@ static size_t maintain_part(hk_runs_t *part, uint64_t now_ms, size_t kept, size_
         more = purge_one(part, keep);
         bytes -= more < bytes ? more : bytes;
     }
-    return hk_epoch_surplus(keep, kept);
+    return hk_above(keep, kept);
 }
 
 size_t hk_run_maintain(uint64_t now_ms)

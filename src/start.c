@@ -13,7 +13,6 @@
 #include "canary.h"
 #include "control.h"
 #include "decay.h"
-#include "peak.h"
 #include "fault.h"
 #include "guard.h"
 #include "housekeeper.h"
@@ -21,6 +20,7 @@
 #include "options.h"
 #include "os.h"
 #include "path.h"
+#include "peak.h"
 #include "reclaim.h"
 
 /* One block in so many at level 2, if nothing else was asked for. */
@@ -39,8 +39,9 @@ __attribute__((constructor(101))) static void start(void)
 {
     hk_options_read(environ);
     (void)hk_thread_make_key(); /* without one, the first thread that needs it tries again */
-    hk_decay_start(hk_os_clock_ms());
-    hk_peak_start(hk_os_clock_ms());
+    uint64_t now_ms = hk_os_clock_ms();
+    hk_decay_start(now_ms);
+    hk_peak_start(now_ms);
     if (hk_options.harden != 0) {
         hk_canary_start(hk_options.harden);
         hk_thread_harden();

@@ -89,8 +89,8 @@ static void check_at_hand(void)
     CHECK(hk_policy_kept_run_bytes(1) == MIB && hk_policy_kept_run_bytes(4) == MIB / 4);
     for (uint32_t parts = 1; parts <= HK_PARTS; parts++)
         CHECK(parts * hk_policy_kept_run_bytes(parts) <= MIB);
-    CHECK(hk_epoch_surplus(16, 16) == 0 && hk_epoch_surplus(17, 16) == 1);
-    CHECK(hk_epoch_surplus(0, 16) == 0 && hk_epoch_surplus(SIZE_MAX, 16) == SIZE_MAX - 16);
+    CHECK(hk_above(16, 16) == 0 && hk_above(17, 16) == 1);
+    CHECK(hk_above(0, 16) == 0 && hk_above(SIZE_MAX, 16) == SIZE_MAX - 16);
 }
 
 static void check_runs(void)

@@ -360,7 +360,7 @@ static void maintain(uint64_t now)
         size_t excess = hk_run_maintain(now);
         given = before - hk_run_warm_bytes();
         CHECK(given <= HK_DECAY_STEP_BYTES);
-        CHECK(excess == hk_epoch_surplus(hk_run_warm_bytes(), hk_policy_kept_run_bytes(1)));
+        CHECK(excess == hk_above(hk_run_warm_bytes(), hk_policy_kept_run_bytes(1)));
     } while (given > 0);
 }
 
@@ -384,7 +384,7 @@ static void test_maintain(void)
     now += HK_DECAY_MS;
     maintain(now);
     CHECK(warm - hk_run_warm_bytes() ==
-          hk_epoch_surplus(warm - pages / 4 * page_bytes, hk_policy_kept_run_bytes(1)));
+          hk_above(warm - pages / 4 * page_bytes, hk_policy_kept_run_bytes(1)));
     check_all();
     /* What one epoch gave back does not make the next one keep the rest. */
     CHECK(hk_runs->epoch.low_water == hk_run_warm_bytes());

@@ -156,7 +156,8 @@ typedef enum hak_limit {
 /* Sets a limit to bytes; 0, the default, is no limit.  Of a hard limit a reserve is set aside, 1/32
  * of it, but at most 8 MiB, and at least 256 KiB or, if that is less, a quarter of it.  No request
  * gets that until hak_limit_release_reserve.  A hard limit below what is committed is not an error:
- * nothing more is granted until less is committed, and a line on stderr says so.  Returns 0, or EINVAL if there is no such limit; errno is not set. */
+ * nothing more is granted until less is committed, and a line on stderr says so.  Returns 0, or
+ * EINVAL if there is no such limit; errno is not set. */
 HAK_API int hak_limit_set(hak_limit_t limit, size_t bytes);
 
 /* Sets a limit to a share, 1 to 100 percent, of the memory limit that the process's control group
