@@ -56,7 +56,7 @@ bool hk_heap_decay(hk_heap_t *heap, uint64_t now_ms)
     bool more = due && !hk_heap_depot_dissolve_surplus_locked(heap, HK_EPOCH_MAGAZINES);
     if (due && !more) {
         heap->epoch_ms = now_ms;
-        heap->lent_units /= 2;
+        heap->given_units /= 2;
         hk_heap_depot_drain_locked(heap);
         hk_heap_depot_end_epoch_locked(heap, 0);
         hk_heap_slab_release_empties_locked(heap);

@@ -21,7 +21,7 @@ enum {
     HK_SLAB_BUCKETS = 4,       /* partial slabs by fullness, the fullest first */
     HK_HEAPS_MAX = 4096,       /* threads' heaps */
     HK_EMPTY_UNITS_MAX = 1024, /* 64 MiB: what a thread's heap keeps in empty slabs for an epoch */
-    HK_LENT_UNITS = 128,       /* once it has given the pool 8 MiB more than it took back */
+    HK_GIVEN_UNITS = 128,      /* once it has given the pool 8 MiB more than it took back */
     HK_EMPTY_UNITS_MIN = 2,    /* what any heap keeps, even one that no thread uses */
 };
 
@@ -45,7 +45,7 @@ typedef struct hk_heap {
     uint16_t owner;            /* const: in the near table; HK_OWNER_NONE for first-class heaps */
     uint16_t epoch_class;      /* lock(heap): the class with which the next epoch's end starts */
     _Atomic uint32_t acquires; /* atomic: written under lock(heap): slabs from the pool */
-    uint32_t lent_units;       /* lock(heap): given to the pool, not taken back; halved by epochs */
+    uint32_t given_units;      /* lock(heap): given to the pool, not taken back; halved by epochs */
     _Atomic uint32_t threads;  /* lock(caches): caches that work out of it */
     bool shared;               /* lock(caches): has had several threads at once */
     bool hardened;             /* const: its blocks have tails (see harden.h) */

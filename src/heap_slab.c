@@ -70,7 +70,7 @@ static void release_slab(hk_heap_t *heap, hk_slab_t *slab)
     hk_heap_hole_forget_locked(heap, slab);
     hk_slab_stop(slab, heap->owner);
     hk_store_relaxed(&heap->units, hk_heap_units(heap) - slab->units);
-    heap->lent_units += slab->units;
+    heap->given_units += slab->units;
     if (hk_pool_is_part(slab->superslab->pool)) {
         hk_pool_part_release(slab);
     } else {
@@ -89,7 +89,7 @@ static void count_empty(hk_heap_t *heap, size_t units)
 static bool may_keep(const hk_heap_t *heap, const hk_slab_t *slab)
 {
     size_t units = hk_heap_empty_units(heap) + slab->units;
-    bool many = heap->owner != HK_OWNER_NONE && heap->lent_units >= HK_LENT_UNITS;
+    bool many = heap->owner != HK_OWNER_NONE && heap->given_units >= HK_GIVEN_UNITS;
     return many ? units <= HK_EMPTY_UNITS_MAX
                 : units <= HK_EMPTY_UNITS_MIN && heap->classes[slab->class_index].empty == NULL;
 }
@@ -386,7 +386,7 @@ bool hk_heap_slab_add_relocking(hk_heap_t *heap, unsigned class_index)
             return false;
         }
         slab->hardened = heap->hardened;
-        heap->lent_units -= heap->lent_units < slab->units ? heap->lent_units : slab->units;
+        heap->given_units -= heap->given_units < slab->units ? heap->given_units : slab->units;
         hk_slab_start(slab, heap->owner);
         hk_store_relaxed(&heap->units, hk_heap_units(heap) + slab->units);
         count_free(heap, bytes_of(class_index, hk_class_info[class_index].block_count));

@@ -68,7 +68,7 @@ static inline size_t check_heap(hk_heap_t *heap, unsigned class_index)
     CHECK(depot_bytes == heap->depot_bytes);
     CHECK(heap->units == heap->pool->used_units);
     CHECK(empty_units == heap->empty_units && empty_units <= HK_EMPTY_UNITS_MAX);
-    CHECK(heap->lent_units >= HK_LENT_UNITS || empty_units <= HK_EMPTY_UNITS_MIN);
+    CHECK(heap->given_units >= HK_GIVEN_UNITS || empty_units <= HK_EMPTY_UNITS_MIN);
     return wanted;
 }
 

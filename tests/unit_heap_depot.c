@@ -66,7 +66,7 @@ static void test_depot_large_limit(void)
  * between. */
 static uint64_t take_and_put(hk_heap_t *heap, unsigned class_index, size_t count)
 {
-    static void *blocks[HK_EMPTY_UNITS_MAX + 2 * HK_LENT_UNITS];
+    static void *blocks[HK_EMPTY_UNITS_MAX + 2 * HK_GIVEN_UNITS];
     CHECK(count <= sizeof blocks / sizeof blocks[0]);
     for (size_t i = 0; i < count; i++)
         CHECK((blocks[i] = hk_heap_take_block(heap, class_index)) != NULL);
@@ -81,12 +81,12 @@ static uint64_t take_and_put(hk_heap_t *heap, unsigned class_index, size_t count
  * class, until the epoch ends or another class needs it. */
 static void test_surplus(void)
 {
-    enum { LARGEST = HK_CLASS_COUNT - 1, COUNT = HK_LENT_UNITS + 300 }; /* a block a slab */
+    enum { LARGEST = HK_CLASS_COUNT - 1, COUNT = HK_GIVEN_UNITS + 300 }; /* a block a slab */
     hk_heap_t *heap = new_heap();
     CHECK(take_and_put(heap, LARGEST, COUNT) == COUNT);
-    CHECK(heap->lent_units == HK_LENT_UNITS);
-    CHECK(heap->empty_units == COUNT - heap->lent_units);
-    CHECK(heap->pool->warm_units == heap->lent_units);
+    CHECK(heap->given_units == HK_GIVEN_UNITS);
+    CHECK(heap->empty_units == COUNT - heap->given_units);
+    CHECK(heap->pool->warm_units == heap->given_units);
 
     /* They serve their class without the pool, */
     uint64_t own = heap->own_acquires;
@@ -97,23 +97,23 @@ static void test_surplus(void)
     /* and others before the pool takes what was never used. */
     uint64_t unused = heap->pool->acquires[HK_STAGE_UNUSED];
     uint64_t fresh = heap->pool->acquires[HK_STAGE_NEW];
-    uint64_t units = take_and_put(heap, LARGEST - 1, HK_LENT_UNITS + 100);
+    uint64_t units = take_and_put(heap, LARGEST - 1, HK_GIVEN_UNITS + 100);
     CHECK(units <= COUNT && heap->pool->superslabs > 0);
     CHECK(heap->pool->acquires[HK_STAGE_UNUSED] == unused);
     CHECK(heap->pool->acquires[HK_STAGE_NEW] == fresh);
 
     /* Never more than so many, */
-    (void)take_and_put(heap, LARGEST, HK_EMPTY_UNITS_MAX + 2 * HK_LENT_UNITS);
+    (void)take_and_put(heap, LARGEST, HK_EMPTY_UNITS_MAX + 2 * HK_GIVEN_UNITS);
     CHECK(heap->empty_units > HK_EMPTY_UNITS_MAX - 4 && heap->empty_units <= HK_EMPTY_UNITS_MAX);
 
     /* and all of them go when the epoch ends. */
     fake_os_advance(HK_DECAY_MS);
     CHECK(!hk_heap_decay(heap, fake_os.clock_ms));
     CHECK(heap->empty_units == 0 && heap->pool->used_units == 0);
-    uint32_t lent = heap->lent_units;
+    uint32_t lent = heap->given_units;
     fake_os_advance(HK_DECAY_MS);
     CHECK(!hk_heap_decay(heap, fake_os.clock_ms));
-    CHECK(heap->lent_units == lent / 2);
+    CHECK(heap->given_units == lent / 2);
     hk_heap_delete(heap);
 
     /* A first-class heap has a pool of its own. */
