@@ -166,6 +166,8 @@ static void check_superslab(walk_t *walk, const hk_superslab_t *superslab, unsig
            "a superslab in the wrong list");
     expect(walk, hk_registry_find(superslab->base) == &superslab->region, superslab,
            "a superslab that the registry does not know");
+    expect(walk, superslab->area == NULL || !superslab->walled, superslab,
+           "a lent superslab with walls");
     for (unsigned unit = 0; unit < HK_SUPERSLAB_UNITS; unit++) {
         const hk_slab_t *slab = &superslab->slabs[unit];
         bool is_free = (superslab->free_units >> unit & 1) != 0;
@@ -232,10 +234,28 @@ static void check_run(walk_t *walk, const hk_run_area_t *area, const hk_run_t *r
         expect(walk, first == 0 || run[-1].is_free == 0, run, "free runs that were not merged");
         sums->warm_bytes += dirty << area->page_shift;
         sums->free_runs++;
-    } else if (is_block) { /* else it is just being purged */
+    } else if (is_block) { /* else it is lent, or just being purged */
         expect(walk, dirty == pages, run, "a block with pages that are not counted");
         sums->used_bytes += pages << area->page_shift;
     }
+}
+
+/* A slot of an area: lent ones are a used run without a block, and the registry may have a
+ * superslab there. */
+static void check_slot(walk_t *walk, const hk_run_area_t *area, size_t number)
+{
+    size_t pages = (size_t)HK_SUPERSLAB_BYTES >> area->page_shift;
+    const char *base = area->base + number * HK_SUPERSLAB_BYTES;
+    const hk_run_t *run = &area->runs[number * pages];
+    hk_region_t *region = hk_registry_find(base);
+    bool is_lent = (area->lent >> number & 1) != 0;
+    bool is_superslab = region != NULL && region->kind == HK_REGION_SUPERSLAB;
+    expect(walk, region == &area->region || (is_lent && is_superslab), base,
+           "an area that the registry does not know");
+    expect(walk,
+           !is_lent || (hk_run_area_pages(run) == pages && run->is_free == 0 &&
+                        !hk_run_area_is_block(area, number * pages)),
+           base, "a lent part of an area that is in use there");
 }
 
 static void check_area(walk_t *walk, const hk_run_area_t *area, run_sums_t *sums)
@@ -252,9 +272,8 @@ static void check_area(walk_t *walk, const hk_run_area_t *area, run_sums_t *sums
         check_run(walk, area, run, sums);
         page += pages;
     }
-    for (size_t offset = 0; offset < bytes; offset += HK_SUPERSLAB_BYTES) {
-        expect(walk, hk_registry_find(area->base + offset) == &area->region, area,
-               "an area that the registry does not know");
+    for (size_t slot = 0; slot < bytes >> HK_SUPERSLAB_SHIFT; slot++) {
+        check_slot(walk, area, slot);
     }
     sums->areas++;
     sums->mapped_bytes += bytes;

@@ -29,6 +29,9 @@ hk_heap_t *hk_heap_new(uint16_t owner, hk_pool_t *pool)
     memset(heap, 0, sizeof *heap + pool_bytes);
     heap->owner = owner;
     heap->pool = pool != NULL ? pool : (hk_pool_t *)(heap + 1);
+    if (pool == NULL) {
+        heap->pool->owned = true;
+    }
     if (hk_options.harden != 0) {
         heap->hardened = true;
         heap->random = hk_random_seed();

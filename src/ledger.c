@@ -233,9 +233,11 @@ static void add_area(const hk_run_area_t *area, void *context)
         size_t pages = hk_run_area_pages(run);
         size_t bytes = pages << area->page_shift;
         size_t resident = resident_in(area->base + (page << area->page_shift), bytes);
-        if (hk_run_area_is_block(area, page)) {
+        bool is_block = hk_run_area_is_block(area, page);
+        bool is_lent = hk_run_area_is_lent(area, page); /* it is among the pools' superslabs */
+        if (is_block) {
             walk->span_resident_bytes += resident;
-        } else { /* what is not dirty can be resident only by huge pages */
+        } else if (!is_lent) { /* what is not dirty can be resident only by huge pages */
             size_t dirty = (size_t)run->dirty_pages << area->page_shift;
             size_t warm = run->is_free == 0 || resident < dirty ? resident : dirty;
             stats->run_warm_resident_bytes += warm;

@@ -3,7 +3,8 @@
  * without it, nothing.
  *
  * Blocks are poisoned when the program frees them and cleared when it gets them (front).  Address
- * space is cleared before it goes back to the system (os).  Stateless.
+ * space is cleared before it goes back to the system (os), and where live bits come to lie in it
+ * (superslab).  Stateless.
  */
 #ifndef HK_POISON_H
 #define HK_POISON_H

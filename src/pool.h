@@ -24,8 +24,10 @@ typedef enum hk_stage {
 
 typedef struct hk_pool {
     _Alignas(HK_CACHE_LINE) hk_lock_t lock;
+    bool owned;                  /* const: a first-class heap's: it borrows nothing */
     _Atomic uint32_t warm_units; /* atomic: written under lock(pool): free and dirty */
     hk_epoch_t epoch;            /* lock(pool): of warm units */
+    uint32_t unneeded_units;     /* lock(pool): the least that was warm since runs last grew */
     uint64_t look_ms;            /* lock(pool): when full superslabs were last looked at */
     hk_superslab_t *look_at;     /* lock(pool): the next one to look at; NULL: the list's first */
     uint64_t used_units;         /* lock(pool): in slabs */
@@ -65,12 +67,23 @@ size_t hk_pool_warm_bytes(const hk_pool_t *pool);
  * epoch. */
 size_t hk_pool_maintain(hk_pool_t *pool, uint64_t now_ms);
 
+/* Takes empty superslabs out of the pool that may become free runs, for a block of bytes
+ * (convert.h): lent ones, if the block fits into one, and then a row of neighbours, in the order of
+ * their addresses, if it fits into that.  No more than was warm all the time since this was last
+ * asked, at most HK_UNNEEDED_MAX, and not much more than the block needs.  Returns how many; 0 if
+ * another thread holds the lock.  In pool_unneeded.c. */
+enum { HK_UNNEEDED_MAX = 24 };
+unsigned hk_pool_take_unneeded(hk_pool_t *pool, size_t bytes, hk_superslab_t **taken);
+
+/* Puts them back. */
+void hk_pool_put_back(hk_pool_t *pool, hk_superslab_t *const *superslabs, unsigned count);
+
 /* Finds a superslab that is not huge, has been full for a while and is dense, and pins it for
  * hk_pool_make_huge; NULL if there is none, or it is too soon to look.  In pool_dense.c. */
 hk_superslab_t *hk_pool_find_dense_locked(hk_pool_t *pool, uint64_t now_ms);
 void hk_pool_make_huge(hk_pool_t *pool, hk_superslab_t *superslab);
 
-/* Unmaps all superslabs of a pool that no thread uses any more. */
+/* Gives all superslabs of a pool back that no thread uses any more. */
 void hk_pool_destroy(hk_pool_t *pool);
 
 /* For the other pool files, in pool_common.c: adds to what is warm (or, by wrapping, subtracts);

@@ -10,6 +10,7 @@ void hk_pool_count_warm_locked(hk_pool_t *pool, uint32_t units)
     uint32_t warm = hk_pool_warm_units(pool) + units;
     hk_store_relaxed(&pool->warm_units, warm); /* relaxed: see pool.h */
     hk_epoch_note(&pool->epoch, warm);
+    pool->unneeded_units = (uint32_t)hk_least(pool->unneeded_units, warm);
 }
 
 void hk_pool_link_locked(hk_pool_t *pool, hk_superslab_t *superslab)
@@ -54,8 +55,7 @@ void hk_pool_destroy(hk_pool_t *pool)
         while (pool->by_free[list] != NULL) {
             hk_superslab_t *superslab = pool->by_free[list];
             pool->by_free[list] = superslab->next;
-            pool->purged_units += hk_bitrange_sum(superslab->dirty_units);
-            hk_superslab_free(superslab);
+            pool->purged_units += hk_superslab_free(superslab);
         }
     }
 }

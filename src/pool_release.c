@@ -63,21 +63,20 @@ static unsigned take_empty_locked(hk_pool_t *pool, uint32_t keep_units, uint32_t
 static size_t free_empty_superslabs(hk_pool_t *pool, uint32_t keep_units, uint32_t keep)
 {
     hk_superslab_t *taken[PURGE_BATCH];
-    size_t bytes = 0;
+    size_t units = 0;
+    size_t noted = 0;
     unsigned count;
     do {
         hk_lock_acquire(&pool->lock, HK_RANK_POOL);
+        pool->purged_units += units - noted;
+        noted = units;
         count = take_empty_locked(pool, keep_units, keep, taken);
-        for (unsigned i = 0; i < count; i++) {
-            pool->purged_units += (uint32_t)hk_bitrange_sum(taken[i]->dirty_units);
-        }
         hk_lock_release(&pool->lock, HK_RANK_POOL);
         for (unsigned i = 0; i < count; i++) {
-            bytes += HK_UNIT_BYTES * hk_bitrange_sum(taken[i]->dirty_units);
-            hk_superslab_free(taken[i]);
+            units += hk_superslab_free(taken[i]);
         }
-    } while (count == PURGE_BATCH);
-    return bytes;
+    } while (count > 0);
+    return units << HK_UNIT_SHIFT;
 }
 
 /* The emptiest superslab that has warm units and is not pinned. */
@@ -91,19 +90,6 @@ static hk_superslab_t *find_warm_locked(const hk_pool_t *pool)
         }
     }
     return NULL;
-}
-
-static bool purge_units(hk_superslab_t *superslab, uint32_t mask)
-{
-    bool done = true;
-    while (mask != 0) { /* run by run */
-        unsigned first = (unsigned)__builtin_ctz(mask);
-        unsigned units = (unsigned)__builtin_ctz(~(mask >> first)); /* unit 0 is in no mask */
-        done &= hk_os_purge(superslab->base + ((size_t)first << HK_UNIT_SHIFT),
-                            (size_t)units << HK_UNIT_SHIFT);
-        mask &= ~hk_pool_mask(first, units);
-    }
-    return done;
 }
 
 /* The lowest count bits of the mask, or all if it has fewer. */
@@ -134,7 +120,7 @@ static size_t purge_one(hk_pool_t *pool, uint32_t keep_units)
         superslab->huge = false;
         hk_lock_release(&pool->lock, HK_RANK_POOL);
         bool idle_gone = was_huge && hk_superslab_make_small(superslab);
-        bool done = purge_units(superslab, mask);
+        bool done = hk_superslab_purge_units(superslab, mask);
         hk_lock_acquire(&pool->lock, HK_RANK_POOL);
         hk_pool_set_free_locked(pool, superslab, superslab->free_units | mask);
         superslab->idle_dirty = superslab->idle_dirty && !idle_gone;

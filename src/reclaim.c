@@ -49,9 +49,10 @@ size_t hk_reclaim_all(hk_cache_t *cache, size_t keep_bytes)
         hk_cache_flush(cache);
     }
     hk_reclaim_heaps(SIZE_MAX);
-    size_t bytes = hk_large_decay(UINT64_MAX) + hk_run_purge(keep_bytes);
-    (void)hk_retire_drain(); /* address space alone */
+    size_t bytes = hk_large_decay(UINT64_MAX);
     bytes += hk_pool_part_purge(keep_bytes, count_of(keep_bytes, HK_SUPERSLAB_SHIFT));
+    bytes += hk_run_purge(keep_bytes); /* last: areas that have their lent slots again go whole */
+    (void)hk_retire_drain();           /* address space alone */
     hk_lock_release(&reclaim_lock, HK_RANK_RECLAIM);
     return bytes;
 }

@@ -67,16 +67,18 @@ static uint64_t slab_bytes(const hk_superslab_t *superslab)
 
 static void add_pool(hak_stats_t *stats, hk_pool_t *pool)
 {
+    uint64_t lent = 0; /* mapped as part of an area */
     hk_lock_acquire(&pool->lock, HK_RANK_POOL);
     for (unsigned list = 0; list <= HK_SLAB_UNITS_MAX; list++) {
         for (const hk_superslab_t *s = pool->by_free[list]; s != NULL; s = s->next) {
+            lent += s->area != NULL;
             stats->in_use_bytes += slab_bytes(s);
             stats->huge_superslabs += s->huge;
             stats->metadata_bytes += s->idle_dirty ? HK_IDLE_BYTES : 0;
         }
     }
     stats->superslabs += pool->superslabs;
-    stats->mapped_bytes += pool->superslabs << HK_SUPERSLAB_SHIFT;
+    stats->mapped_bytes += (pool->superslabs - lent) << HK_SUPERSLAB_SHIFT;
     stats->committed_bytes += (pool->used_units + hk_pool_warm_units(pool)) << HK_UNIT_SHIFT;
     stats->pool_warm_bytes += (uint64_t)hk_pool_warm_units(pool) << HK_UNIT_SHIFT;
     stats->purged_bytes += pool->purged_units << HK_UNIT_SHIFT;
@@ -110,9 +112,10 @@ static void collect(hak_stats_t *stats, unsigned want_ledger)
     stats->run_warm_bytes = hk_run_warm_bytes();
     stats->purged_bytes += hk_run_purged_bytes() + hk_large_purged_bytes();
     uint64_t own_bytes = hk_meta_bytes() + hk_run_descriptor_bytes();
-    uint64_t live_bits = stats->superslabs * HK_LIVE_BYTES; /* in what is mapped for superslabs */
+    uint64_t live_bits = stats->superslabs * HK_LIVE_BYTES; /* in the superslabs */
     stats->metadata_bytes += own_bytes + live_bits;
     stats->huge_refusals = hk_superslab_huge_refusals();
+    stats->converted_superslabs = hk_superslab_converted_count();
     stats->heaps = hk_heaps_count();
     hk_path_leave(cache);
     uint64_t free_bytes = stats->depot_bytes + stats->slab_free_bytes;

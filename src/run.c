@@ -4,6 +4,7 @@
 #include "run.h"
 
 #include "bitrange.h"
+#include "convert.h"
 #include "limit.h"
 #include "os.h"
 #include "run_part.h"
@@ -73,6 +74,13 @@ static hk_run_t *cut_or_not_locked(hk_runs_t *part, hk_run_t *whole, size_t page
     return run;
 }
 
+/* A block of the part's resident pages; NULL if there is no room. */
+static hk_run_t *allocate_warm_locked(hk_runs_t *part, size_t pages, size_t step, bool *fresh)
+{
+    hk_run_t *whole = hk_run_area_find_warm_locked(part, pages + step - 1);
+    return cut_or_not_locked(part, whole, pages, step, fresh);
+}
+
 /* A block out of another part than the thread's own.  If any is clear: of resident pages, and only
  * where nobody holds the lock just now.  If it is set, as a last resort: of any pages, and the
  * locks are waited for. */
@@ -93,6 +101,18 @@ static hk_run_t *allocate_elsewhere(const hk_runs_t *own, size_t pages, size_t s
         hk_lock_release(&part->lock, HK_RANK_RUNS);
     }
     return run;
+}
+
+/* A block of pages that the slabs have made free. */
+static hk_run_t *allocate_converted(hk_runs_t *part, size_t pages, size_t step, bool *fresh)
+{
+    if (!hk_convert_to_runs(part, (pages + step - 1) * hk_os_page_bytes())) {
+        return NULL;
+    }
+    hk_lock_acquire(&part->lock, HK_RANK_RUNS);
+    hk_run_t *run = allocate_warm_locked(part, pages, step, fresh);
+    hk_lock_release(&part->lock, HK_RANK_RUNS);
+    return run != NULL ? run : allocate_elsewhere(part, pages, step, false, fresh);
 }
 
 /* A block of the thread's own part, of pages that need not be resident; out of a new area if there
@@ -121,10 +141,10 @@ hk_run_t *hk_run_allocate(size_t bytes, size_t alignment, bool *fresh)
     size_t pages = pages_of(bytes);
     size_t step = pages_of(alignment);
     hk_runs_t *part = hk_run_part_acquire();
-    hk_run_t *whole = hk_run_area_find_warm_locked(part, pages + step - 1);
-    hk_run_t *run = cut_or_not_locked(part, whole, pages, step, fresh);
+    hk_run_t *run = allocate_warm_locked(part, pages, step, fresh);
     hk_lock_release(&part->lock, HK_RANK_RUNS);
     run = run != NULL ? run : allocate_elsewhere(part, pages, step, false, fresh);
+    run = run != NULL ? run : allocate_converted(part, pages, step, fresh);
     run = run != NULL ? run : allocate_anew(part, pages, step, fresh);
     return run != NULL ? run : allocate_elsewhere(part, pages, step, true, fresh);
 }
@@ -133,8 +153,7 @@ hk_run_t *hk_run_allocate_warm(size_t bytes, bool *fresh)
 {
     size_t pages = pages_of(bytes);
     hk_runs_t *part = hk_run_part_acquire();
-    hk_run_t *whole = hk_run_area_find_warm_locked(part, pages);
-    hk_run_t *run = cut_or_not_locked(part, whole, pages, 1, fresh);
+    hk_run_t *run = allocate_warm_locked(part, pages, 1, fresh);
     hk_lock_release(&part->lock, HK_RANK_RUNS);
     return run;
 }

@@ -47,7 +47,7 @@ static void unmap_descriptor(hk_run_area_t *area, size_t pages)
     hk_limit_uncharge(hk_run_area_descriptor_bytes(pages));
 }
 
-static hk_run_area_t *map_area(hk_runs_t *part, size_t bytes)
+hk_run_area_t *hk_run_area_describe(hk_runs_t *part, char *base, size_t bytes)
 {
     size_t page_bytes = hk_os_page_bytes();
     size_t pages = bytes / page_bytes;
@@ -61,6 +61,16 @@ static hk_run_area_t *map_area(hk_runs_t *part, size_t bytes)
     area->part = part;
     area->pages = (uint32_t)pages;
     area->page_shift = (uint32_t)__builtin_ctzl(page_bytes);
+    area->base = base;
+    return area;
+}
+
+static hk_run_area_t *map_area(hk_runs_t *part, size_t bytes)
+{
+    hk_run_area_t *area = hk_run_area_describe(part, NULL, bytes);
+    if (area == NULL) {
+        return NULL;
+    }
     area->base = hk_os_map(bytes, HK_SUPERSLAB_BYTES);
     if (area->base != NULL && register_area(area, bytes)) {
         if (hk_options.huge < 2) { /* pages go back one by one */
@@ -71,7 +81,7 @@ static hk_run_area_t *map_area(hk_runs_t *part, size_t bytes)
     if (area->base != NULL) {
         hk_os_unmap(area->base, bytes);
     }
-    unmap_descriptor(area, pages);
+    unmap_descriptor(area, area->pages);
     return NULL;
 }
 
@@ -110,7 +120,8 @@ void hk_run_area_add_locked(hk_run_area_t *area)
     part->area_count++;
     part->mapped_bytes += (size_t)area->pages << area->page_shift;
     part->descriptor_bytes += hk_run_area_descriptor_bytes(area->pages);
-    hk_run_area_put_locked(area, 0, area->pages, 0);
+    size_t dirty_pages = hk_bitrange_count(area->dirty, 0, area->pages);
+    hk_run_area_put_locked(area, 0, area->pages, dirty_pages);
 }
 
 void hk_run_area_remove_locked(hk_run_area_t *area)
@@ -269,6 +280,7 @@ void hk_run_area_take_locked(hk_run_t *run)
 void hk_run_area_note_warm_locked(hk_runs_t *part)
 {
     hk_epoch_note(&part->epoch, part->warm_bytes);
+    part->unneeded_bytes = hk_least(part->unneeded_bytes, part->warm_bytes);
 }
 
 hk_run_t *hk_run_area_free_at_locked(hk_run_area_t *area, size_t page)

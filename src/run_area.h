@@ -1,7 +1,8 @@
 /*
  * run_area: areas, and the free runs in them.
  *
- * An area is a mapping of some MiB at a multiple of 2 MiB, cut into runs of pages.  Its descriptor
+ * An area is some MiB at a multiple of 2 MiB, cut into runs of pages: a mapping, or several side by
+ * side that were superslabs before.  Its descriptor
  * lies in a mapping of its own and has an entry for each page.  A run uses the entries of its first
  * and its last page; those between are stale.  A free run is merged with its free neighbours, and
  * lies in the bin for its size.
@@ -49,6 +50,7 @@ typedef struct hk_run_area {
     char *base;               /* const */
     uint32_t pages;           /* const */
     uint32_t page_shift;      /* const */
+    uint32_t lent;            /* lock(runs): a bit for each slot that is a superslab now */
     struct hk_run_area *next; /* lock(runs) */
     struct hk_run_area *prev; /* lock(runs) */
     /* Atomic: written under lock(runs): a bit for each page at which a block starts. */
@@ -75,7 +77,8 @@ typedef struct hk_runs {
     hk_run_t *bins[2][HK_RUN_BINS];       /* lock(runs): [1] the dirty ones */
     size_t warm_bytes;                    /* lock(runs): free and perhaps resident */
     hk_epoch_t epoch;                     /* lock(runs): of warm bytes */
-    size_t purged_bytes;                  /* lock(runs): so far */
+    size_t unneeded_bytes; /* lock(runs): the least that was warm since the slabs last grew */
+    size_t purged_bytes;   /* lock(runs): so far */
     _Atomic size_t
         used_bytes; /* atomic: written under lock(runs): in blocks, those on shelves too */
 } hk_runs_t;
@@ -97,13 +100,18 @@ static inline hk_runs_t *hk_run_area_next_part(const hk_runs_t *part)
  * memory for more; NULL if there is none for the run. */
 hk_run_area_t *hk_run_area_map(hk_runs_t *part, size_t bytes);
 
+/* A descriptor of an area at base, in no part yet and not in the registry, of free pages that are
+ * not resident.  NULL if there is no memory. */
+hk_run_area_t *hk_run_area_describe(hk_runs_t *part, char *base, size_t bytes);
+
 /* Calls visit for each area, under its lock(runs). */
 void hk_run_area_each(void (*visit)(const hk_run_area_t *area, void *context), void *context);
 
 /* The bytes of the descriptor of an area of so many pages. */
 size_t hk_run_area_descriptor_bytes(size_t pages);
 
-/* Adds the area to its part, as one free run; removes it, when it must be one again. */
+/* Adds the area to its part, as one free run, of which what is marked is dirty; removes it, when it
+ * must be one again. */
 void hk_run_area_add_locked(hk_run_area_t *area);
 void hk_run_area_remove_locked(hk_run_area_t *area);
 
@@ -126,8 +134,8 @@ void hk_run_area_free_locked(hk_run_t *run);
 /* Takes a free run out of its bin. */
 void hk_run_area_take_locked(hk_run_t *run);
 
-/* Lowers the epoch's low water to what is warm now.  To be called once everything that was taken
- * and is not needed has been put back. */
+/* Lowers the epoch's low water, and what the runs did not need, to what is warm now.  To be called
+ * once everything that was taken and is not needed has been put back. */
 void hk_run_area_note_warm_locked(hk_runs_t *part);
 
 /* The bin of a free run of so many pages. */
@@ -153,7 +161,13 @@ static inline bool hk_run_area_is_block(const hk_run_area_t *area, size_t page)
     return (hk_load_relaxed(&area->starts[page / 64]) >> page % 64 & 1) != 0;
 }
 
-/* The same, and the block lies on no shelf. */
+/* Whether the slot that the page lies in is lent (lend.h).  Under lock(runs). */
+static inline bool hk_run_area_is_lent(const hk_run_area_t *area, size_t page)
+{
+    return (area->lent >> (page << area->page_shift >> HK_SUPERSLAB_SHIFT) & 1) != 0;
+}
+
+/* The same as above, and the block lies on no shelf. */
 static inline bool hk_run_area_is_live(const hk_run_area_t *area, size_t page)
 {
     /* relaxed: as above */

@@ -23,9 +23,10 @@
     X(large_cached_bytes, 1, "direct mappings kept for reuse")                                     \
     X(metadata_bytes, 1, "the allocator's own data")                                               \
     X(purged_bytes, 1, "given back to the system so far")                                          \
-    X(superslabs, 0, "superslabs mapped")                                                          \
+    X(superslabs, 0, "superslabs")                                                                 \
     X(huge_superslabs, 0, "of them, asked to be of huge pages")                                    \
     X(huge_refusals, 0, "times that the system refused that")                                      \
+    X(converted_superslabs, 0, "superslabs made of free runs, or turned into such, so far")        \
     X(heaps, 0, "heaps")                                                                           \
     X(remote_magazines, 0, "magazines handed to another heap")                                     \
     X(cap_hits, 0, "times that a size class was at its cap")

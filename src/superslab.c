@@ -12,7 +12,9 @@
 #include "meta.h"
 #include "options.h"
 #include "os.h"
+#include "poison.h"
 #include "policy.h"
+#include "lend.h"
 #include "wall.h"
 
 /* With hardening so many lie between walls: each is three of the 65,530 mappings that a process may
@@ -24,7 +26,7 @@ static_assert((int)HK_LIVE_BYTES <= (int)HK_UNIT_BYTES, "the live bits fit the f
 #define NO_WORD UINT64_MAX
 
 /* atomic, relaxed: statistics, and hints. */
-static _Atomic uint64_t superslab_count, advised_count, huge_refusals;
+static _Atomic uint64_t superslab_count, advised_count, huge_refusals, converted_count;
 
 /* ---- Huge pages ---- */
 
@@ -55,16 +57,22 @@ void hk_superslab_mark_huge(hk_superslab_t *superslab)
     superslab->huge = superslab->idle_dirty = superslab->advised = true;
 }
 
-bool hk_superslab_make_small(const hk_superslab_t *superslab)
+/* Gives the idle part back, which is then not counted any more; false if it stays. */
+static bool purge_idle_part(const hk_superslab_t *superslab)
 {
     size_t start = hk_align_up(HK_LIVE_BYTES, hk_os_page_bytes());
-    hk_os_prefer_small(superslab->base, HK_SUPERSLAB_BYTES);
     bool done =
         start == HK_UNIT_BYTES || hk_os_purge(superslab->base + start, HK_UNIT_BYTES - start);
     if (done) {
         hk_limit_uncharge(HK_IDLE_BYTES);
     }
     return done;
+}
+
+bool hk_superslab_make_small(const hk_superslab_t *superslab)
+{
+    hk_os_prefer_small(superslab->base, HK_SUPERSLAB_BYTES);
+    return purge_idle_part(superslab);
 }
 
 /* Chooses the pages of a new superslab.  In one that is asked to be huge, all units are resident
@@ -88,70 +96,196 @@ static void choose_pages(hk_superslab_t *superslab)
 
 /* ---- In and out ---- */
 
+static size_t first_bytes(const hk_superslab_t *superslab)
+{
+    return superslab->idle_dirty ? HK_UNIT_BYTES : HK_LIVE_BYTES;
+}
+
 /* What of it counts towards the limits: what may be resident. */
 static size_t committed_bytes(const hk_superslab_t *superslab)
 {
-    return HK_UNIT_BYTES * hk_bitrange_sum(superslab->dirty_units) + HK_LIVE_BYTES +
-           (superslab->idle_dirty ? HK_IDLE_BYTES : 0);
+    return HK_UNIT_BYTES * hk_bitrange_sum(superslab->dirty_units) + first_bytes(superslab);
 }
 
-static void unmap_base(char *base, bool walled)
+/* Makes a slot of an area the superslab's memory.  All live bits are clear in it. */
+static bool borrow(hk_superslab_t *superslab)
 {
-    if (walled) {
-        hk_wall_unmap(base, HK_SUPERSLAB_BYTES);
+    hk_loan_t loan;
+    if (!hk_lend_is_possible() || !hk_lend_slot(&loan)) {
+        return false;
+    }
+    superslab->area = loan.area;
+    superslab->base = loan.base;
+    superslab->dirty_units = loan.dirty_units;
+    hk_poison_clear(superslab->base, HK_LIVE_BYTES); /* it was the program's */
+    memset(superslab->base, 0, HK_LIVE_BYTES);
+    superslab->idle_dirty = !purge_idle_part(superslab);
+    hk_add_relaxed(&converted_count, 1);
+    return true;
+}
+
+/* What it is to its area, once that has it. */
+static hk_loan_t loan_of(const hk_superslab_t *superslab, hk_run_area_t *area)
+{
+    return (hk_loan_t){.area = area,
+                       .base = superslab->base,
+                       .dirty_units = superslab->dirty_units,
+                       .first_bytes = first_bytes(superslab)};
+}
+
+static bool map(hk_superslab_t *superslab, size_t bytes)
+{
+    if (!hk_limit_allows(bytes) || !hk_limit_charge(HK_LIVE_BYTES)) {
+        return false;
+    }
+    superslab->walled = hk_options.harden != 0 && hk_superslab_count() < WALLED_MAX;
+    superslab->base = superslab->walled ? hk_wall_map(HK_SUPERSLAB_BYTES, HK_SUPERSLAB_BYTES)
+                                        : hk_os_map(HK_SUPERSLAB_BYTES, HK_SUPERSLAB_BYTES);
+    if (superslab->base == NULL) {
+        hk_limit_uncharge(HK_LIVE_BYTES);
+        return false;
+    }
+    choose_pages(superslab);
+    return true;
+}
+
+/* Gives its memory back to the system. */
+static void unmap(hk_superslab_t *superslab)
+{
+    if (superslab->walled) {
+        hk_wall_unmap(superslab->base, HK_SUPERSLAB_BYTES);
     } else {
-        hk_os_unmap(base, HK_SUPERSLAB_BYTES);
+        hk_os_unmap(superslab->base, HK_SUPERSLAB_BYTES);
     }
+    hk_limit_uncharge(committed_bytes(superslab));
 }
 
-hk_superslab_t *hk_superslab_allocate(struct hk_pool *pool)
+/* Gives its memory back to its area; if purge is set, to the system first.  Returns whether the
+ * system has it. */
+static bool end_loan(const hk_superslab_t *superslab, bool purge)
 {
-    if (!hk_limit_charge(HK_LIVE_BYTES)) {
-        return NULL;
+    hk_loan_t loan = loan_of(superslab, superslab->area);
+    hk_poison_set(superslab->base, HK_LIVE_BYTES);
+    if (superslab->advised) {
+        hk_os_prefer_small(superslab->base, HK_SUPERSLAB_BYTES);
     }
+    bool purged = purge && hk_os_purge(superslab->base, HK_SUPERSLAB_BYTES);
+    if (purged) {
+        loan.dirty_units = 0;
+        loan.first_bytes = 0;
+        hk_limit_uncharge(committed_bytes(superslab));
+    }
+    (void)hk_registry_insert(superslab->base, &loan.area->region); /* the leaf is there */
+    hk_lend_take_back(&loan);
+    return purged;
+}
+
+/* Its memory is not its own any more. */
+static void forget(hk_superslab_t *superslab)
+{
+    hk_sub_relaxed(&advised_count, superslab->advised);
+    hk_meta_free(HK_META_SUPERSLAB, superslab);
+}
+
+hk_superslab_t *hk_superslab_allocate(struct hk_pool *pool, size_t bytes, bool may_borrow)
+{
     hk_superslab_t *superslab = hk_meta_allocate(HK_META_SUPERSLAB, sizeof *superslab);
     if (superslab == NULL) {
-        hk_limit_uncharge(HK_LIVE_BYTES);
         return NULL;
     }
-    bool walled = hk_options.harden != 0 && hk_superslab_count() < WALLED_MAX;
-    char *base = walled ? hk_wall_map(HK_SUPERSLAB_BYTES, HK_SUPERSLAB_BYTES)
-                        : hk_os_map(HK_SUPERSLAB_BYTES, HK_SUPERSLAB_BYTES);
-    if (base != NULL) {
-        memset(superslab, 0, offsetof(hk_superslab_t, short_bitmaps));
-        superslab->region.kind = HK_REGION_SUPERSLAB;
-        superslab->free_units = UINT32_MAX - 1; /* the first unit is never free */
-        superslab->base = base;
-        superslab->walled = walled;
-        superslab->pool = pool;
-        for (unsigned unit = 0; unit < HK_SUPERSLAB_UNITS; unit++) {
-            hk_slab_t *slab = &superslab->slabs[unit];
-            slab->superslab = superslab;
-            slab->first_unit = (uint8_t)unit;
-            superslab->slab_of[unit] = (uint8_t)unit;
-        }
-        choose_pages(superslab);
-        if (hk_registry_insert(base, &superslab->region)) {
+    memset(superslab, 0, offsetof(hk_superslab_t, short_bitmaps));
+    superslab->region.kind = HK_REGION_SUPERSLAB;
+    superslab->free_units = UINT32_MAX - 1; /* the first unit is never free */
+    superslab->pool = pool;
+    for (unsigned unit = 0; unit < HK_SUPERSLAB_UNITS; unit++) {
+        hk_slab_t *slab = &superslab->slabs[unit];
+        slab->superslab = superslab;
+        slab->first_unit = (uint8_t)unit;
+        superslab->slab_of[unit] = (uint8_t)unit;
+    }
+    if ((may_borrow && borrow(superslab)) || map(superslab, bytes)) {
+        if (hk_registry_insert(superslab->base, &superslab->region)) {
             hk_add_relaxed(&superslab_count, 1);
             return superslab;
         }
-        hk_limit_uncharge(committed_bytes(superslab) - HK_LIVE_BYTES);
-        hk_sub_relaxed(&advised_count, superslab->advised);
-        unmap_base(base, walled);
+        unmap(superslab); /* a lent one has its leaf */
     }
-    hk_limit_uncharge(HK_LIVE_BYTES);
-    hk_meta_free(HK_META_SUPERSLAB, superslab);
+    forget(superslab);
     return NULL;
 }
 
-void hk_superslab_free(hk_superslab_t *superslab)
+size_t hk_superslab_free(hk_superslab_t *superslab)
 {
-    hk_registry_remove(superslab->base);
-    unmap_base(superslab->base, superslab->walled);
-    hk_limit_uncharge(committed_bytes(superslab));
-    hk_sub_relaxed(&advised_count, superslab->advised);
+    size_t units = hk_bitrange_sum(superslab->dirty_units);
+    if (superslab->area != NULL) {
+        units = end_loan(superslab, true) ? units : 0;
+    } else {
+        hk_registry_remove(superslab->base);
+        unmap(superslab);
+    }
     hk_sub_relaxed(&superslab_count, 1);
-    hk_meta_free(HK_META_SUPERSLAB, superslab);
+    forget(superslab);
+    return units;
+}
+
+void hk_superslab_give_back(hk_superslab_t *superslab)
+{
+    (void)end_loan(superslab, false);
+    hk_add_relaxed(&converted_count, 1);
+    hk_sub_relaxed(&superslab_count, 1);
+    forget(superslab);
+}
+
+bool hk_superslab_purge_units(const hk_superslab_t *superslab, uint32_t units)
+{
+    bool done = true;
+    while (units != 0) { /* run by run; the first unit is never among them */
+        unsigned first = (unsigned)__builtin_ctz(units);
+        unsigned count = (unsigned)__builtin_ctz(~(units >> first));
+        done &= hk_os_purge(superslab->base + ((size_t)first << HK_UNIT_SHIFT),
+                            (size_t)count << HK_UNIT_SHIFT);
+        units &= (uint32_t) ~(((1ull << count) - 1) << first);
+    }
+    return done;
+}
+
+/* Where the system makes pages huge of itself, what is not dirty may be resident too: it is not
+ * counted, so an area would never give it back. */
+static void purge_clean_units(const hk_superslab_t *superslab)
+{
+    (void)hk_superslab_purge_units(superslab, superslab->free_units & ~superslab->dirty_units);
+    if (!superslab->idle_dirty) {
+        (void)hk_os_purge(superslab->base + HK_LIVE_BYTES, HK_IDLE_BYTES);
+    }
+}
+
+bool hk_superslab_make_area(hk_superslab_t *const *superslabs, unsigned count, hk_runs_t *part)
+{
+    size_t bytes = (size_t)count << HK_SUPERSLAB_SHIFT;
+    hk_run_area_t *area = hk_run_area_describe(part, superslabs[0]->base, bytes);
+    if (area == NULL) {
+        return false;
+    }
+    hk_os_prefer_small(area->base, bytes);
+    for (unsigned i = 0; i < count; i++) {
+        hk_loan_t loan = loan_of(superslabs[i], area);
+        purge_clean_units(superslabs[i]);
+        hk_poison_set(loan.base, HK_LIVE_BYTES);
+        hk_lend_mark_dirty(&loan);
+        (void)hk_registry_insert(loan.base, &area->region); /* the leaf is there */
+        forget(superslabs[i]);
+    }
+    hk_add_relaxed(&converted_count, count);
+    hk_sub_relaxed(&superslab_count, count);
+    hk_lock_acquire(&part->lock, HK_RANK_RUNS);
+    hk_run_area_add_locked(area);
+    hk_lock_release(&part->lock, HK_RANK_RUNS);
+    return true;
+}
+
+uint64_t hk_superslab_converted_count(void)
+{
+    return hk_load_relaxed(&converted_count);
 }
 
 uint64_t hk_superslab_count(void)

@@ -1,10 +1,12 @@
 /*
- * superslab: a 2 MiB-aligned mapping, cut into 32 units of 64 KiB, and the slabs made of these.
+ * superslab: 2 MiB at a multiple of 2 MiB, cut into 32 units of 64 KiB, and the slabs made of
+ * these.  It is a mapping of its own, or lent by an area (lend.h).
  *
  * The first unit holds the bits of live.h and no blocks.  A slab is one unit or a few and holds
  * blocks of one class.  Slab headers and block bitmaps live in the descriptor, apart from the
- * blocks.  hk_superslab_allocate and hk_superslab_free are the only way in and out.  A set bit in a
- * slab's bitmap is a block that lies free in the slab; blocks in magazines count as handed out.
+ * blocks.  hk_superslab_allocate is the only way in; hk_superslab_free is the way out, unless the
+ * pages become free runs (convert.h).  A set bit in a slab's bitmap is a block that lies free in
+ * the slab; blocks in magazines count as handed out.
  *
  * A superslab belongs to a pool: lock(pool) guards the unit masks and the list links; a slab's
  * header and bitmap belong to the heap that acquired it: lock(heap).
@@ -25,6 +27,8 @@ enum {
 
 struct hk_heap;
 struct hk_pool;
+struct hk_run_area;
+struct hk_runs;
 struct hk_superslab;
 
 typedef struct hk_slab {
@@ -57,6 +61,7 @@ typedef struct hk_superslab {
     uint8_t slab_of[HK_SUPERSLAB_UNITS]; /* const while acquired: the slab's first unit, by unit */
     char *base;                          /* const */
     struct hk_pool *pool;                /* const */
+    struct hk_run_area *area;            /* const: by which it is lent; NULL: its own mapping */
     _Alignas(HK_CACHE_LINE) uint32_t free_units; /* lock(pool): one bit a unit: it is in no slab */
     uint32_t dirty_units; /* lock(pool): a bit for each unit that may be resident */
     uint64_t full_ms;     /* lock(pool): when it was first seen without free units; 0: not yet */
@@ -74,14 +79,30 @@ typedef struct hk_superslab {
     uint64_t bitmaps[HK_SUPERSLAB_UNITS][HK_BITMAP_WORDS];
 } hk_superslab_t;
 
-/* Maps a superslab for the pool and registers it; NULL if there is no memory. */
-hk_superslab_t *hk_superslab_allocate(struct hk_pool *pool);
+/* Makes a superslab for the pool and registers it: of free runs, if it may borrow them, else of a
+ * new mapping, if the limit allows bytes more.  NULL if there is no memory. */
+hk_superslab_t *hk_superslab_allocate(struct hk_pool *pool, size_t bytes, bool may_borrow);
 
-/* Unregisters and unmaps it.  No block of it may be live. */
-void hk_superslab_free(hk_superslab_t *superslab);
+/* Unregisters it and gives its memory back to the system.  No block of it may be live.  Returns how
+ * many units went back: none, if it was lent and the system does not take them.  Then they are free
+ * runs. */
+size_t hk_superslab_free(hk_superslab_t *superslab);
 
-/* Superslabs mapped now. */
+/* Ends a lent one, whose pages become a free run; they are not given back to the system. */
+void hk_superslab_give_back(hk_superslab_t *superslab);
+
+/* Makes one area of neighbours with mappings of their own, which stand in the order of their
+ * addresses.  They have small pages from now on.  False, and nothing done, if there is no memory
+ * for its descriptor. */
+bool hk_superslab_make_area(hk_superslab_t *const *superslabs, unsigned count,
+                            struct hk_runs *part);
+
+/* Gives the units back to the system; false if it does not take them all. */
+bool hk_superslab_purge_units(const hk_superslab_t *superslab, uint32_t units);
+
+/* Superslabs now; and how many were ever made of free runs, or became such. */
 uint64_t hk_superslab_count(void);
+uint64_t hk_superslab_converted_count(void);
 
 /* Asks for huge pages; false, and nothing changed, if the limit or the system refuses.  The
  * superslab must be pinned, or not linked yet.  After true, the caller notes it by

@@ -9,7 +9,8 @@
  * or not at all, and when there is memory again all succeeds, the heaps are whole, and what was
  * mapped has gone back.
  *
- *     unit_fault_sites [all]      all: every single call of every site, which takes long
+ *     unit_fault_sites [first | all]   first: only the first call of each site; all: every single
+ *                                      call of each, which takes long
  */
 #include "sparse.h"
 
@@ -378,6 +379,21 @@ static void forks(void)
     }
 }
 
+/* By turns of runs and small blocks: free runs become superslabs, and these runs again. */
+static void turns(void)
+{
+    for (int wave = 0; wave < 4; wave++) {
+        worker_t *worker = &workers[wave % 2];
+        for (size_t i = 0; i < SLOTS; i++)
+            if (worker->slots[i].block == NULL)
+                take(worker, &worker->slots[i], wave % 2 == 0 ? 100 * KIB : 60000 + i);
+        for (size_t i = 0; i < SLOTS; i++)
+            if (wave < 2 || i % 16 != 0)
+                drop(&worker->slots[i]);
+    }
+    (void)hak_trim(0);
+}
+
 static const struct workload {
     const char *name;
     void (*run)(void);
@@ -387,6 +403,7 @@ static const struct workload {
     {"heaps", heaps},
     {"threads", threads},
     {"fork", forks},
+    {"turns", turns},
 };
 
 /* ---- Runs ---- */
@@ -443,18 +460,20 @@ static struct totals {
     uint64_t sites, runs, reached, refusals;
 } totals;
 
-/* The site's ordinals to try. */
-static size_t choose_ordinals(uint64_t calls, bool all, uint64_t at, uint64_t *ordinal)
+/* The number of the call to try; false if there is none, or it was tried before. */
+static bool choose_ordinal(uint64_t calls, uint64_t tries, uint64_t at, uint64_t *ordinal)
 {
     const uint64_t some[ORDINALS] = {0, calls / 2, calls - 1};
+    bool all = tries > ORDINALS;
     *ordinal = all ? at : some[at];
     for (uint64_t i = 0; i < at && !all; i++)
         if (some[i] == *ordinal)
-            return 0;
+            return false;
     return *ordinal < calls;
 }
 
-static void walk(const struct workload *workload, bool all)
+/* most: the calls of a site to try. */
+static void walk(const struct workload *workload, uint64_t most)
 {
     static site_t found[SITES_MAX];
     memset(plan->sites, 0, sizeof plan->sites);
@@ -471,9 +490,9 @@ static void walk(const struct workload *workload, bool all)
         mine.sites++;
         by_kind[found[i].kind]++;
         calls += found[i].calls;
-        uint64_t tries = all ? found[i].calls : ORDINALS;
+        uint64_t tries = most > found[i].calls ? found[i].calls : most;
         for (uint64_t at = 0; at < 2 * tries; at++) {
-            if (!choose_ordinals(found[i].calls, all, at / 2, &plan->ordinal))
+            if (!choose_ordinal(found[i].calls, tries, at / 2, &plan->ordinal))
                 continue;
             memset(plan->sites, 0, sizeof plan->sites);
             plan->hash = found[i].hash;
@@ -517,9 +536,9 @@ int main(int argc, char **argv)
     CHECK(plan != MAP_FAILED);
     test_use_up_apart(hak_malloc, hak_free);
     (void)hak_trim(0);
-    bool all = argc > 1 && strcmp(argv[1], "all") == 0;
+    uint64_t most = argc == 1 ? ORDINALS : strcmp(argv[1], "first") == 0 ? 1 : UINT64_MAX;
     for (size_t i = 0; i < TEST_COUNT(workloads); i++)
-        walk(&workloads[i], all);
+        walk(&workloads[i], most);
     printf("%llu sites in %zu workloads, %llu runs, %llu met their failure, %llu requests refused: "
            "no corruption, no hang, no leak\n",
            (unsigned long long)totals.sites, TEST_COUNT(workloads), (unsigned long long)totals.runs,

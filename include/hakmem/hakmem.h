@@ -220,7 +220,7 @@ typedef struct hak_stats {
     uint64_t run_bytes;       /* runs of pages in use, and on threads' shelves */
     uint64_t run_warm_bytes;  /* free runs of pages that are still committed */
     uint64_t large_cached_bytes; /* direct mappings kept for reuse */
-    uint64_t superslabs;         /* number of superslabs mapped now */
+    uint64_t superslabs;         /* number of superslabs now */
     uint64_t heaps;              /* number of heaps */
     uint64_t stage_acquires
         [4]; /* slabs acquired by stage: 0.5 own empty, 1 warm, 2 unused slot, 3 new superslab */
@@ -253,6 +253,7 @@ typedef struct hak_stats {
     uint64_t huge_superslabs; /* superslabs that are of huge pages, if the system has them */
     uint64_t huge_refusals;   /* times that the system refused that: it is asked no more */
     uint64_t hole_bytes;      /* of slab_free_bytes, pages in slabs in use that have gone back */
+    uint64_t converted_superslabs; /* superslabs made of free runs, or turned into such, so far */
 } hak_stats_t;
 
 /* Fills *stats.  stats_bytes is the caller's sizeof(hak_stats_t): fields that the library knows and
