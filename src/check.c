@@ -166,8 +166,11 @@ static void check_superslab(walk_t *walk, const hk_superslab_t *superslab, unsig
            "a superslab in the wrong list");
     expect(walk, hk_registry_find(superslab->base) == &superslab->region, superslab,
            "a superslab that the registry does not know");
-    expect(walk, superslab->area == NULL || !superslab->walled, superslab,
-           "a lent superslab with walls");
+    const hk_run_area_t *area = superslab->area;
+    expect(walk, area == NULL || !superslab->walled, superslab, "a lent superslab with walls");
+    expect(walk,
+           area == NULL || (size_t)(superslab->base - area->base) >> area->page_shift < area->pages,
+           superslab, "a lent superslab that is not in its area");
     for (unsigned unit = 0; unit < HK_SUPERSLAB_UNITS; unit++) {
         const hk_slab_t *slab = &superslab->slabs[unit];
         bool is_free = (superslab->free_units >> unit & 1) != 0;
@@ -249,7 +252,8 @@ static void check_slot(walk_t *walk, const hk_run_area_t *area, size_t number)
     const hk_run_t *run = &area->runs[number * pages];
     hk_region_t *region = hk_registry_find(base);
     bool is_lent = (area->lent >> number & 1) != 0;
-    bool is_superslab = region != NULL && region->kind == HK_REGION_SUPERSLAB;
+    bool is_superslab = region != NULL && region->kind == HK_REGION_SUPERSLAB &&
+                        ((hk_superslab_t *)region)->area == area;
     expect(walk, region == &area->region || (is_lent && is_superslab), base,
            "an area that the registry does not know");
     expect(walk,

@@ -6,12 +6,12 @@
 #include "lend.h"
 #include "pool_part.h"
 
-static_assert((size_t)HK_UNNEEDED_MAX << HK_SUPERSLAB_SHIFT <= HK_RUN_AREA_BYTES_MAX,
+static_assert((size_t)HK_POOL_UNNEEDED_MAX << HK_SUPERSLAB_SHIFT <= HK_RUN_AREA_BYTES_MAX,
               "what one pool gives is at most an area");
 
 static bool convert_of(hk_pool_t *pool, hk_runs_t *part, size_t bytes)
 {
-    hk_superslab_t *taken[HK_UNNEEDED_MAX];
+    hk_superslab_t *taken[HK_POOL_UNNEEDED_MAX];
     unsigned count = hk_pool_take_unneeded(pool, bytes, taken);
     unsigned lent = 0;
     for (; lent < count && taken[lent]->area != NULL; lent++) {

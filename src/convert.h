@@ -1,9 +1,9 @@
 /*
  * convert: empty superslabs become free runs.
  *
- * The other direction is lend.h.  When runs are about to take pages that are not resident, the
- * Shared Pool may have empty superslabs that slabs did not need while the runs grew until here.  A
- * lent one goes back to its area.  Neighbours with mappings of their own become an area together.
+ * The other direction is lend.h.  When there is no free run with resident pages for a block, the
+ * Shared Pool may have empty superslabs that slabs have not needed since runs last asked for some.
+ * A lent one goes back to its area.  Neighbours with mappings of their own become an area together.
  * In this way what a program has freed in one kind of blocks serves it for the other, and the
  * process does not grow, but for an area's descriptor.  (ADR 13.)
  */

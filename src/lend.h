@@ -5,9 +5,9 @@
  * free and resident, it is lent to them: it becomes a superslab without the system's help.  In its
  * area it is a used run without a block, and in the registry the superslab takes its place.
  *
- * No more is lent than stayed free all the time while the slabs grew by the last superslab: the
- * part's `unneeded_bytes`.  A program that uses its runs again and again while its slabs grow keeps
- * what it needs for that.  (ADR 13.)
+ * No more is lent than was free and resident all the time since the slabs last asked, which is
+ * growth by about 2 MiB: the part's `unneeded_bytes`.  A program that uses its runs again and again
+ * while its slabs grow keeps what it needs for that.  (ADR 13.)
  */
 #ifndef HK_LEND_H
 #define HK_LEND_H

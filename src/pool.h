@@ -27,7 +27,7 @@ typedef struct hk_pool {
     bool owned;                  /* const: a first-class heap's: it borrows nothing */
     _Atomic uint32_t warm_units; /* atomic: written under lock(pool): free and dirty */
     hk_epoch_t epoch;            /* lock(pool): of warm units */
-    uint32_t unneeded_units;     /* lock(pool): the least that was warm since runs last grew */
+    uint32_t unneeded_units;     /* lock(pool): the least that was warm since runs last asked */
     uint64_t look_ms;            /* lock(pool): when full superslabs were last looked at */
     hk_superslab_t *look_at;     /* lock(pool): the next one to look at; NULL: the list's first */
     uint64_t used_units;         /* lock(pool): in slabs */
@@ -67,12 +67,12 @@ size_t hk_pool_warm_bytes(const hk_pool_t *pool);
  * epoch. */
 size_t hk_pool_maintain(hk_pool_t *pool, uint64_t now_ms);
 
-/* Takes empty superslabs out of the pool that may become free runs, for a block of bytes
- * (convert.h): lent ones, if the block fits into one, and then a row of neighbours, in the order of
- * their addresses, if it fits into that.  No more than was warm all the time since this was last
- * asked, at most HK_UNNEEDED_MAX, and not much more than the block needs.  Returns how many; 0 if
- * another thread holds the lock.  In pool_unneeded.c. */
-enum { HK_UNNEEDED_MAX = 24 };
+/* Runs grow, by a block of bytes.  Takes empty superslabs out of the pool that the slabs did not
+ * need and that may become free runs (convert.h): lent ones, if the block fits into one, and then
+ * neighbours, in the order of their addresses, if it fits into them together.  At most
+ * HK_POOL_UNNEEDED_MAX, and not many more than the block needs.  Returns how many; 0 if another
+ * thread holds the lock.  In pool_unneeded.c. */
+enum { HK_POOL_UNNEEDED_MAX = 24 };
 unsigned hk_pool_take_unneeded(hk_pool_t *pool, size_t bytes, hk_superslab_t **taken);
 
 /* Puts them back. */

@@ -91,8 +91,8 @@ hk_slab_t *hk_pool_take_locked(hk_pool_t *pool, struct hk_heap *heap, unsigned u
 static hk_slab_t *take_new(hk_pool_t *pool, struct hk_heap *heap, unsigned units,
                            uint8_t class_index)
 {
-    hk_superslab_t *superslab =
-        hk_superslab_allocate(pool, (size_t)units << HK_UNIT_SHIFT, !pool->owned);
+    hk_origin_t origin = pool->owned ? HK_ORIGIN_SYSTEM : HK_ORIGIN_ANY;
+    hk_superslab_t *superslab = hk_superslab_allocate(pool, (size_t)units << HK_UNIT_SHIFT, origin);
     if (superslab == NULL) {
         return NULL;
     }
@@ -100,10 +100,10 @@ static hk_slab_t *take_new(hk_pool_t *pool, struct hk_heap *heap, unsigned units
     hk_pool_link_locked(pool, superslab);
     pool->superslabs++;
     hk_pool_count_warm_locked(pool, (uint32_t)hk_bitrange_sum(superslab->dirty_units));
-    pool->acquires[HK_STAGE_NEW]++;
     int warm = find_run(superslab->free_units & superslab->dirty_units, units);
     unsigned first = warm >= 0 ? (unsigned)warm : 1;
     hk_slab_t *slab = take_units(pool, superslab, first, units, heap, class_index);
+    pool->acquires[HK_STAGE_NEW] += slab != NULL;
     hk_lock_release(&pool->lock, HK_RANK_POOL);
     return slab;
 }

@@ -60,23 +60,36 @@ static unsigned take_empty_locked(hk_pool_t *pool, uint32_t keep_units, uint32_t
     return count;
 }
 
+/* Frees superslabs and notes what has gone; returns the bytes. */
+static size_t free_taken(hk_pool_t *pool, hk_superslab_t *const *taken, unsigned count)
+{
+    size_t units = 0;
+    for (unsigned i = 0; i < count; i++) {
+        units += hk_superslab_free(taken[i]);
+    }
+    hk_lock_acquire(&pool->lock, HK_RANK_POOL);
+    pool->purged_units += units;
+    hk_lock_release(&pool->lock, HK_RANK_POOL);
+    return units << HK_UNIT_SHIFT;
+}
+
+/* No more than there are now: others may leave empty ones all the time. */
 static size_t free_empty_superslabs(hk_pool_t *pool, uint32_t keep_units, uint32_t keep)
 {
     hk_superslab_t *taken[PURGE_BATCH];
-    size_t units = 0;
-    size_t noted = 0;
-    unsigned count;
-    do {
+    size_t bytes = 0;
+    unsigned count = PURGE_BATCH;
+    hk_lock_acquire(&pool->lock, HK_RANK_POOL);
+    uint64_t left = pool->superslabs;
+    hk_lock_release(&pool->lock, HK_RANK_POOL);
+    while (count == PURGE_BATCH && left > 0) {
         hk_lock_acquire(&pool->lock, HK_RANK_POOL);
-        pool->purged_units += units - noted;
-        noted = units;
         count = take_empty_locked(pool, keep_units, keep, taken);
         hk_lock_release(&pool->lock, HK_RANK_POOL);
-        for (unsigned i = 0; i < count; i++) {
-            units += hk_superslab_free(taken[i]);
-        }
-    } while (count > 0);
-    return units << HK_UNIT_SHIFT;
+        bytes += count > 0 ? free_taken(pool, taken, count) : 0;
+        left -= hk_least(left, count);
+    }
+    return bytes;
 }
 
 /* The emptiest superslab that has warm units and is not pinned. */

@@ -1,13 +1,15 @@
 /*
  * pool, empty superslabs that slabs did not need while runs grew.  See pool.h, and convert.h.
  */
-#include "bitrange.h"
 #include "pool.h"
+
+#include <string.h>
+
+#include "bitrange.h"
 
 enum {
     LOOKED_AT = 64,      /* empty superslabs, those that were emptied last */
     WARM_UNITS_MIN = 24, /* of one that runs gain something by */
-    ROW_MIN = 2,         /* each area has a descriptor */
     BEYOND_NEED = 8,     /* superslabs that go besides those that the block needs */
 };
 
@@ -63,46 +65,67 @@ static unsigned find_row(hk_superslab_t *const *sorted, unsigned count, unsigned
     return longest;
 }
 
-/* Takes the lent ones out, and sorts the others. */
-static unsigned take_lent_locked(hk_pool_t *pool, bool lent_too, unsigned most,
-                                 hk_superslab_t **taken, hk_superslab_t **own, unsigned *own_count)
+/* Empty superslabs that may go. */
+typedef struct found {
+    hk_superslab_t *lent[LOOKED_AT];
+    hk_superslab_t *own[LOOKED_AT]; /* by address */
+    unsigned lent_count;
+    unsigned own_count;
+} found_t;
+
+static void find_locked(const hk_pool_t *pool, found_t *found)
 {
-    unsigned count = 0;
-    hk_superslab_t *next = pool->by_free[HK_SLAB_UNITS_MAX];
-    for (unsigned i = 0; next != NULL && i < LOOKED_AT && count < most; i++) {
-        hk_superslab_t *superslab = next;
-        next = superslab->next;
-        if (!may_go(superslab)) {
-            continue;
-        }
-        if (superslab->area == NULL) {
-            sort_in(own, (*own_count)++, superslab);
-        } else if (lent_too) {
-            take_out_locked(pool, superslab);
-            taken[count++] = superslab;
+    hk_superslab_t *superslab = pool->by_free[HK_SLAB_UNITS_MAX];
+    found->lent_count = found->own_count = 0;
+    for (unsigned i = 0; superslab != NULL && i < LOOKED_AT; i++, superslab = superslab->next) {
+        if (may_go(superslab)) {
+            if (superslab->area != NULL) {
+                found->lent[found->lent_count++] = superslab;
+            } else {
+                sort_in(found->own, found->own_count++, superslab);
+            }
         }
     }
-    return count;
+}
+
+/* How many of the superslabs go, from the first on: at most count, and no more warm units than
+ * *budget, which falls by theirs. */
+static unsigned fit(hk_superslab_t *const *superslabs, size_t count, size_t *budget)
+{
+    unsigned fits = 0;
+    while (fits < count && warm_units_of(superslabs[fits]) <= *budget) {
+        *budget -= warm_units_of(superslabs[fits++]);
+    }
+    return fits;
+}
+
+/* Takes those that serve a block of bytes best. */
+static unsigned take_locked(hk_pool_t *pool, size_t bytes, hk_superslab_t **taken)
+{
+    found_t found;
+    unsigned first = 0;
+    find_locked(pool, &found);
+    size_t budget = pool->unneeded_units;
+    size_t need = (bytes + HK_SUPERSLAB_BYTES - 1) >> HK_SUPERSLAB_SHIFT;
+    size_t most = hk_least(need + BEYOND_NEED, HK_POOL_UNNEEDED_MAX);
+    unsigned lent = need == 1 ? fit(found.lent, hk_least(most, found.lent_count), &budget) : 0;
+    memcpy(taken, found.lent, lent * sizeof(hk_superslab_t *));
+    unsigned row = find_row(found.own, found.own_count, (unsigned)most - lent, &first);
+    row = lent < most ? fit(found.own + first, row, &budget) : 0;
+    row = row >= need ? row : 0;
+    memcpy(taken + lent, found.own + first, row * sizeof(hk_superslab_t *));
+    for (unsigned i = 0; i < lent + row; i++) {
+        take_out_locked(pool, taken[i]);
+    }
+    return lent + row;
 }
 
 unsigned hk_pool_take_unneeded(hk_pool_t *pool, size_t bytes, hk_superslab_t **taken)
 {
-    hk_superslab_t *own[LOOKED_AT];
-    unsigned own_count = 0;
-    unsigned first = 0;
     if (!hk_lock_try_acquire(&pool->lock, HK_RANK_POOL)) {
         return 0;
     }
-    size_t need = (bytes + HK_SUPERSLAB_BYTES - 1) >> HK_SUPERSLAB_SHIFT;
-    size_t unneeded = pool->unneeded_units / HK_SLAB_UNITS_MAX;
-    unsigned most = (unsigned)hk_least(hk_least(need + BEYOND_NEED, HK_UNNEEDED_MAX), unneeded);
-    unsigned count = take_lent_locked(pool, need == 1, most, taken, own, &own_count);
-    unsigned row = find_row(own, own_count, most - count, &first);
-    bool fits = row >= ROW_MIN && row >= need;
-    for (unsigned i = 0; fits && i < row; i++) {
-        take_out_locked(pool, own[first + i]);
-        taken[count++] = own[first + i];
-    }
+    unsigned count = pool->unneeded_units >= WARM_UNITS_MIN ? take_locked(pool, bytes, taken) : 0;
     pool->unneeded_units = hk_pool_warm_units(pool); /* counts anew */
     hk_lock_release(&pool->lock, HK_RANK_POOL);
     return count;
@@ -116,6 +139,5 @@ void hk_pool_put_back(hk_pool_t *pool, hk_superslab_t *const *superslabs, unsign
         hk_pool_count_warm_locked(pool, warm_units_of(superslabs[i]));
         pool->superslabs++;
     }
-    pool->unneeded_units = hk_pool_warm_units(pool); /* they are as unneeded as before */
     hk_lock_release(&pool->lock, HK_RANK_POOL);
 }

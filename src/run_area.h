@@ -2,10 +2,9 @@
  * run_area: areas, and the free runs in them.
  *
  * An area is some MiB at a multiple of 2 MiB, cut into runs of pages: a mapping, or several side by
- * side that were superslabs before.  Its descriptor
- * lies in a mapping of its own and has an entry for each page.  A run uses the entries of its first
- * and its last page; those between are stale.  A free run is merged with its free neighbours, and
- * lies in the bin for its size.
+ * side that were superslabs before.  Its descriptor lies in a mapping of its own and has an entry
+ * for each page.  A run uses the entries of its first and its last page; those between are stale.
+ * A free run is merged with its free neighbours, and lies in the bin for its size.
  *
  * Areas are divided into parts, each with its own bins and lock.  A run is only merged within its
  * area, so parts share nothing.  There is one part until threads wait for one another (run_part.h).
@@ -77,7 +76,7 @@ typedef struct hk_runs {
     hk_run_t *bins[2][HK_RUN_BINS];       /* lock(runs): [1] the dirty ones */
     size_t warm_bytes;                    /* lock(runs): free and perhaps resident */
     hk_epoch_t epoch;                     /* lock(runs): of warm bytes */
-    size_t unneeded_bytes; /* lock(runs): the least that was warm since the slabs last grew */
+    size_t unneeded_bytes; /* lock(runs): the least that was warm since slabs last asked (lend.h) */
     size_t purged_bytes;   /* lock(runs): so far */
     _Atomic size_t
         used_bytes; /* atomic: written under lock(runs): in blocks, those on shelves too */

@@ -7,6 +7,7 @@
 
 #include "bitrange.h"
 #include "canary.h"
+#include "lend.h"
 #include "limit.h"
 #include "log.h"
 #include "meta.h"
@@ -14,7 +15,6 @@
 #include "os.h"
 #include "poison.h"
 #include "policy.h"
-#include "lend.h"
 #include "wall.h"
 
 /* With hardening so many lie between walls: each is three of the 65,530 mappings that a process may
@@ -111,7 +111,7 @@ static size_t committed_bytes(const hk_superslab_t *superslab)
 static bool borrow(hk_superslab_t *superslab)
 {
     hk_loan_t loan;
-    if (!hk_lend_is_possible() || !hk_lend_slot(&loan)) {
+    if (!hk_lend_slot(&loan)) {
         return false;
     }
     superslab->area = loan.area;
@@ -187,9 +187,12 @@ static void forget(hk_superslab_t *superslab)
     hk_meta_free(HK_META_SUPERSLAB, superslab);
 }
 
-hk_superslab_t *hk_superslab_allocate(struct hk_pool *pool, size_t bytes, bool may_borrow)
+hk_superslab_t *hk_superslab_allocate(struct hk_pool *pool, size_t bytes, hk_origin_t origin)
 {
-    hk_superslab_t *superslab = hk_meta_allocate(HK_META_SUPERSLAB, sizeof *superslab);
+    bool may_borrow = origin == HK_ORIGIN_ANY && hk_lend_is_possible();
+    bool possible = may_borrow || hk_limit_allows(bytes);
+    hk_superslab_t *superslab =
+        possible ? hk_meta_allocate(HK_META_SUPERSLAB, sizeof *superslab) : NULL;
     if (superslab == NULL) {
         return NULL;
     }

@@ -79,9 +79,15 @@ typedef struct hk_superslab {
     uint64_t bitmaps[HK_SUPERSLAB_UNITS][HK_BITMAP_WORDS];
 } hk_superslab_t;
 
-/* Makes a superslab for the pool and registers it: of free runs, if it may borrow them, else of a
- * new mapping, if the limit allows bytes more.  NULL if there is no memory. */
-hk_superslab_t *hk_superslab_allocate(struct hk_pool *pool, size_t bytes, bool may_borrow);
+/* Where a superslab's memory may come from. */
+typedef enum hk_origin {
+    HK_ORIGIN_SYSTEM,
+    HK_ORIGIN_ANY, /* free runs, if these can spare some, else the system */
+} hk_origin_t;
+
+/* Makes a superslab for the pool and registers it.  A new mapping is made only if the limit allows
+ * bytes more.  NULL if there is no memory. */
+hk_superslab_t *hk_superslab_allocate(struct hk_pool *pool, size_t bytes, hk_origin_t origin);
 
 /* Unregisters it and gives its memory back to the system.  No block of it may be live.  Returns how
  * many units went back: none, if it was lent and the system does not take them.  Then they are free

@@ -48,6 +48,8 @@ static struct {
     _Atomic uint64_t refusals; /* requests that got NULL */
     _Atomic size_t mapped_bytes;
     _Atomic uint64_t clock_ms;
+    _Atomic bool clock_stands;
+    uint64_t converted; /* superslabs, in the whole run */
 } * plan;
 
 static site_t *find_site(kind_t kind, void *const *frames, int count)
@@ -136,10 +138,12 @@ int mprotect(void *address, size_t bytes, int protection)
     return must_fail(MPROTECT) ? -1 : (int)syscall(SYS_mprotect, address, bytes, protection);
 }
 
-/* Each look at the clock finds it 20 ms later, so that epochs end all the time. */
+/* Each look at the clock finds it 20 ms later, so that epochs end all the time; unless it
+ * stands. */
 int clock_gettime(clockid_t clock, struct timespec *now)
 {
-    uint64_t ms = plan == NULL ? 0 : atomic_fetch_add(&plan->clock_ms, 20) + 20;
+    uint64_t step = plan == NULL || plan->clock_stands ? 0 : 20;
+    uint64_t ms = plan == NULL ? 0 : atomic_fetch_add(&plan->clock_ms, step) + step;
     (void)clock;
     *now = (struct timespec){(time_t)(ms / 1000), (long)(ms % 1000) * 1000000};
     return 0;
@@ -382,6 +386,7 @@ static void forks(void)
 /* By turns of runs and small blocks: free runs become superslabs, and these runs again. */
 static void turns(void)
 {
+    plan->clock_stands = true; /* nothing goes by time */
     for (int wave = 0; wave < 4; wave++) {
         worker_t *worker = &workers[wave % 2];
         for (size_t i = 0; i < SLOTS; i++)
@@ -391,6 +396,7 @@ static void turns(void)
             if (wave < 2 || i % 16 != 0)
                 drop(&worker->slots[i]);
     }
+    plan->clock_stands = false;
     (void)hak_trim(0);
 }
 
@@ -435,6 +441,9 @@ __attribute__((noreturn)) static void run_child(const struct workload *workload)
                 check_content(&workers[i].slots[j], workers[i].slots[j].block,
                               workers[i].slots[j].size);
     workload->run(); /* refused() would not let a failure pass now */
+    hak_stats_t stats;
+    CHECK(hak_stats_get(&stats, sizeof stats) == 0);
+    plan->converted = stats.converted_superslabs;
     give_all_back();
     _exit(0);
 }
@@ -442,7 +451,8 @@ __attribute__((noreturn)) static void run_child(const struct workload *workload)
 static void run(const struct workload *workload, const char *what)
 {
     plan->watching = plan->all_fail = false;
-    plan->failures = plan->refusals = 0;
+    plan->failures = plan->refusals = plan->converted = 0;
+    plan->clock_stands = false;
     plan->mapped_bytes = 0;
     plan->clock_ms = 1000;
     pid_t pid = fork();
@@ -480,6 +490,7 @@ static void walk(const struct workload *workload, uint64_t most)
     plan->hash = 0;
     run(workload, "no failure");
     CHECK(plan->failures == 0);
+    CHECK(plan->converted > 0 || workload->run != turns);
     size_t usual_bytes = plan->mapped_bytes;
     memcpy(found, plan->sites, sizeof found);
     struct totals mine = {0};

@@ -33,14 +33,14 @@ int main(void)
     }
     hk_options.harden = 1;
     for (size_t i = 0; i < SUPERSLABS; i++) {
-        superslabs[i] = hk_superslab_allocate(hk_pool_parts, HK_UNIT_BYTES, true);
+        superslabs[i] = hk_superslab_allocate(hk_pool_parts, HK_UNIT_BYTES, HK_ORIGIN_ANY);
         CHECKF(superslabs[i] != NULL, " (%zu)", i);
     }
     CHECK(superslabs[0]->walled && !superslabs[SUPERSLABS - 1]->walled);
     CHECKF(mappings() < MAPPINGS_MOST, " (%zu)", mappings());
     for (size_t i = 0; i < SUPERSLABS; i++)
         hk_superslab_free(superslabs[i]);
-    hk_superslab_t *superslab = hk_superslab_allocate(hk_pool_parts, HK_UNIT_BYTES, true);
+    hk_superslab_t *superslab = hk_superslab_allocate(hk_pool_parts, HK_UNIT_BYTES, HK_ORIGIN_ANY);
     CHECK(superslab != NULL && superslab->walled);
     hk_superslab_free(superslab);
     return 0;
