@@ -84,14 +84,13 @@ static size_t bytes_of(const hk_loan_t *loan)
     return loan->first_bytes + (hk_bitrange_sum(loan->dirty_units) << HK_UNIT_SHIFT);
 }
 
-/* Makes a slot of the free run a used run without a block. */
-static void cut_slot_locked(hk_run_t *free_run, size_t first)
+/* Makes a slot of the free run, with so many dirty pages, a used run without a block. */
+static void cut_slot_locked(hk_run_t *free_run, size_t first, size_t dirty)
 {
     hk_run_area_t *area = free_run->area;
     size_t start = hk_run_area_first(free_run);
     size_t behind = first + slot_pages(area);
     size_t end = start + hk_run_area_pages(free_run);
-    size_t dirty = hk_bitrange_count(area->dirty, first, slot_pages(area));
     size_t dirty_before = hk_bitrange_count(area->dirty, start, first - start);
     size_t dirty_behind = free_run->dirty_pages - dirty_before - dirty;
     hk_run_area_take_locked(free_run);
@@ -118,12 +117,11 @@ static bool lend_locked(hk_runs_t *part, hk_loan_t *loan)
     loan->dirty_units = find_dirty_units(area, first);
     loan->first_bytes = HK_UNIT_BYTES;
     /* Charged are its dirty pages; from now on, the units that have any. */
-    size_t dirty_bytes = hk_bitrange_count(area->dirty, first, slot_pages(area))
-                         << area->page_shift;
-    if (!hk_limit_charge(bytes_of(loan) - dirty_bytes)) {
+    size_t dirty = hk_bitrange_count(area->dirty, first, slot_pages(area));
+    if (!hk_limit_charge(bytes_of(loan) - (dirty << area->page_shift))) {
         return false;
     }
-    cut_slot_locked(run, first);
+    cut_slot_locked(run, first, dirty);
     return true;
 }
 

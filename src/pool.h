@@ -89,8 +89,8 @@ void hk_pool_destroy(hk_pool_t *pool);
 /* For the other pool files, in pool_common.c: adds to what is warm (or, by wrapping, subtracts);
  * and the lists. */
 void hk_pool_count_warm_locked(hk_pool_t *pool, uint32_t units);
-void hk_pool_link_locked(hk_pool_t *pool, hk_superslab_t *superslab);
-void hk_pool_unlink_locked(hk_pool_t *pool, hk_superslab_t *superslab);
+void hk_pool_add_locked(hk_pool_t *pool, hk_superslab_t *superslab);
+void hk_pool_remove_locked(hk_pool_t *pool, hk_superslab_t *superslab); /* an empty one */
 void hk_pool_set_free_locked(hk_pool_t *pool, hk_superslab_t *superslab, uint32_t free_units);
 
 static inline uint32_t hk_pool_warm_units(const hk_pool_t *pool)

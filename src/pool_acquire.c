@@ -97,9 +97,7 @@ static hk_slab_t *take_new(hk_pool_t *pool, struct hk_heap *heap, unsigned units
         return NULL;
     }
     hk_lock_acquire(&pool->lock, HK_RANK_POOL);
-    hk_pool_link_locked(pool, superslab);
-    pool->superslabs++;
-    hk_pool_count_warm_locked(pool, (uint32_t)hk_bitrange_sum(superslab->dirty_units));
+    hk_pool_add_locked(pool, superslab);
     int warm = find_run(superslab->free_units & superslab->dirty_units, units);
     unsigned first = warm >= 0 ? (unsigned)warm : 1;
     hk_slab_t *slab = take_units(pool, superslab, first, units, heap, class_index);

@@ -13,7 +13,7 @@ void hk_pool_count_warm_locked(hk_pool_t *pool, uint32_t units)
     pool->unneeded_units = (uint32_t)hk_least(pool->unneeded_units, warm);
 }
 
-void hk_pool_link_locked(hk_pool_t *pool, hk_superslab_t *superslab)
+static void link_locked(hk_pool_t *pool, hk_superslab_t *superslab)
 {
     hk_assert(2, hk_lock_is_held(&pool->lock));
     hk_superslab_t **list = &pool->by_free[hk_bitrange_sum(superslab->free_units)];
@@ -25,7 +25,7 @@ void hk_pool_link_locked(hk_pool_t *pool, hk_superslab_t *superslab)
     *list = superslab;
 }
 
-void hk_pool_unlink_locked(hk_pool_t *pool, hk_superslab_t *superslab)
+static void unlink_locked(hk_pool_t *pool, hk_superslab_t *superslab)
 {
     hk_assert(2, hk_lock_is_held(&pool->lock));
     if (pool->look_at == superslab) {
@@ -41,12 +41,31 @@ void hk_pool_unlink_locked(hk_pool_t *pool, hk_superslab_t *superslab)
     }
 }
 
+static uint32_t warm_units_of(const hk_superslab_t *superslab)
+{
+    return (uint32_t)hk_bitrange_sum(superslab->free_units & superslab->dirty_units);
+}
+
+void hk_pool_add_locked(hk_pool_t *pool, hk_superslab_t *superslab)
+{
+    link_locked(pool, superslab);
+    pool->superslabs++;
+    hk_pool_count_warm_locked(pool, warm_units_of(superslab));
+}
+
+void hk_pool_remove_locked(hk_pool_t *pool, hk_superslab_t *superslab)
+{
+    unlink_locked(pool, superslab);
+    pool->superslabs--;
+    hk_pool_count_warm_locked(pool, -warm_units_of(superslab));
+}
+
 void hk_pool_set_free_locked(hk_pool_t *pool, hk_superslab_t *superslab, uint32_t free_units)
 {
-    hk_pool_unlink_locked(pool, superslab);
+    unlink_locked(pool, superslab);
     superslab->free_units = free_units;
     superslab->full_ms = 0;
-    hk_pool_link_locked(pool, superslab);
+    link_locked(pool, superslab);
 }
 
 void hk_pool_destroy(hk_pool_t *pool)

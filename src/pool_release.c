@@ -52,9 +52,7 @@ static unsigned take_empty_locked(hk_pool_t *pool, uint32_t keep_units, uint32_t
         if (superslab->pinned || kept < keep || hk_pool_warm_units(pool) - warm < keep_units) {
             continue;
         }
-        hk_pool_unlink_locked(pool, superslab);
-        hk_pool_count_warm_locked(pool, -warm);
-        pool->superslabs--;
+        hk_pool_remove_locked(pool, superslab);
         taken[count++] = superslab;
     }
     return count;

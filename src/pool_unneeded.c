@@ -18,13 +18,6 @@ static uint32_t warm_units_of(const hk_superslab_t *superslab)
     return (uint32_t)hk_bitrange_sum(superslab->dirty_units);
 }
 
-static void take_out_locked(hk_pool_t *pool, hk_superslab_t *superslab)
-{
-    hk_pool_unlink_locked(pool, superslab);
-    hk_pool_count_warm_locked(pool, -warm_units_of(superslab));
-    pool->superslabs--;
-}
-
 static bool may_go(const hk_superslab_t *superslab)
 {
     return !superslab->pinned && !superslab->huge && warm_units_of(superslab) >= WARM_UNITS_MIN;
@@ -115,7 +108,7 @@ static unsigned take_locked(hk_pool_t *pool, size_t bytes, hk_superslab_t **take
     row = row >= need ? row : 0;
     memcpy(taken + lent, found.own + first, row * sizeof(hk_superslab_t *));
     for (unsigned i = 0; i < lent + row; i++) {
-        take_out_locked(pool, taken[i]);
+        hk_pool_remove_locked(pool, taken[i]);
     }
     return lent + row;
 }
@@ -135,9 +128,7 @@ void hk_pool_put_back(hk_pool_t *pool, hk_superslab_t *const *superslabs, unsign
 {
     hk_lock_acquire(&pool->lock, HK_RANK_POOL);
     for (unsigned i = 0; i < count; i++) {
-        hk_pool_link_locked(pool, superslabs[i]);
-        hk_pool_count_warm_locked(pool, warm_units_of(superslabs[i]));
-        pool->superslabs++;
+        hk_pool_add_locked(pool, superslabs[i]);
     }
     hk_lock_release(&pool->lock, HK_RANK_POOL);
 }

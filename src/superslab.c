@@ -247,7 +247,7 @@ bool hk_superslab_purge_units(const hk_superslab_t *superslab, uint32_t units)
         unsigned count = (unsigned)__builtin_ctz(~(units >> first));
         done &= hk_os_purge(superslab->base + ((size_t)first << HK_UNIT_SHIFT),
                             (size_t)count << HK_UNIT_SHIFT);
-        units &= (uint32_t) ~(((1ull << count) - 1) << first);
+        units &= units + (1u << first); /* the carry clears the lowest run */
     }
     return done;
 }
