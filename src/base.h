@@ -24,8 +24,8 @@
 #define HK_NOINLINE __attribute__((noinline))
 #define HK_INLINE static inline __attribute__((always_inline))
 #define HK_CACHE_LINE 64
-/* For malloc, free and delete, which begin a cache line each, so that their speed does not depend on
- * what the linker puts before them (docs/adr/0012). */
+/* For malloc, free and delete, which begin a cache line each, so that their speed does not depend
+ * on what the linker puts before them (docs/adr/0012). */
 #define HK_FAST __attribute__((aligned(HK_CACHE_LINE)))
 /* Initial-exec: a variable is found without a call, and the library fits into the surplus of static
  * TLS when it is dlopened. */

@@ -46,7 +46,9 @@ typedef struct hk_cache {
     int64_t sample_left;  /* blocks until the next sampled one; 0: not drawn yet */
     uint32_t past_frees;  /* frees past the magazines: each 64th looks after the pool */
     uint32_t linger_uses; /* slow paths still to be taken by all calls */
-    uint64_t step_ms;     /* when this thread last helped to give back */
+    uint64_t step_ms;     /* when this thread last began a step of giving back */
+    size_t step_bytes;    /* what is left to give in it, */
+    size_t portion_bytes; /* so much by each slow path */
     uint64_t linger_ms;   /* when it last began to linger */
     void *epoch_newest[HK_CLASS_COUNT];        /* the newest block as the last epoch ended */
     uint64_t epoch_ms;                         /* when that was */

@@ -102,10 +102,42 @@ static void end_epoch(hk_cache_t *cache, uint64_t now_ms)
     }
 }
 
+/* A call has `left` of its portion left over.  If it gave all of it, there may be more for the next
+ * one. */
+static void note_given(hk_cache_t *cache, size_t left)
+{
+    bool more = left < HK_UNIT_BYTES;
+    cache->step_bytes = more ? hk_above(cache->step_bytes, cache->portion_bytes) : 0;
+}
+
+static void begin_step(hk_cache_t *cache, uint64_t now_ms)
+{
+    uint64_t idle_ms = cache->step_ms == 0 ? 0 : now_ms - cache->step_ms;
+    cache->portion_bytes = hk_policy_portion_bytes(idle_ms);
+    cache->step_bytes = HK_DECAY_STEP_BYTES;
+    cache->step_ms = now_ms;
+    if (hk_run_shelf_is_over(&cache->shelf, now_ms)) {
+        hk_run_shelf_end(&cache->shelf);
+    }
+    hk_cache_hand_over(cache);
+    size_t left = cache->portion_bytes;
+    linger(cache, hk_decay_step(cache->heap, now_ms, &left), now_ms);
+    note_given(cache, left);
+}
+
+static void go_on(hk_cache_t *cache, uint64_t now_ms)
+{
+    size_t left = cache->portion_bytes;
+    (void)hk_decay_give(now_ms, &left);
+    note_given(cache, left);
+}
+
 void hk_cache_help(hk_cache_t *cache)
 {
-    if (HK_UNLIKELY(hk_peak_is_new())) {
-        shed(cache);
+    if (HK_UNLIKELY(hk_peak_is_due())) {
+        if (hk_peak_is_new()) {
+            shed(cache);
+        }
         hk_peak_give();
     }
     uint64_t now = hk_os_clock_ms();
@@ -115,12 +147,9 @@ void hk_cache_help(hk_cache_t *cache)
         cache->linger_uses--;
     }
     if (due || (now != cache->step_ms && cache->linger_uses > 0)) {
-        cache->step_ms = now;
-        if (hk_run_shelf_is_over(&cache->shelf, now)) {
-            hk_run_shelf_end(&cache->shelf);
-        }
-        hk_cache_hand_over(cache);
-        linger(cache, hk_decay_step(cache->heap, now), now);
+        begin_step(cache, now);
+    } else if (cache->step_bytes > 0) {
+        go_on(cache, now);
     }
 }
 

@@ -22,31 +22,46 @@ static size_t sparse_bytes(const hk_heap_t *heap)
 }
 
 /* A step for one heap. */
-static void decay_heap(hk_heap_t *heap, uint64_t now_ms)
+static void decay_heap(hk_heap_t *heap, uint64_t now_ms, size_t *left)
 {
-    (void)hk_heap_decay(heap, now_ms);
-    (void)hk_heap_hole_purge(heap, HK_HOLE_STEP_SLABS);
+    (void)hk_heap_decay(heap, now_ms, left);
+    size_t slabs = hk_least(*left / HK_HOLE_SLAB_COST, HK_HOLE_STEP_SLABS);
+    size_t bytes = hk_heap_hole_purge(heap, (unsigned)slabs);
+    *left -= bytes > 0 ? slabs * HK_HOLE_SLAB_COST : 0;
 }
 
-size_t hk_decay_step(hk_heap_t *mine, uint64_t now_ms)
+/* Of the mappings that were freed a while ago; *left falls by what goes. */
+static void give_kept(uint64_t now_ms, size_t *left)
+{
+    size_t given = 1;
+    while (now_ms > HK_LARGE_KEEP_MS && *left > 0 && given > 0) {
+        given = hk_large_cut_kept(now_ms - HK_LARGE_KEEP_MS, *left);
+        *left = hk_above(*left, given);
+    }
+}
+
+size_t hk_decay_give(uint64_t now_ms, size_t *left)
+{
+    give_kept(now_ms, left);
+    return hk_large_kept_bytes() + hk_pool_part_maintain(now_ms, left) +
+           hk_run_maintain(now_ms, left);
+}
+
+size_t hk_decay_step(hk_heap_t *mine, uint64_t now_ms, size_t *left)
 {
     if (mine != NULL) {
-        decay_heap(mine, now_ms);
+        decay_heap(mine, now_ms, left);
     }
     hk_heaps_idle_t idle = hk_heaps_find_idle(mine);
     if (idle.fullest != NULL) {
-        decay_heap(idle.fullest, now_ms);
+        decay_heap(idle.fullest, now_ms, left);
     }
     hk_heap_t *other = hk_heaps_next_other(mine); /* for what lies in its inbox */
     if (other != NULL && other != idle.fullest) {
-        decay_heap(other, now_ms);
-    }
-    if (now_ms > HK_LARGE_KEEP_MS) {
-        (void)hk_large_decay(now_ms - HK_LARGE_KEEP_MS);
+        decay_heap(other, now_ms, left);
     }
     size_t sparse = mine != NULL ? sparse_bytes(mine) : 0;
-    return sparse + idle.depot_bytes + idle.empty_bytes + hk_large_kept_bytes() +
-           hk_pool_part_maintain(now_ms) + hk_run_maintain(now_ms);
+    return sparse + idle.depot_bytes + idle.empty_bytes + hk_decay_give(now_ms, left);
 }
 
 static bool is_parked(const hk_heap_t *heap)
@@ -117,5 +132,6 @@ void hk_decay_at_end(uint64_t now_ms, bool is_last)
     if (is_last) {
         give_back_parked(now_ms);
     }
-    (void)hk_pool_part_maintain(now_ms);
+    size_t left = HK_DECAY_STEP_BYTES;
+    (void)hk_pool_part_maintain(now_ms, &left);
 }

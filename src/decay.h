@@ -9,12 +9,16 @@
 
 #include "heaps.h"
 
-/* One step: gives back at most about HK_DECAY_STEP_BYTES of slabs and as much of runs, and the kept
- * direct mappings that are due; and takes a step in the heap `mine` (or NULL) and in up to two
- * other heaps.  Inside the gate, with no lock held.  Returns the bytes that may still go back, now
- * or in a later epoch.  They include mine's slabs if these are sparse: if blocks are freed into
- * slabs and taken out of the fullest one, the others empty. */
-size_t hk_decay_step(hk_heap_t *mine, uint64_t now_ms);
+/* Gives back at most about *left bytes of kept direct mappings that are due, slabs and runs; *left
+ * falls by what goes.  Inside the gate, with no lock held.  Returns the bytes that may still go
+ * back, now or in a later epoch. */
+size_t hk_decay_give(uint64_t now_ms, size_t *left);
+
+/* The beginning of a step: something is done in the heap `mine` (or NULL) and in up to two other
+ * heaps, by which *left falls as it takes time, and then the same.  What may still go back includes
+ * mine's slabs if these are sparse: if blocks are freed into slabs and taken out of the fullest
+ * one, the others empty. */
+size_t hk_decay_step(hk_heap_t *mine, uint64_t now_ms, size_t *left);
 
 /* When the library is loaded. */
 void hk_decay_start(uint64_t now_ms);

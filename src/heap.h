@@ -140,14 +140,15 @@ void hk_heap_put_any(void *block);
  * the pool. */
 void hk_heap_reclaim(hk_heap_t *heap, size_t limit);
 
-/* Ends the epoch if it is over, a step at a time: dissolves what the working set did not need in
- * it; when that is done, drains the inbox and begins the next epoch.  True while more is to be
- * dissolved.  Does nothing if the heap's lock is held. */
-bool hk_heap_decay(hk_heap_t *heap, uint64_t now_ms);
+/* Ends the epoch if it is over, a part at a time: dissolves what the working set did not need in
+ * it; when that is done, drains the inbox, gives the kept empty slabs to the pool, and begins the
+ * next epoch.  *left is what it may cost, in bytes given back that take as long, and falls by that.
+ * True while there is more to do.  Does nothing if the heap's lock is held. */
+bool hk_heap_decay(hk_heap_t *heap, uint64_t now_ms, size_t *left);
 
-/* Gives the kept empty slabs to the pool, if they have more than HK_EMPTY_UNITS_MIN units.  Does
- * nothing if the heap's lock is held. */
-void hk_heap_release_empties(hk_heap_t *heap);
+/* Gives kept empty slabs of about so many units to the pool, if there are more than
+ * HK_EMPTY_UNITS_MIN; returns how many.  Does nothing if the heap's lock is held. */
+size_t hk_heap_release_empties(hk_heap_t *heap, size_t units);
 
 /* Does at once what the end of an epoch does; for when memory is short. */
 void hk_heap_relieve(hk_heap_t *heap);

@@ -41,11 +41,18 @@ static inline void hk_heap_depot_drain_locked(hk_heap_t *heap)
     }
 }
 
-/* Dissolves up to limit magazines that the working set has not needed since the epoch began. Starts
- * with another class in each epoch, so that the limit starves none.  False if some are left. */
-bool hk_heap_depot_dissolve_surplus_locked(hk_heap_t *heap, unsigned limit);
+/* The same with up to *limit magazines, which falls by theirs; the others stay in the inbox. */
+void hk_heap_depot_drain_some_locked(hk_heap_t *heap, unsigned *limit);
 
-/* The same, and begins the next epoch. */
+/* Pushes a chain of magazines on the inbox. */
+void hk_heap_depot_push_inbox(hk_heap_t *heap, hk_magazine_t *first, hk_magazine_t *last);
+
+/* Dissolves up to *limit magazines that the working set has not needed since the epoch began;
+ * *limit falls by them.  Starts with another class in each epoch, so that the limit starves none.
+ * False if some are left. */
+bool hk_heap_depot_dissolve_surplus_locked(hk_heap_t *heap, unsigned *limit);
+
+/* The same with up to limit magazines, and begins the next epoch. */
 void hk_heap_depot_end_epoch_locked(hk_heap_t *heap, unsigned limit);
 
 #endif

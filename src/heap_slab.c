@@ -345,16 +345,16 @@ static void move(hk_heap_t *heap)
     }
 }
 
-/* A slab from the pool.  Before the process grows for it, the heap gives the pool the empty slabs
- * that it keeps, if they are many. */
+/* A slab from the pool.  Before the process grows for it, the heap gives the pool empty slabs that
+ * it keeps, if they are many. */
 static hk_slab_t *acquire_relocking(hk_heap_t *heap, unsigned class_index)
 {
     if (heap->pool_strain >= HK_STRAIN_MAX) {
         move(heap);
     }
     hk_slab_t *slab = acquire_warm(heap, class_index);
-    if (slab == NULL && hk_heap_empty_units(heap) > HK_EMPTY_UNITS_MIN) {
-        hk_heap_slab_release_empties_locked(heap);
+    while (slab == NULL && hk_heap_empty_units(heap) > HK_EMPTY_UNITS_MIN) {
+        (void)hk_heap_slab_release_empties_locked(heap, HK_EMPTY_STEP_UNITS);
         slab = acquire_warm(heap, class_index);
     }
     if (slab == NULL) {
@@ -395,13 +395,15 @@ bool hk_heap_slab_add_relocking(hk_heap_t *heap, unsigned class_index)
     return true;
 }
 
-void hk_heap_slab_release_empties_locked(hk_heap_t *heap)
+size_t hk_heap_slab_release_empties_locked(hk_heap_t *heap, size_t units)
 {
-    for (unsigned class_index = 0; hk_heap_empty_units(heap) > 0 && class_index < HK_CLASS_COUNT;
-         class_index++) {
+    size_t before = hk_heap_empty_units(heap);
+    size_t kept = hk_above(before, units);
+    for (unsigned class_index = 0; class_index < HK_CLASS_COUNT; class_index++) {
         hk_slab_t *slab;
-        while ((slab = take_empty(heap, class_index)) != NULL) {
+        while (hk_heap_empty_units(heap) > kept && (slab = take_empty(heap, class_index)) != NULL) {
             release_slab(heap, slab);
         }
     }
+    return before - hk_heap_empty_units(heap);
 }

@@ -26,7 +26,7 @@ unsigned hk_heap_slab_take_locked(hk_heap_t *heap, unsigned class_index, void **
 /* Adds a slab to the class: a kept empty one, else one from the pool; false without memory. */
 bool hk_heap_slab_add_relocking(hk_heap_t *heap, unsigned class_index);
 
-/* Gives the kept empty slabs to the pool. */
-void hk_heap_slab_release_empties_locked(hk_heap_t *heap);
+/* Gives kept empty slabs of about so many units to the pool; returns how many. */
+size_t hk_heap_slab_release_empties_locked(hk_heap_t *heap, size_t units);
 
 #endif

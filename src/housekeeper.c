@@ -41,7 +41,8 @@ static void keep_heap(hk_heap_t *heap, void *context)
     const uint64_t *now_ms = context;
     bool more = true;
     while (more && hk_gate_enter_stranger()) {
-        more = hk_heap_decay(heap, *now_ms);
+        size_t left = HK_DECAY_STEP_BYTES;
+        more = hk_heap_decay(heap, *now_ms, &left);
         hk_gate_leave_stranger();
     }
 }
@@ -57,7 +58,8 @@ static void keep_house(void)
     do {
         committed = hk_limit_committed_bytes();
         if (hk_gate_enter_stranger()) {
-            (void)hk_decay_step(NULL, now);
+            size_t left = HK_DECAY_STEP_BYTES;
+            (void)hk_decay_step(NULL, now, &left);
             hk_gate_leave_stranger();
         }
     } while (hk_limit_committed_bytes() < committed);

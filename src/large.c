@@ -157,9 +157,9 @@ static bool resize_counted(hk_large_t *large, size_t bytes, bool (*resize)(hk_la
 }
 
 /* While the mapping is cut nobody holds it; afterwards it counts as being as old as before. */
-size_t hk_large_cut_kept(size_t bytes)
+size_t hk_large_cut_kept(uint64_t until_ms, size_t bytes)
 {
-    hk_large_t *large = take_oldest(UINT64_MAX);
+    hk_large_t *large = take_oldest(until_ms);
     if (large == NULL) {
         return 0;
     }

@@ -53,8 +53,9 @@ bool hk_large_resize(hk_large_t *large, size_t bytes);
 /* Gives kept mappings back that were freed at or before the time; returns their bytes. */
 size_t hk_large_decay(uint64_t until_ms);
 
-/* Gives so many bytes of the oldest kept mapping back, or all that it has; returns how many. */
-size_t hk_large_cut_kept(size_t bytes);
+/* Gives so many bytes of the oldest kept mapping back, or all that it has, if it was freed at or
+ * before the time; returns how many. */
+size_t hk_large_cut_kept(uint64_t until_ms, size_t bytes);
 
 /* Call visit, under lock(large), for each mapping in use, which its holder may be resizing; and for
  * each kept one. */

@@ -20,7 +20,7 @@
 typedef struct hk_pace {
     size_t most;           /* const: of one gift */
     _Atomic size_t step;   /* atomic: of the next gift; 0: the most */
-    _Atomic size_t given;  /* atomic: the last gift; 0: it has been judged */
+    _Atomic size_t given;  /* atomic: the last gift so far; 0: it has been judged */
     _Atomic size_t before; /* atomic: what was committed in the place before that */
     _Atomic size_t peak;   /* atomic: the most that was committed in it at a peak of the process; it
                               sinks while there is much less */
@@ -58,11 +58,16 @@ static inline size_t hk_pace_look(hk_pace_t *pace, size_t committed_bytes, bool 
     return *grown || step == 0 ? pace->most : step;
 }
 
-/* The place, in which so much was committed, has given so much of it. */
-static inline void hk_pace_note(hk_pace_t *pace, size_t committed_bytes, size_t given_bytes)
+/* The place, in which so much is committed, begins a gift; and it has given so much of it. */
+static inline void hk_pace_begin(hk_pace_t *pace, size_t committed_bytes)
 {
     hk_store_relaxed(&pace->before, committed_bytes);
-    hk_store_relaxed(&pace->given, given_bytes);
+    hk_store_relaxed(&pace->given, 0);
+}
+
+static inline void hk_pace_note(hk_pace_t *pace, size_t given_bytes)
+{
+    hk_store_relaxed(&pace->given, hk_load_relaxed(&pace->given) + given_bytes);
 }
 
 #endif

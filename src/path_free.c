@@ -77,7 +77,8 @@ static void free_past_magazines(hk_cache_t *cache, hk_slab_t *slab, void *block)
     }
     bool owned = cache != NULL && !hk_pool_is_part(pool);
     if (owned && ++cache->past_frees % OWNED_PER_MAINTAIN == 0) {
-        (void)hk_pool_maintain(pool, hk_os_clock_ms());
+        size_t left = HK_PORTION_BYTES;
+        (void)hk_pool_maintain(pool, hk_os_clock_ms(), &left);
     }
 }
 

@@ -14,6 +14,7 @@
 enum { GIVEN_BLOCKS = 4096 }; /* of depots, dissolved at once: about 100 us */
 
 _Atomic size_t hk_peak_bytes;
+_Atomic bool hk_peak_owes;
 
 /* Whether most of what is committed was never touched.  Then free memory costs little, and giving
  * it back brings little.  For small processes the system is not asked: some sandboxes kill for the
@@ -43,37 +44,40 @@ static void add_candidates(hk_heap_t *heap, void *context)
     }
 }
 
+/* The context is how many units may go to the pool, and falls by those that do. */
 static void release_empties(hk_heap_t *heap, void *context)
 {
-    (void)context;
-    hk_heap_release_empties(heap);
+    size_t *units = context;
+    *units = hk_above(*units, hk_heap_release_empties(heap, *units));
 }
 
 /* The places of free memory. */
 enum { RUNS, SLABS, KEPT, PLACES };
 
-static size_t give_runs(size_t warm_bytes, size_t bytes)
+/* They keep at least a page, since to keep nothing means more to them. */
+static size_t give_runs(size_t bytes)
 {
-    return hk_run_purge(hk_above(warm_bytes, bytes));
+    return hk_run_purge(hk_above(hk_run_warm_bytes(), bytes + 1) + 1);
 }
 
-static size_t give_slabs(size_t warm_bytes, size_t bytes)
+static size_t give_slabs(size_t bytes)
 {
-    return hk_pool_part_purge(hk_above(warm_bytes, bytes), 1);
+    return hk_pool_part_purge(hk_above(hk_pool_part_warm_bytes(), bytes + 1) + 1, 1);
 }
 
-static size_t give_kept(size_t warm_bytes, size_t bytes)
+static size_t give_kept(size_t bytes)
 {
-    return hk_large_cut_kept(hk_least(bytes, warm_bytes));
+    return hk_large_cut_kept(UINT64_MAX, bytes);
 }
 
 static struct {
-    size_t (*give)(size_t warm_bytes, size_t bytes); /* returns how much went */
+    size_t (*give)(size_t bytes); /* returns how much went */
+    _Atomic size_t owed; /* atomic: what is left of the gift; whoever gives takes it off first */
     hk_pace_t pace;
 } places[PLACES] = {
-    [RUNS] = {give_runs, {.most = HK_DECAY_STEP_BYTES}},
-    [SLABS] = {give_slabs, {.most = HK_DECAY_STEP_BYTES}},
-    [KEPT] = {give_kept, {.most = HK_PEAK_KEPT_BYTES}},
+    [RUNS] = {give_runs, 0, {.most = HK_DECAY_STEP_BYTES}},
+    [SLABS] = {give_slabs, 0, {.most = HK_DECAY_STEP_BYTES}},
+    [KEPT] = {give_kept, 0, {.most = HK_PEAK_KEPT_BYTES}},
 };
 
 /* A place as one thread finds it at a peak. */
@@ -102,16 +106,51 @@ static void look_at_all(look_t looks[PLACES])
     }
 }
 
-/* Runs give what is too much, which is often all they have; the others as much as they may. */
-static void give(unsigned place, const look_t *look, size_t surplus)
+/* Takes up to so many bytes off what the place owes. */
+static size_t take_owed(unsigned place, size_t most)
+{
+    size_t owed = hk_load_relaxed(&places[place].owed); /* relaxed: the CAS tells */
+    size_t taken;
+    do {
+        taken = hk_least(owed, most);
+    } while (taken > 0 && !hk_cas_acq_rel(&places[place].owed, &owed, owed - taken));
+    return taken;
+}
+
+/* Gives up to so many bytes of what is owed; returns whether there was any.  A place that does not
+ * have them any more owes nothing. */
+static bool pay(size_t most)
+{
+    bool paid = false;
+    bool owes = false;
+    for (unsigned place = 0; place < PLACES; place++) {
+        size_t taken = take_owed(place, most);
+        if (taken > 0) {
+            size_t given = places[place].give(taken);
+            hk_pace_note(&places[place].pace, given);
+            if (given == 0) {
+                hk_store_relaxed(&places[place].owed, 0);
+            }
+            most = hk_above(most, given);
+            paid = true;
+        }
+        owes = owes || hk_load_relaxed(&places[place].owed) > 0;
+    }
+    hk_store_relaxed(&hk_peak_owes, owes); /* relaxed, as all above: hints */
+    return paid;
+}
+
+/* The place is to give.  Runs give what is too much, which is often all they have; the others as
+ * much as they may. */
+static void owe(unsigned place, const look_t *look, size_t surplus)
 {
     size_t bytes = place == RUNS ? hk_least(surplus, look->most) : look->most;
-    size_t given = places[place].give(look->warm, bytes);
-    hk_pace_note(&places[place].pace, look->committed, given);
+    hk_pace_begin(&places[place].pace, look->committed);
+    hk_store_relaxed(&places[place].owed, hk_least(bytes, look->warm)); /* relaxed: as above */
 }
 
 /* The place that has most gives.  If it has learnt to give less, the next one gives as well. */
-static void give_of_most(look_t looks[PLACES], size_t surplus)
+static void owe_of_most(look_t looks[PLACES], size_t surplus)
 {
     for (unsigned i = 0; i < PLACES; i++) {
         unsigned fullest = RUNS;
@@ -121,7 +160,7 @@ static void give_of_most(look_t looks[PLACES], size_t surplus)
         if (looks[fullest].warm == 0) {
             return;
         }
-        give(fullest, &looks[fullest], surplus);
+        owe(fullest, &looks[fullest], surplus);
         if (looks[fullest].most == places[fullest].pace.most) {
             return;
         }
@@ -148,22 +187,18 @@ static void give_holes(size_t committed)
 }
 
 /* When a program has turned from some sizes to others, most of what is free lies in one place: in
- * depots and slabs, in runs, or in kept mappings.  That place gives, as much as its pace has it;
- * the process comes here again as it grows on.  Empty slabs that heaps keep go to the pool, where
- * all can have them.  Of threads that find the same peak one gives. */
-void hk_peak_give(void)
+ * depots and slabs, in runs, or in kept mappings.  That place owes as much as its pace has it; the
+ * process comes here again as it grows on.  Empty slabs that heaps keep go to the pool, where all
+ * can have them. */
+static void look_for_gifts(size_t committed)
 {
-    size_t committed = hk_limit_committed_bytes();
-    size_t peak = hk_load_relaxed(&hk_peak_bytes); /* relaxed: the CAS tells */
-    if (committed <= peak || !hk_cas_acq_rel(&hk_peak_bytes, &peak, committed)) {
-        return;
-    }
     size_t allowed = hk_policy_warm_bytes(committed);
     hk_heaps_idle_t idle = hk_heaps_find_idle(NULL);
     if (idle.depot_bytes > allowed / 4) { /* they may keep a block of every slab */
         hk_heap_reclaim(idle.fullest, GIVEN_BLOCKS);
     }
-    hk_heaps_each_thread_heap(release_empties, NULL);
+    size_t empty_units = HK_EMPTY_STEP_UNITS;
+    hk_heaps_each_thread_heap(release_empties, &empty_units);
     give_holes(committed);
     look_t looks[PLACES];
     look_at_all(looks);
@@ -174,11 +209,27 @@ void hk_peak_give(void)
         return;
     }
     if (too_much > 0) {
-        give_of_most(looks, too_much > too_idle ? too_much : too_idle);
+        owe_of_most(looks, too_much > too_idle ? too_much : too_idle);
     } else if (too_empty) {
-        give(SLABS, &looks[SLABS], SIZE_MAX);
+        owe(SLABS, &looks[SLABS], SIZE_MAX);
     } else {
-        give(RUNS, &looks[RUNS], too_idle);
+        owe(RUNS, &looks[RUNS], too_idle);
+    }
+}
+
+/* Of threads that find the same peak one looks.  What is owed goes before anybody looks again. */
+void hk_peak_give(void)
+{
+    size_t committed = hk_limit_committed_bytes();
+    size_t peak = hk_load_relaxed(&hk_peak_bytes); /* relaxed: the CAS tells */
+    size_t grown = hk_above(committed, peak);
+    size_t most = grown > 2 * HK_PORTION_BYTES ? grown : 2 * (size_t)HK_PORTION_BYTES;
+    if (grown > 0 && !hk_cas_acq_rel(&hk_peak_bytes, &peak, committed)) {
+        return;
+    }
+    if (!pay(most) && grown > 0) {
+        look_for_gifts(committed);
+        (void)pay(most);
     }
 }
 
@@ -208,11 +259,14 @@ static void make_way_for_mapping(size_t more)
     if (more <= HK_RUN_BYTES_MAX || committed + more <= hk_load_relaxed(&hk_peak_bytes)) {
         return;
     }
-    hk_heaps_each_thread_heap(release_empties, NULL);
+    size_t empty_units = more >> HK_UNIT_SHIFT;
+    hk_heaps_each_thread_heap(release_empties, &empty_units);
     size_t warm = hk_pool_part_warm_bytes() + hk_run_warm_bytes();
     if (warm > hk_policy_warm_bytes(committed) && !is_sparse_peak(committed)) {
-        (void)hk_pool_part_purge(0, 0);
-        (void)hk_run_purge(0);
+        size_t given = give_slabs(more);
+        if (given < more) {
+            (void)give_runs(more - given);
+        }
     }
 }
 
@@ -241,7 +295,7 @@ static size_t make_way_of_kept(size_t more)
     }
     /* If the answer is that nothing goes, it is spent all the same: the question costs time. */
     bool sparse = is_sparse_peak(hk_limit_committed_bytes());
-    size_t gone = sparse ? 0 : hk_large_cut_kept(surplus);
+    size_t gone = sparse ? 0 : hk_large_cut_kept(UINT64_MAX, surplus);
     hk_allowance_spend(&kept_beside, sparse ? surplus : gone);
     return gone;
 }

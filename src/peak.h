@@ -13,6 +13,9 @@
 /* atomic: the most that was ever committed, in steps. */
 extern _Atomic size_t hk_peak_bytes;
 
+/* atomic: whether something is left of what was to go at the last one. */
+extern _Atomic bool hk_peak_owes;
+
 /* Whether the process has grown beyond its peak: then free memory had better go first. */
 static inline bool hk_peak_is_new(void)
 {
@@ -20,14 +23,21 @@ static inline bool hk_peak_is_new(void)
            hk_load_relaxed(&hk_peak_bytes) + HK_PEAK_STEP_BYTES;
 }
 
+/* Whether hk_peak_give has something to do. */
+static inline bool hk_peak_is_due(void)
+{
+    return hk_peak_is_new() || hk_load_relaxed(&hk_peak_owes); /* relaxed: a hint */
+}
+
 /* To be called at such a peak: gives back a part of what is free, if that is more than policy
- * allows for what is committed.  Inside the gate, with no lock held. */
+ * allows for what is committed.  One call gives two portions, or as much as the process has grown
+ * by if that is more; the next calls give the rest.  Inside the gate, with no lock held. */
 void hk_peak_give(void);
 
 /* To be called before a block of the size is allocated.  If it will be a direct mapping that takes
- * the process beyond its peak, what is free and resident goes, if it is much.  If it is large for
- * the process, free runs go that it will not lie in, as much as it takes anew; and if it will be a
- * run, as much of a kept mapping.  Inside the gate, with no lock held. */
+ * the process beyond its peak, as much of what is free and resident goes, if it is much.  If it is
+ * large for the process, free runs go that it will not lie in, as much as it takes anew; and if it
+ * will be a run, as much of a kept mapping.  Inside the gate, with no lock held. */
 void hk_peak_make_way(size_t size);
 
 /* The same before a direct mapping gets `more` bytes, or is made for a block that grows, and will

@@ -75,6 +75,11 @@ uint32_t hk_policy_parts(unsigned cpu_count)
     return cpu_count < HK_PARTS ? cpu_count : HK_PARTS;
 }
 
+size_t hk_policy_portion_bytes(uint64_t idle_ms)
+{
+    return idle_ms < HK_PORTION_IDLE_MS ? (size_t)HK_PORTION_BYTES : 4 * (size_t)HK_PORTION_BYTES;
+}
+
 size_t hk_policy_depot_bytes(size_t slab_bytes)
 {
     size_t share = slab_bytes >> DEPOT_SHARE_SHIFT;

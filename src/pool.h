@@ -62,10 +62,9 @@ size_t hk_pool_purge(hk_pool_t *pool, uint32_t keep_units, uint32_t keep_supersl
 /* Bytes of empty units that are still committed. */
 size_t hk_pool_warm_bytes(const hk_pool_t *pool);
 
-/* One step of giving back what the working set does not need: at most about HK_DECAY_STEP_BYTES of
- * what the last epoch did not need.  Returns the bytes that may still go back, now or in a later
- * epoch. */
-size_t hk_pool_maintain(hk_pool_t *pool, uint64_t now_ms);
+/* Gives back some of what the last epoch did not need: at most about *left bytes, which falls by
+ * what goes.  Returns the bytes that may still go back, now or in a later epoch. */
+size_t hk_pool_maintain(hk_pool_t *pool, uint64_t now_ms, size_t *left);
 
 /* Runs grow, by a block of bytes.  Takes empty superslabs out of the pool that the slabs did not
  * need and that may become free runs (convert.h): lent ones, if the block fits into one, and then

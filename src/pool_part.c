@@ -212,17 +212,18 @@ void hk_pool_part_note(void)
     }
 }
 
-static size_t maintain_together(uint64_t now_ms)
+static size_t maintain_together(uint64_t now_ms, size_t *left)
 {
     const size_t kept = HK_KEPT_UNITS * HK_UNIT_BYTES;
     size_t bytes = 0;
     if (hk_lock_try_acquire(&together.lock, HK_RANK_POOL)) { /* else another thread does it */
         size_t warm = hk_pool_part_warm_bytes();
         hk_epoch_note(&together.epoch, warm);
-        bytes = hk_epoch_take(&together.epoch, now_ms, warm, kept, HK_DECAY_STEP_BYTES);
+        bytes = hk_epoch_take(&together.epoch, now_ms, warm, kept, *left);
         hk_lock_release(&together.lock, HK_RANK_POOL);
     }
     if (bytes > 0) {
+        *left -= bytes;
         (void)give_back(bytes, hk_policy_empty_superslabs(hk_superslab_count()));
     }
     return hk_above(hk_pool_part_warm_bytes(), kept);
@@ -242,13 +243,13 @@ static void make_dense_huge(uint64_t now_ms)
     }
 }
 
-size_t hk_pool_part_maintain(uint64_t now_ms)
+size_t hk_pool_part_maintain(uint64_t now_ms, size_t *left)
 {
     if (count_parts() == 1) {
-        return hk_pool_maintain(hk_pool_parts, now_ms);
+        return hk_pool_maintain(hk_pool_parts, now_ms, left);
     }
     make_dense_huge(now_ms);
-    return maintain_together(now_ms);
+    return maintain_together(now_ms, left);
 }
 
 /* ---- The whole ---- */

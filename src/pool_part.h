@@ -59,8 +59,8 @@ size_t hk_pool_part_warm_bytes(void);
  * superslabs to be kept each part keeps its share, rounded up. */
 size_t hk_pool_part_purge(size_t keep_bytes, uint32_t keep_superslabs);
 
-/* As hk_pool_maintain, one step for all parts. */
-size_t hk_pool_part_maintain(uint64_t now_ms);
+/* As hk_pool_maintain, for all parts together. */
+size_t hk_pool_part_maintain(uint64_t now_ms, size_t *left);
 
 /* To be called now and then while a heap takes slabs: notes how much is warm in all parts, for
  * their common low water, which would otherwise be seen by steps alone. */

@@ -9,7 +9,7 @@
 #include "pool.h"
 
 /* Empty superslabs that one purge takes out of the pool at a time. */
-enum { PURGE_BATCH = 16, STEP_UNITS = HK_DECAY_STEP_BYTES >> HK_UNIT_SHIFT };
+enum { PURGE_BATCH = 16 };
 
 static void return_units_locked(hk_pool_t *pool, hk_superslab_t *superslab, unsigned first,
                                 unsigned units)
@@ -168,15 +168,17 @@ size_t hk_pool_warm_bytes(const hk_pool_t *pool)
     return (size_t)hk_pool_warm_units(pool) << HK_UNIT_SHIFT;
 }
 
-size_t hk_pool_maintain(hk_pool_t *pool, uint64_t now_ms)
+size_t hk_pool_maintain(hk_pool_t *pool, uint64_t now_ms, size_t *left)
 {
+    size_t most = *left >> HK_UNIT_SHIFT;
     hk_lock_acquire(&pool->lock, HK_RANK_POOL);
     size_t warm = hk_pool_warm_units(pool);
-    size_t units = hk_epoch_take(&pool->epoch, now_ms, warm, HK_KEPT_UNITS, STEP_UNITS);
+    size_t units = hk_epoch_take(&pool->epoch, now_ms, warm, HK_KEPT_UNITS, most);
     uint32_t keep_superslabs = hk_policy_empty_superslabs(pool->superslabs);
     hk_superslab_t *dense = hk_pool_find_dense_locked(pool, now_ms);
     hk_lock_release(&pool->lock, HK_RANK_POOL);
     if (units > 0) {
+        *left -= units << HK_UNIT_SHIFT;
         (void)hk_pool_purge(pool, (uint32_t)(warm - units), keep_superslabs);
     }
     if (dense != NULL) {

@@ -34,8 +34,8 @@ bool hk_run_resize(hk_run_t *run, size_t bytes);
  * unmaps areas without a block.  Call without any lock held; returns the bytes given back. */
 size_t hk_run_purge(size_t keep_bytes);
 
-/* One step of giving back, as hk_pool_maintain.  Returns the bytes that may still go back. */
-size_t hk_run_maintain(uint64_t now_ms);
+/* As hk_pool_maintain. */
+size_t hk_run_maintain(uint64_t now_ms, size_t *left);
 
 /* How much of a block of bytes would lie in free pages that are resident already. */
 size_t hk_run_reused_bytes(size_t bytes);

@@ -153,14 +153,13 @@ static size_t maintain_part(hk_runs_t *part, uint64_t now_ms, size_t kept, size_
     return hk_above(keep, kept);
 }
 
-size_t hk_run_maintain(uint64_t now_ms)
+size_t hk_run_maintain(uint64_t now_ms, size_t *left)
 {
     /* relaxed: a number that only rises */
     size_t kept = hk_policy_kept_run_bytes(hk_load_relaxed(&hk_run_last_part) + 1);
-    size_t left = HK_DECAY_STEP_BYTES;
     size_t surplus = 0;
     for (hk_runs_t *part = NULL; (part = hk_run_area_next_part(part)) != NULL;) {
-        surplus += maintain_part(part, now_ms, kept, &left);
+        surplus += maintain_part(part, now_ms, kept, left);
     }
     return surplus;
 }

@@ -48,7 +48,7 @@ static void end_thread(void *argument)
         hk_os_yield();
     }
     hk_cache_flush(cache);
-    hk_heap_release_empties(cache->heap);
+    (void)hk_heap_release_empties(cache->heap, SIZE_MAX);
     /* The busy word goes with the cache: from before it leaves the list, this thread counts as a
      * stranger. */
     hk_gate_force_stranger();

@@ -79,7 +79,8 @@ static void live_on(uint64_t ms)
 {
     for (uint64_t i = 0; i < ms; i += 8) {
         fake_os_advance(8);
-        (void)hk_pool_maintain(&pool, hk_os_clock_ms());
+        size_t left = HK_DECAY_STEP_BYTES;
+        (void)hk_pool_maintain(&pool, hk_os_clock_ms(), &left);
     }
 }
 

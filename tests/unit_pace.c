@@ -8,12 +8,20 @@
 
 enum { MOST = 8 * MIB, LEVEL = 100 * MIB };
 
+/* A gift in two portions. */
+static void begin_gift(hk_pace_t *pace, size_t bytes)
+{
+    hk_pace_begin(pace, LEVEL);
+    hk_pace_note(pace, bytes / 4);
+    hk_pace_note(pace, bytes - bytes / 4);
+}
+
 /* Gives what it may and finds the place as large as before, or without what it gave; returns what
  * it may give then. */
 static size_t give(hk_pace_t *pace, size_t given, bool in_vain)
 {
     bool grown;
-    hk_pace_note(pace, LEVEL, given);
+    begin_gift(pace, given);
     size_t next = hk_pace_look(pace, in_vain ? LEVEL : LEVEL - given, &grown);
     CHECK(!grown);
     return next;
@@ -42,9 +50,9 @@ static void half_in_vain(void)
     hk_pace_t pace = {.most = MOST};
     (void)hk_pace_look(&pace, LEVEL, &grown);
     CHECK(give(&pace, MOST, true) == MOST / 2 && give(&pace, MOST / 2, true) == MOST / 4);
-    hk_pace_note(&pace, LEVEL, MOST);
+    begin_gift(&pace, MOST);
     CHECK(hk_pace_look(&pace, LEVEL - MOST / 2, &grown) == MOST / 2);
-    hk_pace_note(&pace, LEVEL, MOST);
+    begin_gift(&pace, MOST);
     CHECK(hk_pace_look(&pace, LEVEL - MOST / 2 + 1, &grown) == MOST / 4);
 }
 

@@ -330,6 +330,13 @@ static void test_purge_many(void)
     CHECK(hk_superslab_count() == before);
 }
 
+static void maintain(hk_pool_t *pool, uint64_t now)
+{
+    size_t warm = pool->warm_units, left = HK_DECAY_STEP_BYTES;
+    (void)hk_pool_maintain(pool, now, &left);
+    CHECK((warm - pool->warm_units) * HK_UNIT_BYTES == HK_DECAY_STEP_BYTES - left);
+}
+
 static void test_maintain(void)
 {
     static hk_pool_t pool;
@@ -340,9 +347,9 @@ static void test_maintain(void)
     hk_pool_release(rest[0], false);
     hk_pool_release(rest[1], false);
     CHECK(pool.warm_units == 60);
-    hk_pool_maintain(&pool, now); /* an epoch ends in which there were none for a while */
+    maintain(&pool, now); /* an epoch ends in which there were none for a while */
     CHECK(pool.warm_units == 60);
-    hk_pool_maintain(&pool, now + HK_DECAY_MS - 1); /* too early */
+    maintain(&pool, now + HK_DECAY_MS - 1); /* too early */
     CHECK(pool.warm_units == 60);
 
     /* The working set needs 20 of them in this epoch: those stay, and something at hand. */
@@ -351,7 +358,7 @@ static void test_maintain(void)
     CHECK(pool.epoch.low_water == 40);
     uint64_t purged = pool.purged_units;
     now += HK_DECAY_MS;
-    hk_pool_maintain(&pool, now);
+    maintain(&pool, now);
     CHECK(pool.purged_units > purged);
     CHECK(pool.warm_units <= 60 - (40 - HK_KEPT_UNITS));
     check_figures(&pool);
@@ -359,7 +366,7 @@ static void test_maintain(void)
     /* Left alone it comes down to what the policy keeps, and no further. */
     for (int epoch = 0; epoch < 10; epoch++) {
         now += HK_DECAY_MS;
-        hk_pool_maintain(&pool, now);
+        maintain(&pool, now);
         check_figures(&pool);
     }
     CHECKF(pool.warm_units <= HK_KEPT_UNITS, " (%u)", pool.warm_units);
@@ -368,7 +375,7 @@ static void test_maintain(void)
     hk_pool_release(keep, false);
     hk_pool_release(other, false);
     uint64_t calls = fake_os.calls;
-    hk_pool_maintain(&pool, now); /* the same moment: no system call */
+    maintain(&pool, now); /* the same moment: no system call */
     CHECK(fake_os.calls == calls);
     check_figures(&pool);
     hk_pool_destroy(&pool);

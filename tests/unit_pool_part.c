@@ -199,15 +199,22 @@ static void test_gives_back(void)
     trim_all();
 }
 
+/* At most `most` bytes go, and the budget falls by what was to go. */
+static size_t maintain_by(size_t most)
+{
+    size_t before = hk_pool_part_warm_bytes(), left = most;
+    size_t excess = hk_pool_part_maintain(fake_os.clock_ms, &left);
+    CHECK(left <= most && before - hk_pool_part_warm_bytes() == most - left);
+    return excess;
+}
+
 static void maintain(void)
 {
-    size_t excess = 1, before = hk_pool_part_warm_bytes();
-    for (int i = 0; i < 10 && excess > 0; i++) {
-        excess = hk_pool_part_maintain(fake_os.clock_ms);
-        CHECK(before - hk_pool_part_warm_bytes() <= HK_DECAY_STEP_BYTES);
-        before = hk_pool_part_warm_bytes();
-    }
-    CHECK(excess == 0 || hk_pool_part_maintain(fake_os.clock_ms) == excess);
+    size_t excess = 1;
+    for (int i = 0; i < 40 && excess > 0; i++)
+        excess = maintain_by(HK_PORTION_BYTES);
+    CHECK(excess == 0 || maintain_by(HK_PORTION_BYTES) == excess);
+    CHECK(maintain_by(0) == excess);
 }
 
 /* What no part needed in an epoch goes, a step's worth at a time, from the part that has most. */
@@ -218,7 +225,7 @@ static void test_maintain(void)
     free_all(&one);
     free_all(&two);
     fake_os_advance(HK_DECAY_MS);
-    (void)hk_pool_part_maintain(fake_os.clock_ms); /* in this epoch they were needed */
+    (void)maintain_by(HK_DECAY_STEP_BYTES); /* in this epoch they were needed */
     CHECK(hk_pool_part_warm_bytes() == 5 * UNITS * HK_UNIT_BYTES);
     fake_os_advance(HK_DECAY_MS);
     maintain();
@@ -240,10 +247,10 @@ static void test_turns(void)
     for (int i = 0; i < 40; i++) {
         blocks_t *blocks = i % 2 == 0 ? &one : &two;
         grow(blocks, needed);
-        (void)hk_pool_part_maintain(fake_os.clock_ms);
+        (void)maintain_by(HK_DECAY_STEP_BYTES);
         free_all(blocks);
         fake_os_advance(HK_DECAY_MS / 5);
-        (void)hk_pool_part_maintain(fake_os.clock_ms); /* which may end the epoch */
+        (void)maintain_by(HK_DECAY_STEP_BYTES); /* which may end the epoch */
         purged = i < 20 ? first->purged_units + second->purged_units : purged;
     }
     CHECK(purged == first->purged_units + second->purged_units); /* nothing comes and goes */
@@ -260,7 +267,7 @@ static void test_dense_by_turns(void)
     uint64_t looks[2] = {first->look_ms, second->look_ms};
     fake_os_advance(2 * HK_DENSE_LOOK_MS);
     for (int steps = 1; steps <= 2; steps++) {
-        (void)hk_pool_part_maintain(fake_os.clock_ms);
+        (void)maintain_by(HK_DECAY_STEP_BYTES);
         int looked = (first->look_ms != looks[0]) + (second->look_ms != looks[1]);
         CHECKF(looked == steps, " (%d)", looked);
     }

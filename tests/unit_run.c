@@ -351,15 +351,16 @@ static void test_purge_striped(void)
     check_empty();
 }
 
-/* All steps of an epoch, none of which gives back more than a step may. */
+/* All portions of an epoch, none of which gives back more than it may. */
 static void maintain(uint64_t now)
 {
     size_t before, given;
     do {
         before = hk_run_warm_bytes();
-        size_t excess = hk_run_maintain(now);
+        size_t left = HK_PORTION_BYTES;
+        size_t excess = hk_run_maintain(now, &left);
         given = before - hk_run_warm_bytes();
-        CHECK(given <= HK_DECAY_STEP_BYTES);
+        CHECK(left <= HK_PORTION_BYTES && given == HK_PORTION_BYTES - left);
         CHECK(excess == hk_above(hk_run_warm_bytes(), hk_policy_kept_run_bytes(1)));
     } while (given > 0);
 }
@@ -561,7 +562,8 @@ static void test_random(uint64_t seed)
         }
         if (step % 500 == 0)
             fake_os_advance(100);
-        hk_run_maintain(hk_os_clock_ms());
+        size_t left = HK_DECAY_STEP_BYTES;
+        hk_run_maintain(hk_os_clock_ms(), &left);
     }
     for (size_t i = 0; i < SLOTS; i++) {
         CHECK(slots[i].run == NULL || hk_run_free(slots[i].run));
