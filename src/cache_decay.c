@@ -110,10 +110,12 @@ static void note_given(hk_cache_t *cache, size_t left)
     cache->step_bytes = more ? hk_above(cache->step_bytes, cache->portion_bytes) : 0;
 }
 
+/* A thread that lingers, and does not come for a while, calls seldom: otherwise it would not linger
+ * any more. */
 static void begin_step(hk_cache_t *cache, uint64_t now_ms)
 {
-    uint64_t idle_ms = cache->step_ms == 0 ? 0 : now_ms - cache->step_ms;
-    cache->portion_bytes = hk_policy_portion_bytes(idle_ms);
+    bool lingers = cache->linger_uses > 0;
+    cache->portion_bytes = hk_policy_portion_bytes(lingers ? now_ms - cache->step_ms : 0);
     cache->step_bytes = HK_DECAY_STEP_BYTES;
     cache->step_ms = now_ms;
     if (hk_run_shelf_is_over(&cache->shelf, now_ms)) {

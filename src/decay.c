@@ -22,12 +22,10 @@ static size_t sparse_bytes(const hk_heap_t *heap)
 }
 
 /* A step for one heap. */
-static void decay_heap(hk_heap_t *heap, uint64_t now_ms, size_t *left)
+static void decay_heap(hk_heap_t *heap, uint64_t now_ms)
 {
-    (void)hk_heap_decay(heap, now_ms, left);
-    size_t slabs = hk_least(*left / HK_HOLE_SLAB_COST, HK_HOLE_STEP_SLABS);
-    size_t bytes = hk_heap_hole_purge(heap, (unsigned)slabs);
-    *left -= bytes > 0 ? slabs * HK_HOLE_SLAB_COST : 0;
+    (void)hk_heap_decay(heap, now_ms);
+    (void)hk_heap_hole_purge(heap, HK_HOLE_STEP_SLABS);
 }
 
 /* Of the mappings that were freed a while ago; *left falls by what goes. */
@@ -43,22 +41,24 @@ static void give_kept(uint64_t now_ms, size_t *left)
 size_t hk_decay_give(uint64_t now_ms, size_t *left)
 {
     give_kept(now_ms, left);
-    return hk_large_kept_bytes() + hk_pool_part_maintain(now_ms, left) +
-           hk_run_maintain(now_ms, left);
+    size_t bytes = hk_large_kept_bytes();
+    bytes += hk_pool_part_maintain(now_ms, left);
+    bytes += hk_run_maintain(now_ms, left);
+    return bytes;
 }
 
 size_t hk_decay_step(hk_heap_t *mine, uint64_t now_ms, size_t *left)
 {
     if (mine != NULL) {
-        decay_heap(mine, now_ms, left);
+        decay_heap(mine, now_ms);
     }
     hk_heaps_idle_t idle = hk_heaps_find_idle(mine);
     if (idle.fullest != NULL) {
-        decay_heap(idle.fullest, now_ms, left);
+        decay_heap(idle.fullest, now_ms);
     }
     hk_heap_t *other = hk_heaps_next_other(mine); /* for what lies in its inbox */
     if (other != NULL && other != idle.fullest) {
-        decay_heap(other, now_ms, left);
+        decay_heap(other, now_ms);
     }
     size_t sparse = mine != NULL ? sparse_bytes(mine) : 0;
     return sparse + idle.depot_bytes + idle.empty_bytes + hk_decay_give(now_ms, left);

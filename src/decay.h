@@ -14,10 +14,9 @@
  * back, now or in a later epoch. */
 size_t hk_decay_give(uint64_t now_ms, size_t *left);
 
-/* The beginning of a step: something is done in the heap `mine` (or NULL) and in up to two other
- * heaps, by which *left falls as it takes time, and then the same.  What may still go back includes
- * mine's slabs if these are sparse: if blocks are freed into slabs and taken out of the fullest
- * one, the others empty. */
+/* The beginning of a step: the same, after something was done in the heap `mine` (or NULL) and in
+ * up to two other heaps.  What may still go back includes mine's slabs if these are sparse: if
+ * blocks are freed into slabs and taken out of the fullest one, the others empty. */
 size_t hk_decay_step(hk_heap_t *mine, uint64_t now_ms, size_t *left);
 
 /* When the library is loaded. */

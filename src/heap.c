@@ -50,38 +50,21 @@ void hk_heap_reject(hk_put_result_t result, const void *block)
 
 /* ---- Epochs ---- */
 
-/* Does a part of what the end of an epoch takes, and at last begins the next epoch. */
-static bool end_epoch_locked(hk_heap_t *heap, uint64_t now_ms, size_t *left)
-{
-    size_t affordable = *left / HK_MAGAZINE_COST;
-    unsigned limit = (unsigned)hk_least(affordable, HK_EPOCH_MAGAZINES);
-    unsigned magazines = limit;
-    bool done = limit > 0 && hk_heap_depot_dissolve_surplus_locked(heap, &limit);
-    if (done) {
-        hk_heap_depot_drain_some_locked(heap, &limit); /* what is left waits for the next epoch */
-    }
-    *left -= (magazines - limit) * (size_t)HK_MAGAZINE_COST;
-    if (done) {
-        size_t units = hk_heap_slab_release_empties_locked(heap, *left / HK_EMPTY_UNIT_COST);
-        *left -= hk_least(units * HK_EMPTY_UNIT_COST, *left);
-        done = hk_heap_empty_units(heap) == 0;
-    }
-    if (done) {
-        heap->epoch_ms = now_ms;
-        heap->given_units /= 2;
-        hk_heap_depot_end_epoch_locked(heap, 0);
-        hk_heap_hole_end_epoch_locked(heap);
-    }
-    return done;
-}
-
-bool hk_heap_decay(hk_heap_t *heap, uint64_t now_ms, size_t *left)
+bool hk_heap_decay(hk_heap_t *heap, uint64_t now_ms)
 {
     if (!hk_lock_try_acquire(&heap->lock, HK_RANK_HEAP)) {
         return false;
     }
     bool due = now_ms - heap->epoch_ms >= HK_DECAY_MS;
-    bool more = due && !end_epoch_locked(heap, now_ms, left);
+    bool more = due && !hk_heap_depot_dissolve_surplus_locked(heap, HK_EPOCH_MAGAZINES);
+    if (due && !more) {
+        heap->epoch_ms = now_ms;
+        heap->given_units /= 2;
+        hk_heap_depot_drain_locked(heap);
+        hk_heap_depot_end_epoch_locked(heap, 0);
+        (void)hk_heap_slab_release_empties_locked(heap, SIZE_MAX);
+        hk_heap_hole_end_epoch_locked(heap);
+    }
     hk_lock_release(&heap->lock, HK_RANK_HEAP);
     return more;
 }
@@ -109,6 +92,7 @@ void hk_heap_relieve(hk_heap_t *heap)
 
 void hk_heap_reclaim(hk_heap_t *heap, size_t limit)
 {
+    size_t units = limit == SIZE_MAX ? SIZE_MAX : (size_t)HK_EMPTY_STEP_UNITS;
     hk_lock_acquire(&heap->lock, HK_RANK_HEAP);
     hk_heap_depot_drain_locked(heap);
     for (unsigned class_index = 0; class_index < HK_CLASS_COUNT; class_index++) {
@@ -119,7 +103,7 @@ void hk_heap_reclaim(hk_heap_t *heap, size_t limit)
             hk_heap_depot_keep_spare(heap, magazine);
         }
     }
-    (void)hk_heap_slab_release_empties_locked(heap, SIZE_MAX);
+    (void)hk_heap_slab_release_empties_locked(heap, units);
     hk_lock_release(&heap->lock, HK_RANK_HEAP);
 }
 
@@ -224,15 +208,25 @@ void hk_heap_dissolve(hk_heap_t *heap, hk_magazine_t *magazine)
     hk_lock_release(&heap->lock, HK_RANK_HEAP);
 }
 
+/* Pushes a chain of magazines on the inbox. */
+static void push_inbox(hk_heap_t *heap, hk_magazine_t *first, hk_magazine_t *last)
+{
+    hk_magazine_t *head = hk_load_relaxed(&heap->inbox); /* relaxed: the CAS orders */
+    do {
+        last->next = head;
+        /* release: pairs with the exchanges that take the inbox.  It is only ever taken whole, so
+         * that a head which comes back is still the head (no ABA). */
+    } while (!hk_cas_acq_rel(&heap->inbox, &head, first));
+}
+
 void hk_heap_hand_over(hk_heap_t *heap, hk_magazine_t *magazine)
 {
-    hk_heap_depot_push_inbox(heap, magazine, magazine);
+    push_inbox(heap, magazine, magazine);
     /* relaxed, and two threads may count as one: it is a hint that bounds the inbox roughly */
     uint32_t count = hk_load_relaxed(&heap->inbox_count) + 1;
     hk_store_relaxed(&heap->inbox_count, count);
     if (HK_UNLIKELY(count > HK_INBOX_MAGAZINES) && hk_lock_try_acquire(&heap->lock, HK_RANK_HEAP)) {
-        unsigned limit = HK_EPOCH_MAGAZINES;
-        hk_heap_depot_drain_some_locked(heap, &limit);
+        hk_heap_depot_drain_locked(heap);
         hk_lock_release(&heap->lock, HK_RANK_HEAP);
     }
 }
@@ -242,7 +236,7 @@ void hk_heap_each_incoming_locked(hk_heap_t *heap,
                                   void *context)
 {
     hk_assert(2, hk_lock_is_held(&heap->lock));
-    /* acquire: pairs with the CAS in hk_heap_depot_push_inbox */
+    /* acquire: pairs with the CAS in push_inbox */
     hk_magazine_t *list = hk_exchange_acq_rel(&heap->inbox, NULL);
     hk_magazine_t *last = NULL;
     for (hk_magazine_t *magazine = list; magazine != NULL; magazine = magazine->next) {
@@ -250,7 +244,7 @@ void hk_heap_each_incoming_locked(hk_heap_t *heap,
         last = magazine;
     }
     if (last != NULL) {
-        hk_heap_depot_push_inbox(heap, list, last);
+        push_inbox(heap, list, last);
     }
 }
 

@@ -136,15 +136,14 @@ void hk_heap_put_block(hk_heap_t *heap, hk_slab_t *slab, void *block);
 /* Puts a block back into whatever slab it lies in, past all magazines. */
 void hk_heap_put_any(void *block);
 
-/* Drains the inbox, and dissolves about limit blocks of the depots.  Slabs that this empties go to
- * the pool. */
+/* Drains the inbox, dissolves about limit blocks of the depots, and gives kept empty slabs to the
+ * pool: all of them if the limit is SIZE_MAX, else HK_EMPTY_STEP_UNITS at most. */
 void hk_heap_reclaim(hk_heap_t *heap, size_t limit);
 
-/* Ends the epoch if it is over, a part at a time: dissolves what the working set did not need in
- * it; when that is done, drains the inbox, gives the kept empty slabs to the pool, and begins the
- * next epoch.  *left is what it may cost, in bytes given back that take as long, and falls by that.
- * True while there is more to do.  Does nothing if the heap's lock is held. */
-bool hk_heap_decay(hk_heap_t *heap, uint64_t now_ms, size_t *left);
+/* Ends the epoch if it is over, a step at a time: dissolves what the working set did not need in
+ * it; when that is done, drains the inbox and begins the next epoch.  True while more is to be
+ * dissolved.  Does nothing if the heap's lock is held. */
+bool hk_heap_decay(hk_heap_t *heap, uint64_t now_ms);
 
 /* Gives kept empty slabs of about so many units to the pool, if there are more than
  * HK_EMPTY_UNITS_MIN; returns how many.  Does nothing if the heap's lock is held. */

@@ -173,7 +173,7 @@ hk_magazine_t *hk_heap_take_inbox(hk_heap_t *heap)
         return NULL;
     }
     hk_store_relaxed(&heap->inbox_count, 0); /* relaxed: a hint */
-    /* acquire: pairs with the CAS in hk_heap_depot_push_inbox */
+    /* acquire: pairs with the CAS in push_inbox (heap.c) */
     hk_magazine_t *list = hk_exchange_acq_rel(&heap->inbox, NULL);
     uint64_t count = hk_load_relaxed(&heap->inbox_magazines); /* relaxed: a statistic */
     for (const hk_magazine_t *magazine = list; magazine != NULL; magazine = magazine->next) {
@@ -197,45 +197,6 @@ void hk_heap_depot_stock_locked(hk_heap_t *heap, hk_magazine_t *list)
     }
 }
 
-void hk_heap_depot_push_inbox(hk_heap_t *heap, hk_magazine_t *first, hk_magazine_t *last)
-{
-    hk_magazine_t *head = hk_load_relaxed(&heap->inbox); /* relaxed: the CAS orders */
-    do {
-        last->next = head;
-        /* release: pairs with the exchanges that take the inbox.  It is only ever taken whole, so
-         * that a head which comes back is still the head (no ABA). */
-    } while (!hk_cas_acq_rel(&heap->inbox, &head, first));
-}
-
-/* Puts what was taken out of the inbox back, and counts it as if it had stayed there. */
-static void put_back_in_inbox(hk_heap_t *heap, hk_magazine_t *list)
-{
-    hk_magazine_t *last = list;
-    uint32_t count = 1;
-    for (; last->next != NULL; last = last->next) {
-        count++;
-    }
-    hk_sub_relaxed(&heap->inbox_magazines, count); /* relaxed, both: a statistic and a hint */
-    hk_add_relaxed(&heap->inbox_count, count);
-    hk_heap_depot_push_inbox(heap, list, last);
-}
-
-void hk_heap_depot_drain_some_locked(hk_heap_t *heap, unsigned *limit)
-{
-    if (*limit == 0) {
-        return;
-    }
-    hk_magazine_t *list = hk_heap_take_inbox(heap);
-    hk_magazine_t *last = list;
-    for (; last != NULL && --*limit > 0; last = last->next) {
-    }
-    if (last != NULL && last->next != NULL) {
-        put_back_in_inbox(heap, last->next);
-        last->next = NULL;
-    }
-    hk_heap_depot_stock_locked(heap, list);
-}
-
 void *hk_heap_depot_take_block_locked(hk_heap_t *heap, unsigned class_index, uint8_t *marks)
 {
     hk_magazine_t *magazine = heap->classes[class_index].depot.stack;
@@ -251,14 +212,14 @@ void *hk_heap_depot_take_block_locked(hk_heap_t *heap, unsigned class_index, uin
     return block;
 }
 
-bool hk_heap_depot_dissolve_surplus_locked(hk_heap_t *heap, unsigned *limit)
+bool hk_heap_depot_dissolve_surplus_locked(hk_heap_t *heap, unsigned limit)
 {
     unsigned class_index = heap->epoch_class;
     for (unsigned step = 0; step < HK_CLASS_COUNT; step++, class_index++) {
         class_index = class_index == HK_CLASS_COUNT ? 0 : class_index;
         hk_depot_t *depot = &heap->classes[class_index].depot;
-        for (; depot->low_water > 0; --*limit) {
-            if (*limit == 0) {
+        for (; depot->low_water > 0; limit--) {
+            if (limit == 0) {
                 return false;
             }
             depot->low_water--;
@@ -272,7 +233,7 @@ bool hk_heap_depot_dissolve_surplus_locked(hk_heap_t *heap, unsigned *limit)
 
 void hk_heap_depot_end_epoch_locked(hk_heap_t *heap, unsigned limit)
 {
-    (void)hk_heap_depot_dissolve_surplus_locked(heap, &limit);
+    (void)hk_heap_depot_dissolve_surplus_locked(heap, limit);
     for (unsigned class_index = 0; class_index < HK_CLASS_COUNT; class_index++) {
         hk_depot_t *depot = &heap->classes[class_index].depot;
         depot->low_water = depot->count;

@@ -41,18 +41,11 @@ static inline void hk_heap_depot_drain_locked(hk_heap_t *heap)
     }
 }
 
-/* The same with up to *limit magazines, which falls by theirs; the others stay in the inbox. */
-void hk_heap_depot_drain_some_locked(hk_heap_t *heap, unsigned *limit);
+/* Dissolves up to limit magazines that the working set has not needed since the epoch began. Starts
+ * with another class in each epoch, so that the limit starves none.  False if some are left. */
+bool hk_heap_depot_dissolve_surplus_locked(hk_heap_t *heap, unsigned limit);
 
-/* Pushes a chain of magazines on the inbox. */
-void hk_heap_depot_push_inbox(hk_heap_t *heap, hk_magazine_t *first, hk_magazine_t *last);
-
-/* Dissolves up to *limit magazines that the working set has not needed since the epoch began;
- * *limit falls by them.  Starts with another class in each epoch, so that the limit starves none.
- * False if some are left. */
-bool hk_heap_depot_dissolve_surplus_locked(hk_heap_t *heap, unsigned *limit);
-
-/* The same with up to limit magazines, and begins the next epoch. */
+/* The same, and begins the next epoch. */
 void hk_heap_depot_end_epoch_locked(hk_heap_t *heap, unsigned limit);
 
 #endif

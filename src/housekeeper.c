@@ -41,8 +41,7 @@ static void keep_heap(hk_heap_t *heap, void *context)
     const uint64_t *now_ms = context;
     bool more = true;
     while (more && hk_gate_enter_stranger()) {
-        size_t left = HK_DECAY_STEP_BYTES;
-        more = hk_heap_decay(heap, *now_ms, &left);
+        more = hk_heap_decay(heap, *now_ms);
         hk_gate_leave_stranger();
     }
 }

@@ -42,16 +42,22 @@ static hk_large_t *remove_kept_locked(unsigned at)
     return large;
 }
 
-/* False if too much is kept already. */
-static bool keep_locked(hk_large_t *large)
+/* False if there is no place for one more. */
+static bool put_back_locked(hk_large_t *large)
 {
-    size_t most = hk_policy_large_kept_bytes(hk_large_used_bytes());
-    if (mappings.count == KEPT_MAX || mappings.kept_bytes + large->bytes > most) {
+    if (mappings.count == KEPT_MAX) {
         return false;
     }
     mappings.kept[mappings.count++] = large;
     mappings.kept_bytes += large->bytes;
     return true;
+}
+
+/* False if too much is kept already. */
+static bool keep_locked(hk_large_t *large)
+{
+    size_t most = hk_policy_large_kept_bytes(hk_large_used_bytes());
+    return mappings.kept_bytes + large->bytes <= most && put_back_locked(large);
 }
 
 /* The kept mapping to make a block of bytes from: the smallest that is large enough, else the
@@ -156,7 +162,8 @@ static bool resize_counted(hk_large_t *large, size_t bytes, bool (*resize)(hk_la
     return done;
 }
 
-/* While the mapping is cut nobody holds it; afterwards it counts as being as old as before. */
+/* While the mapping is cut nobody holds it; afterwards it is kept again, as old as before, however
+ * much may be kept by now. */
 size_t hk_large_cut_kept(uint64_t until_ms, size_t bytes)
 {
     hk_large_t *large = take_oldest(until_ms);
@@ -164,16 +171,17 @@ size_t hk_large_cut_kept(uint64_t until_ms, size_t bytes)
         return 0;
     }
     bytes = hk_align_up(bytes, hk_os_page_bytes());
-    if (bytes >= large->bytes) {
-        bytes = large->bytes;
-        unmap_large(large);
-        return bytes;
+    bool kept = bytes < large->bytes;
+    if (kept) {
+        (void)resize_counted(large, large->bytes - bytes, fit_mapping);
+        hk_lock_acquire(&mappings.lock, HK_RANK_LARGE);
+        kept = put_back_locked(large);
+        hk_lock_release(&mappings.lock, HK_RANK_LARGE);
+    } else {
+        bytes = 0;
     }
-    (void)resize_counted(large, large->bytes - bytes, fit_mapping);
-    hk_lock_acquire(&mappings.lock, HK_RANK_LARGE);
-    bool kept = keep_locked(large);
-    hk_lock_release(&mappings.lock, HK_RANK_LARGE);
     if (!kept) {
+        bytes += large->bytes;
         unmap_large(large);
     }
     return bytes;

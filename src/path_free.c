@@ -77,7 +77,7 @@ static void free_past_magazines(hk_cache_t *cache, hk_slab_t *slab, void *block)
     }
     bool owned = cache != NULL && !hk_pool_is_part(pool);
     if (owned && ++cache->past_frees % OWNED_PER_MAINTAIN == 0) {
-        size_t left = HK_PORTION_BYTES;
+        size_t left = HK_PORTIONS_MAX * (size_t)HK_PORTION_BYTES;
         (void)hk_pool_maintain(pool, hk_os_clock_ms(), &left);
     }
 }

@@ -14,7 +14,7 @@
 enum { GIVEN_BLOCKS = 4096 }; /* of depots, dissolved at once: about 100 us */
 
 _Atomic size_t hk_peak_bytes;
-_Atomic bool hk_peak_owes;
+_Atomic size_t hk_peak_owed[HK_PLACES];
 
 /* Whether most of what is committed was never touched.  Then free memory costs little, and giving
  * it back brings little.  For small processes the system is not asked: some sandboxes kill for the
@@ -52,9 +52,9 @@ static void release_empties(hk_heap_t *heap, void *context)
 }
 
 /* The places of free memory. */
-enum { RUNS, SLABS, KEPT, PLACES };
+enum { RUNS, SLABS, KEPT, PLACES = HK_PLACES };
 
-/* They keep at least a page, since to keep nothing means more to them. */
+/* To keep nothing at all means more to runs and slabs, so they keep a byte. */
 static size_t give_runs(size_t bytes)
 {
     return hk_run_purge(hk_above(hk_run_warm_bytes(), bytes + 1) + 1);
@@ -72,12 +72,11 @@ static size_t give_kept(size_t bytes)
 
 static struct {
     size_t (*give)(size_t bytes); /* returns how much went */
-    _Atomic size_t owed; /* atomic: what is left of the gift; whoever gives takes it off first */
     hk_pace_t pace;
 } places[PLACES] = {
-    [RUNS] = {give_runs, 0, {.most = HK_DECAY_STEP_BYTES}},
-    [SLABS] = {give_slabs, 0, {.most = HK_DECAY_STEP_BYTES}},
-    [KEPT] = {give_kept, 0, {.most = HK_PEAK_KEPT_BYTES}},
+    [RUNS] = {give_runs, {.most = HK_DECAY_STEP_BYTES}},
+    [SLABS] = {give_slabs, {.most = HK_DECAY_STEP_BYTES}},
+    [KEPT] = {give_kept, {.most = HK_PEAK_KEPT_BYTES}},
 };
 
 /* A place as one thread finds it at a peak. */
@@ -109,11 +108,11 @@ static void look_at_all(look_t looks[PLACES])
 /* Takes up to so many bytes off what the place owes. */
 static size_t take_owed(unsigned place, size_t most)
 {
-    size_t owed = hk_load_relaxed(&places[place].owed); /* relaxed: the CAS tells */
+    size_t owed = hk_load_relaxed(&hk_peak_owed[place]); /* relaxed: the CAS tells */
     size_t taken;
     do {
         taken = hk_least(owed, most);
-    } while (taken > 0 && !hk_cas_acq_rel(&places[place].owed, &owed, owed - taken));
+    } while (taken > 0 && !hk_cas_acq_rel(&hk_peak_owed[place], &owed, owed - taken));
     return taken;
 }
 
@@ -122,21 +121,18 @@ static size_t take_owed(unsigned place, size_t most)
 static bool pay(size_t most)
 {
     bool paid = false;
-    bool owes = false;
-    for (unsigned place = 0; place < PLACES; place++) {
+    for (unsigned place = 0; place < PLACES && most > 0; place++) {
         size_t taken = take_owed(place, most);
         if (taken > 0) {
             size_t given = places[place].give(taken);
             hk_pace_note(&places[place].pace, given);
             if (given == 0) {
-                hk_store_relaxed(&places[place].owed, 0);
+                hk_store_relaxed(&hk_peak_owed[place], 0); /* relaxed: a hint */
             }
             most = hk_above(most, given);
             paid = true;
         }
-        owes = owes || hk_load_relaxed(&places[place].owed) > 0;
     }
-    hk_store_relaxed(&hk_peak_owes, owes); /* relaxed, as all above: hints */
     return paid;
 }
 
@@ -146,7 +142,7 @@ static void owe(unsigned place, const look_t *look, size_t surplus)
 {
     size_t bytes = place == RUNS ? hk_least(surplus, look->most) : look->most;
     hk_pace_begin(&places[place].pace, look->committed);
-    hk_store_relaxed(&places[place].owed, hk_least(bytes, look->warm)); /* relaxed: as above */
+    hk_store_relaxed(&hk_peak_owed[place], hk_least(bytes, look->warm)); /* relaxed: as above */
 }
 
 /* The place that has most gives.  If it has learnt to give less, the next one gives as well. */
@@ -217,17 +213,17 @@ static void look_for_gifts(size_t committed)
     }
 }
 
-/* Of threads that find the same peak one looks.  What is owed goes before anybody looks again. */
+/* Of threads that find the same peak one looks, once nothing is owed. */
 void hk_peak_give(void)
 {
     size_t committed = hk_limit_committed_bytes();
     size_t peak = hk_load_relaxed(&hk_peak_bytes); /* relaxed: the CAS tells */
     size_t grown = hk_above(committed, peak);
-    size_t most = grown > 2 * HK_PORTION_BYTES ? grown : 2 * (size_t)HK_PORTION_BYTES;
     if (grown > 0 && !hk_cas_acq_rel(&hk_peak_bytes, &peak, committed)) {
-        return;
+        grown = 0; /* another thread counts it */
     }
-    if (!pay(most) && grown > 0) {
+    size_t most = grown > 2 * HK_PORTION_BYTES ? grown : 2 * (size_t)HK_PORTION_BYTES;
+    if (!pay(most) && grown > HK_PEAK_STEP_BYTES) {
         look_for_gifts(committed);
         (void)pay(most);
     }

@@ -13,8 +13,9 @@
 /* atomic: the most that was ever committed, in steps. */
 extern _Atomic size_t hk_peak_bytes;
 
-/* atomic: whether something is left of what was to go at the last one. */
-extern _Atomic bool hk_peak_owes;
+/* Of each place of free memory: what is left of what it was to give at the last one. */
+enum { HK_PLACES = 3 };
+extern _Atomic size_t hk_peak_owed[HK_PLACES]; /* atomic: whoever gives it takes it off first */
 
 /* Whether the process has grown beyond its peak: then free memory had better go first. */
 static inline bool hk_peak_is_new(void)
@@ -26,7 +27,11 @@ static inline bool hk_peak_is_new(void)
 /* Whether hk_peak_give has something to do. */
 static inline bool hk_peak_is_due(void)
 {
-    return hk_peak_is_new() || hk_load_relaxed(&hk_peak_owes); /* relaxed: a hint */
+    size_t owed = 0;
+    for (unsigned place = 0; place < HK_PLACES; place++) {
+        owed |= hk_load_relaxed(&hk_peak_owed[place]); /* relaxed: a hint */
+    }
+    return owed != 0 || hk_peak_is_new();
 }
 
 /* To be called at such a peak: gives back a part of what is free, if that is more than policy

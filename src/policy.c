@@ -77,7 +77,9 @@ uint32_t hk_policy_parts(unsigned cpu_count)
 
 size_t hk_policy_portion_bytes(uint64_t idle_ms)
 {
-    return idle_ms < HK_PORTION_IDLE_MS ? (size_t)HK_PORTION_BYTES : 4 * (size_t)HK_PORTION_BYTES;
+    uint64_t portions = idle_ms / HK_PORTION_IDLE_MS;
+    portions = portions < 1 ? 1 : portions < HK_PORTIONS_MAX ? portions : HK_PORTIONS_MAX;
+    return (size_t)portions * HK_PORTION_BYTES;
 }
 
 size_t hk_policy_depot_bytes(size_t slab_bytes)

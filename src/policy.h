@@ -24,12 +24,10 @@ enum {
     HK_HOLE_STEP_SLABS = 12,           /* looked through for holes at once: about 100 us */
     HK_SHED_BLOCK_BYTES = 1024,        /* at a peak, magazines of smaller blocks stay */
     HK_DECAY_STEP_BYTES = 8 << 20,     /* given back by one step, a portion by each call */
-    HK_PORTION_BYTES = 512 << 10,      /* given back by one call: 40 to 60 us, */
+    HK_PORTION_BYTES = 512 << 10,      /* given back by one call: 40 to 60 us, or more, */
     HK_EMPTY_STEP_UNITS = 512,         /* of kept empty slabs, to the pool at once: 100 us */
-    HK_PORTION_IDLE_MS = 64,           /* or four times that if its thread was away so long */
-    HK_MAGAZINE_COST = 32 << 10,       /* a magazine put into slabs counts as so many bytes, */
-    HK_EMPTY_UNIT_COST = 2 << 10,      /* a unit of an empty slab put into the pool, */
-    HK_HOLE_SLAB_COST = 64 << 10,      /* and a slab looked through for holes */
+    HK_PORTION_IDLE_MS = 16,           /* one for each so long that its thread was away, */
+    HK_PORTIONS_MAX = 4,               /* up to so many */
     HK_LINGER_BYTES = 16 << 20,        /* so much to give back keeps a thread on its slow paths, */
     HK_LINGER_BYTES_MIN = 1 << 20,     /* until there is no more than this */
     HK_END_BYTES = 4 << 20,            /* less that is free stays at a thread's end */
@@ -102,8 +100,8 @@ size_t hk_policy_shelves_bytes(size_t committed_bytes, size_t hard_limit);
  * were classes above HK_SMALL_MAX. */
 size_t hk_policy_growing_bytes(size_t bytes);
 
-/* How many bytes one call may give back in a step, when its thread took the last one so long
- * ago. */
+/* How many bytes one call may give back in a step, when its thread, which calls seldom, began the
+ * last one so long ago. */
 size_t hk_policy_portion_bytes(uint64_t idle_ms);
 
 /* At a peak of committed_bytes: how many bytes a thread's magazines of blocks of

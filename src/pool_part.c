@@ -219,7 +219,8 @@ static size_t maintain_together(uint64_t now_ms, size_t *left)
     if (hk_lock_try_acquire(&together.lock, HK_RANK_POOL)) { /* else another thread does it */
         size_t warm = hk_pool_part_warm_bytes();
         hk_epoch_note(&together.epoch, warm);
-        bytes = hk_epoch_take(&together.epoch, now_ms, warm, kept, *left);
+        bytes = hk_epoch_take(&together.epoch, now_ms, warm, kept,
+                              *left & ~(size_t)(HK_UNIT_BYTES - 1));
         hk_lock_release(&together.lock, HK_RANK_POOL);
     }
     if (bytes > 0) {

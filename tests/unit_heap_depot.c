@@ -62,15 +62,6 @@ static void test_depot_large_limit(void)
     hk_heap_delete(heap);
 }
 
-/* With as much as it may cost at all; what is done of it is taken off. */
-static bool decay(hk_heap_t *heap, uint64_t now_ms)
-{
-    size_t left = HK_DECAY_STEP_BYTES;
-    bool more = hk_heap_decay(heap, now_ms, &left);
-    CHECK(left <= HK_DECAY_STEP_BYTES);
-    return more;
-}
-
 /* Takes so many blocks of the class, and puts all of them back; returns the units in slabs
  * between. */
 static uint64_t take_and_put(hk_heap_t *heap, unsigned class_index, size_t count)
@@ -115,30 +106,21 @@ static void test_surplus(void)
     (void)take_and_put(heap, LARGEST, HK_EMPTY_UNITS_MAX + 2 * HK_GIVEN_UNITS);
     CHECK(heap->empty_units > HK_EMPTY_UNITS_MAX - 4 && heap->empty_units <= HK_EMPTY_UNITS_MAX);
 
-    /* some go where so many are asked for, */
+    /* of which some go where so many are asked for, */
     size_t kept = heap->empty_units;
     CHECK(hk_heap_release_empties(heap, 0) == 0 && heap->empty_units == kept);
     CHECK(hk_heap_release_empties(heap, 10) == 10 && heap->empty_units == kept - 10);
+    hk_heap_reclaim(heap, 0);
+    CHECK(heap->empty_units == kept - 10 - HK_EMPTY_STEP_UNITS);
     CHECK(heap->pool->used_units == heap->empty_units);
 
-    /* as many as a call may cost when the epoch ends, */
+    /* and all of them go when the epoch ends. */
     fake_os_advance(HK_DECAY_MS);
-    uint64_t epoch_ms = heap->epoch_ms;
-    size_t left = HK_MAGAZINE_COST - 1; /* what is too little for a magazine begins nothing */
-    CHECK(hk_heap_decay(heap, fake_os.clock_ms, &left) && left == HK_MAGAZINE_COST - 1);
-    left = HK_MAGAZINE_COST;
-    CHECK(hk_heap_decay(heap, fake_os.clock_ms, &left) && left == 0);
-    CHECK(heap->empty_units == kept - 10 - HK_MAGAZINE_COST / HK_EMPTY_UNIT_COST);
-    CHECK(heap->epoch_ms == epoch_ms);
-
-    /* and all of them before the next one begins. */
-    while (decay(heap, fake_os.clock_ms))
-        CHECK(heap->epoch_ms == epoch_ms);
+    CHECK(!hk_heap_decay(heap, fake_os.clock_ms));
     CHECK(heap->empty_units == 0 && heap->pool->used_units == 0);
-    CHECK(heap->epoch_ms == fake_os.clock_ms);
     uint32_t lent = heap->given_units;
     fake_os_advance(HK_DECAY_MS);
-    CHECK(!decay(heap, fake_os.clock_ms));
+    CHECK(!hk_heap_decay(heap, fake_os.clock_ms));
     CHECK(heap->given_units == lent / 2);
     hk_heap_delete(heap);
 
@@ -202,14 +184,14 @@ static void test_decay(void)
     stock(heap, TINY, 10);
     CHECK(depot->count == 10 && depot->low_water == 0);
 
-    decay(heap, fake_os.clock_ms + HK_DECAY_MS - 1); /* too early */
+    hk_heap_decay(heap, fake_os.clock_ms + HK_DECAY_MS - 1); /* too early */
     CHECK(depot->count == 10 && depot->low_water == 0);
 
     /* The first epoch began without them. */
     fake_os_advance(HK_DECAY_MS);
-    decay(heap, fake_os.clock_ms);
+    hk_heap_decay(heap, fake_os.clock_ms);
     CHECK(depot->count == 10 && depot->low_water == 10 && heap->epoch_ms == fake_os.clock_ms);
-    decay(heap, fake_os.clock_ms);
+    hk_heap_decay(heap, fake_os.clock_ms);
     CHECK(depot->count == 10);
 
     /* Three are in use at times: those are the working set, the others go. */
@@ -221,7 +203,7 @@ static void test_decay(void)
         hk_heap_dissolve(heap, hk_heap_unload(heap, TINY, used[i], 0));
     CHECK(depot->count == 10 && depot->low_water == 7);
     fake_os_advance(HK_DECAY_MS);
-    decay(heap, fake_os.clock_ms);
+    hk_heap_decay(heap, fake_os.clock_ms);
     CHECKF(depot->count == 3 && depot->low_water == 3, " (%u in it, low water %u)", depot->count,
            depot->low_water);
     (void)check_heap(heap, TINY);
@@ -229,7 +211,7 @@ static void test_decay(void)
     /* Left alone, all go, and the empty slabs with them. */
     for (int epoch = 0; epoch < 2; epoch++) {
         fake_os_advance(HK_DECAY_MS);
-        decay(heap, fake_os.clock_ms);
+        hk_heap_decay(heap, fake_os.clock_ms);
     }
     CHECK(depot->count == 0 && heap->empty_units == 0);
     CHECK(heap->pool->used_units == 0);
@@ -237,26 +219,13 @@ static void test_decay(void)
     /* Each step is bounded. */
     stock(heap, TINY, 100);
     fake_os_advance(HK_DECAY_MS);
-    decay(heap, fake_os.clock_ms);
+    hk_heap_decay(heap, fake_os.clock_ms);
     CHECK(depot->count == 100);
     for (unsigned expected = 68; expected != 4 - 32u; expected -= 32) {
         fake_os_advance(HK_DECAY_MS);
-        decay(heap, fake_os.clock_ms);
+        hk_heap_decay(heap, fake_os.clock_ms);
         CHECK(depot->count == expected);
     }
-
-    /* By what it may cost, too. */
-    for (unsigned i = 0; i < 3; i++) {
-        size_t left = 2 * HK_MAGAZINE_COST + i;
-        stock(heap, TINY, 100 - depot->count);
-        fake_os_advance(2 * HK_DECAY_MS);
-        (void)decay(heap, fake_os.clock_ms);
-        unsigned before = depot->count;
-        fake_os_advance(HK_DECAY_MS);
-        CHECK(hk_heap_decay(heap, fake_os.clock_ms, &left) && left == i);
-        CHECK(depot->count == before - 2);
-    }
-    hk_heap_reclaim(heap, SIZE_MAX);
 
     /* A held lock is passed by; the inbox is drained. */
     hk_magazine_t *m = load(heap, TINY, NULL);
@@ -265,10 +234,10 @@ static void test_decay(void)
     fake_os_advance(HK_DECAY_MS);
     hk_lock_acquire(&heap->lock, HK_RANK_HEAP);
     uint64_t epoch_ms = heap->epoch_ms;
-    decay(heap, fake_os.clock_ms);
+    hk_heap_decay(heap, fake_os.clock_ms);
     CHECK(heap->epoch_ms == epoch_ms && heap->inbox == m);
     hk_lock_release(&heap->lock, HK_RANK_HEAP);
-    decay(heap, fake_os.clock_ms);
+    hk_heap_decay(heap, fake_os.clock_ms);
     CHECK(heap->inbox == NULL && heap->epoch_ms == fake_os.clock_ms);
     (void)check_heap(heap, TINY);
     hk_heap_delete(heap);

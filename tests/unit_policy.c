@@ -265,8 +265,21 @@ static void check_holes(void)
     CHECK(!hk_policy_wants_holes(100 * MIB, 10 * MIB, 90 * MIB)); /* read at different times */
 }
 
+/* One portion for each so long that a thread was away. */
+static void test_portion(void)
+{
+    const size_t portion = HK_PORTION_BYTES;
+    CHECK(hk_policy_portion_bytes(0) == portion);
+    CHECK(hk_policy_portion_bytes(2 * HK_PORTION_IDLE_MS - 1) == portion);
+    CHECK(hk_policy_portion_bytes(2 * HK_PORTION_IDLE_MS) == 2 * portion);
+    CHECK(hk_policy_portion_bytes(HK_PORTIONS_MAX * HK_PORTION_IDLE_MS) ==
+          HK_PORTIONS_MAX * portion);
+    CHECK(hk_policy_portion_bytes(UINT64_MAX) == HK_PORTIONS_MAX * portion);
+}
+
 int main(void)
 {
+    test_portion();
     check_pages();
     check_dense();
     check_magazines();
