@@ -3,8 +3,11 @@
  */
 #include "cache.h"
 #include "decay.h"
+#include "options.h"
 #include "os.h"
 #include "peak.h"
+
+static_assert(HK_PORTIONS_MAX * HK_PORTION_BYTES >= HK_SUPERSLAB_BYTES, "for huge pages");
 
 enum {
     STEP_MS = 8, /* between two steps of one thread */
@@ -102,8 +105,8 @@ static void end_epoch(hk_cache_t *cache, uint64_t now_ms)
     }
 }
 
-/* A call has `left` of its portion left over.  If it gave all of it, there may be more for the next
- * one. */
+/* A call has `left` of its portion left over.  If that is less than a unit, there may be more for
+ * the next one. */
 static void note_given(hk_cache_t *cache, size_t left)
 {
     bool more = left < HK_UNIT_BYTES;
@@ -115,7 +118,8 @@ static void note_given(hk_cache_t *cache, size_t left)
 static void begin_step(hk_cache_t *cache, uint64_t now_ms)
 {
     bool lingers = cache->linger_uses > 0;
-    cache->portion_bytes = hk_policy_portion_bytes(lingers ? now_ms - cache->step_ms : 0);
+    cache->portion_bytes =
+        hk_policy_portion_bytes(hk_options.huge, lingers ? now_ms - cache->step_ms : 0);
     cache->step_bytes = HK_DECAY_STEP_BYTES;
     cache->step_ms = now_ms;
     if (hk_run_shelf_is_over(&cache->shelf, now_ms)) {

@@ -42,22 +42,16 @@ static hk_large_t *remove_kept_locked(unsigned at)
     return large;
 }
 
-/* False if there is no place for one more. */
-static bool put_back_locked(hk_large_t *large)
+/* False if too much is kept already. */
+static bool keep_locked(hk_large_t *large)
 {
-    if (mappings.count == KEPT_MAX) {
+    size_t most = hk_policy_large_kept_bytes(hk_large_used_bytes());
+    if (mappings.count == KEPT_MAX || mappings.kept_bytes + large->bytes > most) {
         return false;
     }
     mappings.kept[mappings.count++] = large;
     mappings.kept_bytes += large->bytes;
     return true;
-}
-
-/* False if too much is kept already. */
-static bool keep_locked(hk_large_t *large)
-{
-    size_t most = hk_policy_large_kept_bytes(hk_large_used_bytes());
-    return mappings.kept_bytes + large->bytes <= most && put_back_locked(large);
 }
 
 /* The kept mapping to make a block of bytes from: the smallest that is large enough, else the
@@ -81,11 +75,10 @@ static hk_large_t *take_kept(size_t bytes)
     return found;
 }
 
-/* The oldest kept mapping freed at or before the time, no longer kept; NULL if there is none. */
-static hk_large_t *take_oldest(uint64_t until_ms)
+/* Where the oldest kept mapping is that was freed at or before the time; KEPT_MAX if there is
+ * none. */
+static unsigned find_oldest_locked(uint64_t until_ms)
 {
-    hk_large_t *found = NULL;
-    hk_lock_acquire(&mappings.lock, HK_RANK_LARGE);
     unsigned oldest = KEPT_MAX;
     for (unsigned i = 0; i < mappings.count; i++) {
         if (mappings.kept[i]->freed_ms <= until_ms &&
@@ -93,9 +86,15 @@ static hk_large_t *take_oldest(uint64_t until_ms)
             oldest = i;
         }
     }
-    if (oldest != KEPT_MAX) {
-        found = remove_kept_locked(oldest);
-    }
+    return oldest;
+}
+
+/* That mapping, no longer kept; NULL if there is none. */
+static hk_large_t *take_oldest(uint64_t until_ms)
+{
+    hk_lock_acquire(&mappings.lock, HK_RANK_LARGE);
+    unsigned oldest = find_oldest_locked(until_ms);
+    hk_large_t *found = oldest != KEPT_MAX ? remove_kept_locked(oldest) : NULL;
     hk_lock_release(&mappings.lock, HK_RANK_LARGE);
     return found;
 }
@@ -162,29 +161,32 @@ static bool resize_counted(hk_large_t *large, size_t bytes, bool (*resize)(hk_la
     return done;
 }
 
-/* While the mapping is cut nobody holds it; afterwards it is kept again, as old as before, however
- * much may be kept by now. */
+/* The mapping stays in the list, so that others find the rest of it meanwhile. */
 size_t hk_large_cut_kept(uint64_t until_ms, size_t bytes)
 {
-    hk_large_t *large = take_oldest(until_ms);
-    if (large == NULL) {
-        return 0;
-    }
+    char *tail = NULL;
+    hk_lock_acquire(&mappings.lock, HK_RANK_LARGE);
+    unsigned at = find_oldest_locked(until_ms);
+    hk_large_t *large = at != KEPT_MAX ? mappings.kept[at] : NULL;
     bytes = hk_align_up(bytes, hk_os_page_bytes());
-    bool kept = bytes < large->bytes;
-    if (kept) {
-        (void)resize_counted(large, large->bytes - bytes, fit_mapping);
-        hk_lock_acquire(&mappings.lock, HK_RANK_LARGE);
-        kept = put_back_locked(large);
-        hk_lock_release(&mappings.lock, HK_RANK_LARGE);
-    } else {
-        bytes = 0;
+    bool whole = large != NULL && bytes >= large->bytes;
+    if (whole) {
+        (void)remove_kept_locked(at);
+    } else if (large != NULL) {
+        large->bytes -= bytes;
+        mappings.kept_bytes -= bytes;
+        tail = large->address + large->bytes;
     }
-    if (!kept) {
-        bytes += large->bytes;
+    hk_lock_release(&mappings.lock, HK_RANK_LARGE);
+    if (whole) {
+        bytes = large->bytes;
         unmap_large(large);
+    } else if (tail != NULL) {
+        hk_os_unmap(tail, bytes);
+        hk_limit_uncharge(bytes);
+        hk_large_add_purged(bytes);
     }
-    return bytes;
+    return large != NULL ? bytes : 0;
 }
 
 /* A kept mapping of bytes or more, up to most; or any other, made to fit. */

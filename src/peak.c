@@ -7,6 +7,7 @@
 #include "heap_hole.h"
 #include "heaps.h"
 #include "large.h"
+#include "options.h"
 #include "os.h"
 #include "pace.h"
 #include "run.h"
@@ -116,21 +117,20 @@ static size_t take_owed(unsigned place, size_t most)
     return taken;
 }
 
-/* Gives up to so many bytes of what is owed; returns whether there was any.  A place that does not
- * have them any more owes nothing. */
-static bool pay(size_t most)
+/* Gives up to so many bytes of what is owed; returns how many.  A place that does not have them any
+ * more owes nothing. */
+static size_t pay(size_t most)
 {
-    bool paid = false;
-    for (unsigned place = 0; place < PLACES && most > 0; place++) {
-        size_t taken = take_owed(place, most);
+    size_t paid = 0;
+    for (unsigned place = 0; place < PLACES && paid < most; place++) {
+        size_t taken = take_owed(place, most - paid);
         if (taken > 0) {
             size_t given = places[place].give(taken);
             hk_pace_note(&places[place].pace, given);
             if (given == 0) {
-                hk_store_relaxed(&hk_peak_owed[place], 0); /* relaxed: a hint */
+                (void)take_owed(place, SIZE_MAX);
             }
-            most = hk_above(most, given);
-            paid = true;
+            paid += given;
         }
     }
     return paid;
@@ -213,7 +213,7 @@ static void look_for_gifts(size_t committed)
     }
 }
 
-/* Of threads that find the same peak one looks, once nothing is owed. */
+/* Of threads that find the same peak one looks, unless something is owed still. */
 void hk_peak_give(void)
 {
     size_t committed = hk_limit_committed_bytes();
@@ -222,10 +222,12 @@ void hk_peak_give(void)
     if (grown > 0 && !hk_cas_acq_rel(&hk_peak_bytes, &peak, committed)) {
         grown = 0; /* another thread counts it */
     }
-    size_t most = grown > 2 * HK_PORTION_BYTES ? grown : 2 * (size_t)HK_PORTION_BYTES;
-    if (!pay(most) && grown > HK_PEAK_STEP_BYTES) {
+    size_t least = 2 * hk_policy_portion_bytes(hk_options.huge, 0);
+    size_t most = grown > least ? grown : least;
+    size_t paid = pay(most);
+    if (grown > HK_PEAK_STEP_BYTES && paid < most && !hk_peak_is_owing()) {
         look_for_gifts(committed);
-        (void)pay(most);
+        (void)pay(most - paid);
     }
 }
 

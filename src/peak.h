@@ -13,7 +13,7 @@
 /* atomic: the most that was ever committed, in steps. */
 extern _Atomic size_t hk_peak_bytes;
 
-/* Of each place of free memory: what is left of what it was to give at the last one. */
+/* Of each place of free memory: what is left of what it was to give at the last look. */
 enum { HK_PLACES = 3 };
 extern _Atomic size_t hk_peak_owed[HK_PLACES]; /* atomic: whoever gives it takes it off first */
 
@@ -24,14 +24,20 @@ static inline bool hk_peak_is_new(void)
            hk_load_relaxed(&hk_peak_bytes) + HK_PEAK_STEP_BYTES;
 }
 
-/* Whether hk_peak_give has something to do. */
-static inline bool hk_peak_is_due(void)
+/* Whether anything is owed.  relaxed: a hint */
+static inline bool hk_peak_is_owing(void)
 {
     size_t owed = 0;
     for (unsigned place = 0; place < HK_PLACES; place++) {
-        owed |= hk_load_relaxed(&hk_peak_owed[place]); /* relaxed: a hint */
+        owed |= hk_load_relaxed(&hk_peak_owed[place]);
     }
-    return owed != 0 || hk_peak_is_new();
+    return owed != 0;
+}
+
+/* Whether hk_peak_give has something to do. */
+static inline bool hk_peak_is_due(void)
+{
+    return hk_peak_is_new() || hk_peak_is_owing();
 }
 
 /* To be called at such a peak: gives back a part of what is free, if that is more than policy

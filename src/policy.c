@@ -75,11 +75,11 @@ uint32_t hk_policy_parts(unsigned cpu_count)
     return cpu_count < HK_PARTS ? cpu_count : HK_PARTS;
 }
 
-size_t hk_policy_portion_bytes(uint64_t idle_ms)
+size_t hk_policy_portion_bytes(uint64_t mode, uint64_t idle_ms)
 {
     uint64_t portions = idle_ms / HK_PORTION_IDLE_MS;
     portions = portions < 1 ? 1 : portions < HK_PORTIONS_MAX ? portions : HK_PORTIONS_MAX;
-    return (size_t)portions * HK_PORTION_BYTES;
+    return (size_t)(mode >= 2 ? HK_PORTIONS_MAX : portions) * HK_PORTION_BYTES;
 }
 
 size_t hk_policy_depot_bytes(size_t slab_bytes)

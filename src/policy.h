@@ -18,16 +18,16 @@ enum {
     HK_INBOX_MAGAZINES = 64,        /* an inbox with more of them is drained by whoever pushes */
     HK_DECAY_MS = 250,              /* the epoch of the working-set estimate */
     HK_EPOCH_ACQUIRES = 16, /* slabs that a heap took from the pool: they end an epoch too */
-    HK_PEAK_STEP_BYTES = 256 << 10,    /* growth between two looks at a new peak */
-    HK_PEAK_KEPT_BYTES = 32 << 20,     /* given back of a kept mapping at one, at most */
+    HK_PEAK_STEP_BYTES = 256 << 10,    /* least growth between two looks at a new peak */
+    HK_PEAK_KEPT_BYTES = 32 << 20,     /* given back of kept mappings at one, at most */
     HK_PACE_BYTES_MIN = 64 << 10,      /* given back at one though it was in vain so far */
     HK_HOLE_STEP_SLABS = 12,           /* looked through for holes at once: about 100 us */
     HK_SHED_BLOCK_BYTES = 1024,        /* at a peak, magazines of smaller blocks stay */
     HK_DECAY_STEP_BYTES = 8 << 20,     /* given back by one step, a portion by each call */
-    HK_PORTION_BYTES = 512 << 10,      /* given back by one call: 40 to 60 us, or more, */
-    HK_EMPTY_STEP_UNITS = 512,         /* of kept empty slabs, to the pool at once: 100 us */
+    HK_PORTION_BYTES = 512 << 10,      /* given back by one call: some 50 us; or more, */
     HK_PORTION_IDLE_MS = 16,           /* one for each so long that its thread was away, */
     HK_PORTIONS_MAX = 4,               /* up to so many */
+    HK_EMPTY_STEP_UNITS = 512,         /* of kept empty slabs, to the pool at once: 100 us */
     HK_LINGER_BYTES = 16 << 20,        /* so much to give back keeps a thread on its slow paths, */
     HK_LINGER_BYTES_MIN = 1 << 20,     /* until there is no more than this */
     HK_END_BYTES = 4 << 20,            /* less that is free stays at a thread's end */
@@ -101,8 +101,9 @@ size_t hk_policy_shelves_bytes(size_t committed_bytes, size_t hard_limit);
 size_t hk_policy_growing_bytes(size_t bytes);
 
 /* How many bytes one call may give back in a step, when its thread, which calls seldom, began the
- * last one so long ago. */
-size_t hk_policy_portion_bytes(uint64_t idle_ms);
+ * last one so long ago; mode is HAKMEM_HUGE's value.  Of huge pages it is a superslab at least,
+ * since to give back a part would make small pages of it. */
+size_t hk_policy_portion_bytes(uint64_t mode, uint64_t idle_ms);
 
 /* At a peak of committed_bytes: how many bytes a thread's magazines of blocks of
  * HK_SHED_BLOCK_BYTES and more may hold. */

@@ -38,16 +38,8 @@ void hk_pool_release(hk_slab_t *slab, bool had_live_bits)
     hk_lock_release(&pool->lock, HK_RANK_POOL);
 }
 
-/* Whether so many units stay warm without an empty superslab.  A huge one goes whole if any are to
- * go: to give back a part would split its page, and take longer. */
-static bool is_surplus(const hk_pool_t *pool, const hk_superslab_t *superslab, uint32_t keep_units)
-{
-    uint32_t units = (uint32_t)hk_bitrange_sum(superslab->dirty_units);
-    return hk_pool_warm_units(pool) >= keep_units + (superslab->huge ? 1 : units);
-}
-
 /* Takes up to PURGE_BATCH empty superslabs out of the pool, beyond the first keep ones and as long
- * as about keep_units stay warm; returns how many. */
+ * as keep_units stay warm; returns how many. */
 static unsigned take_empty_locked(hk_pool_t *pool, uint32_t keep_units, uint32_t keep,
                                   hk_superslab_t **taken)
 {
@@ -56,7 +48,8 @@ static unsigned take_empty_locked(hk_pool_t *pool, uint32_t keep_units, uint32_t
     for (uint32_t kept = 0; next != NULL && count < PURGE_BATCH; kept++) {
         hk_superslab_t *superslab = next;
         next = superslab->next;
-        if (superslab->pinned || kept < keep || !is_surplus(pool, superslab, keep_units)) {
+        uint32_t warm = (uint32_t)hk_bitrange_sum(superslab->dirty_units);
+        if (superslab->pinned || kept < keep || hk_pool_warm_units(pool) < keep_units + warm) {
             continue;
         }
         hk_pool_remove_locked(pool, superslab);

@@ -331,29 +331,6 @@ static int lines_at(uint64_t mode)
     return WEXITSTATUS(status);
 }
 
-/* An empty one goes whole, and makes no small pages first, where but a unit of it is to go; one of
- * small pages stays then. */
-static void test_goes_whole(void)
-{
-    fill_all(SUPERSLABS);
-    live_on(WHOLE_MS);
-    CHECK(superslab_of(0)->huge && !superslab_of(DENSE)->huge);
-    size_t small = fake_os.small_bytes;
-    empty(0, 0);
-    CHECK(hk_pool_purge(&pool, pool.warm_units, 0) == 0 && pool.superslabs == SUPERSLABS);
-    CHECK(hk_pool_purge(&pool, pool.warm_units - 1, 0) >= UNITS * (size_t)HK_UNIT_BYTES);
-    CHECK(pool.superslabs == SUPERSLABS - 1 && fake_os.small_bytes == small);
-    empty(DENSE, 0);
-    CHECK(hk_pool_purge(&pool, pool.warm_units - 1, 0) == HK_UNIT_BYTES);
-    CHECK(pool.superslabs == SUPERSLABS - 1);
-    for (unsigned i = 1; i < SUPERSLABS; i++) {
-        if (i != DENSE)
-            empty(i, 0);
-    }
-    (void)hk_pool_purge(&pool, 0, 0);
-    CHECK(pool.superslabs == 0 && hk_superslab_advised_count() == 0);
-}
-
 int main(void)
 {
     fill_all(SUPERSLABS); /* the allocator's own memory stays, and counts */
@@ -361,7 +338,6 @@ int main(void)
     test_density();
     test_others();
     test_drain();
-    test_goes_whole();
     test_pinned();
     test_limit();
     test_insisting();

@@ -269,12 +269,14 @@ static void check_holes(void)
 static void test_portion(void)
 {
     const size_t portion = HK_PORTION_BYTES;
-    CHECK(hk_policy_portion_bytes(0) == portion);
-    CHECK(hk_policy_portion_bytes(2 * HK_PORTION_IDLE_MS - 1) == portion);
-    CHECK(hk_policy_portion_bytes(2 * HK_PORTION_IDLE_MS) == 2 * portion);
-    CHECK(hk_policy_portion_bytes(HK_PORTIONS_MAX * HK_PORTION_IDLE_MS) ==
+    CHECK(hk_policy_portion_bytes(1, 0) == portion);
+    CHECK(hk_policy_portion_bytes(1, 2 * HK_PORTION_IDLE_MS - 1) == portion);
+    CHECK(hk_policy_portion_bytes(1, 2 * HK_PORTION_IDLE_MS) == 2 * portion);
+    CHECK(hk_policy_portion_bytes(1, HK_PORTIONS_MAX * HK_PORTION_IDLE_MS) ==
           HK_PORTIONS_MAX * portion);
-    CHECK(hk_policy_portion_bytes(UINT64_MAX) == HK_PORTIONS_MAX * portion);
+    CHECK(hk_policy_portion_bytes(1, UINT64_MAX) == HK_PORTIONS_MAX * portion);
+    CHECK(hk_policy_portion_bytes(0, 0) == portion);
+    CHECK(hk_policy_portion_bytes(2, 0) == HK_PORTIONS_MAX * portion);
 }
 
 int main(void)
