@@ -181,6 +181,7 @@ static void keep_and_give(bool is_more)
         (void)take_all(LIST_BYTES);
     CHECKF(given >= MAPPINGS * (uint64_t)MAPPING_BYTES, " (%zu KiB)", (size_t)given / 1024);
     CHECK(hk_large_kept_bytes() == 0);
+    CHECK(hk_limit_committed_bytes() - stats_now().committed_bytes < MAPPING_BYTES); /* the map */
     if (!is_more)
         hak_free(held);
 }
