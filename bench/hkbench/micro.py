@@ -20,6 +20,9 @@ WALK = BASE + [Measure("build_ns", "ns/node built", TIME), Measure("walk_ns", "n
 FRAGMENT = BASE + [Measure("resident_mib", "MiB at end", MEMORY), Measure("live_mib", "MiB live", INFO)]
 SPIKE = [Measure("ns", "ns/op", INFO), RSS, AFTER, Measure("fallen_mib", "MiB after fall", MEMORY),
          Measure("idle_mib", "MiB after idling", MEMORY, True), Measure("mean", "KiB mean", MEMORY)]
+QUIET = [measure for measure in SPIKE if measure.key != "mean"]
+PAUSE = [Measure("ns", "ns/op", INFO), Measure("worst_us", "us worst", TIME, True),
+         Measure("late_us", "us but 1 in 100,000", TIME), RSS, AFTER]
 
 # Workload, threads, group, the smallest extent that has it, and the scale in the quick one.
 TABLE = [
@@ -60,8 +63,10 @@ TABLE = [
     ("fragment", 1, LONGRUN, QUICK, 0.5), ("spike", 1, LONGRUN, QUICK, 0.2),
     ("scratch_buffer", 1, LONGRUN, NORMAL, 1), ("scratch_nodes", 1, LONGRUN, NORMAL, 1),
     ("turn", 1, LONGRUN, NORMAL, 1),
+    ("quiet", 1, LONGRUN, NORMAL, 1), ("pause", 1, LONGRUN, NORMAL, 1),
 ]
-MEASURES = {"tree": WALK, "graph": WALK, "index": WALK, "fragment": FRAGMENT, "spike": SPIKE}
+MEASURES = {"tree": WALK, "graph": WALK, "index": WALK, "fragment": FRAGMENT, "spike": SPIKE,
+            "quiet": QUIET, "pause": PAUSE}
 
 
 def run_micro(library, workload, threads, scale, env=None):

@@ -89,6 +89,16 @@ static uint64_t fragment(struct worker *w)
 
 enum { SPIKE_BLOCKS = 400000, TICKS = 300, TICK_OPS = 300, KEPT = 50 };
 
+/* 200 MiB in blocks of a program's sizes. */
+static void spike_rise(void **slot, uint32_t *seed)
+{
+    for (size_t i = 0; i < SPIKE_BLOCKS; i++) {
+        size_t size = small_size(bench_next(seed)) * (i % 16 ? 1 : 16);
+        slot[i] = get(size);
+        bench_touch(slot[i], PAGE, size);
+    }
+}
+
 /* Drops all but one block in KEPT, in random order; survivors end up in the first slots. */
 static size_t spike_fall(void **slot, size_t n, uint32_t *seed)
 {
@@ -112,11 +122,7 @@ static uint64_t spike(struct worker *w)
 {
     void **slot = slot_table(SPIKE_BLOCKS);
     uint64_t ticks = micro_scaled(TICKS);
-    for (size_t i = 0; i < SPIKE_BLOCKS; i++) {
-        size_t size = small_size(bench_next(&w->seed)) * (i % 16 ? 1 : 16);
-        slot[i] = get(size);
-        bench_touch(slot[i], PAGE, size);
-    }
+    spike_rise(slot, &w->seed);
     long high = bench_status_kib("VmRSS:");
     size_t left = spike_fall(slot, SPIKE_BLOCKS, &w->seed);
     long fallen = bench_status_kib("VmRSS:");
@@ -134,6 +140,33 @@ static uint64_t spike(struct worker *w)
         put(slot[i]);
     bench_table_drop(slot, SPIKE_BLOCKS * sizeof *slot);
     return ticks * TICK_OPS;
+}
+
+/* ---- quiet after a fall ---- */
+
+enum { QUIET_TICKS = 400 };
+
+/*
+ * A service whose load has gone altogether: 200 MiB are freed, and for 4 s a loop that waits for
+ * something makes one call at a time, of a size that was used before.  One operation = one malloc
+ * and free of the loop, the pauses counted.  fallen_mib, idle_mib as above.
+ */
+static uint64_t quiet(struct worker *w)
+{
+    void **slot = slot_table(SPIKE_BLOCKS);
+    uint64_t ticks = micro_scaled(QUIET_TICKS);
+    spike_rise(slot, &w->seed);
+    drain(slot, SPIKE_BLOCKS);
+    long fallen = bench_status_kib("VmRSS:");
+    for (uint64_t tick = 0; tick < ticks; tick++) {
+        bench_sleep(0.01);
+        put(get(small_size(w->seed)));
+    }
+    if (w->id == 0) {
+        micro_note("fallen_mib", (double)fallen / KIB);
+        micro_note("idle_mib", (double)bench_status_kib("VmRSS:") / KIB);
+    }
+    return ticks;
 }
 
 /* ---- scratch memory beside results ---- */
@@ -225,6 +258,8 @@ const struct workload micro_longrun[] = {
      "weeks of a cache: 64 MiB live, sizes and lives shift; op = free + malloc", 0, 0, 0},
     {"spike", spike, 1, 1, "a service after its busiest minute: 200 MiB, then light traffic", 0, 0,
      0},
+    {"quiet", quiet, 1, 1, "200 MiB are freed, then a loop calls malloc and free now and then", 0,
+     0, 0},
     {"scratch_buffer", scratch_buffer, 1, 1,
      "requests: a buffer of 1..8 MiB comes and goes, results stay; op = block", 0, 0, 0},
     {"scratch_nodes", scratch_nodes, 1, 1,
