@@ -18,6 +18,8 @@ hk_cache_t hk_cache_empty = {
     .tag = (uint64_t)HK_OWNER_NONE << HK_OWNER_SHIFT,
 };
 
+hk_cache_t *hk_cache_list;
+
 /* ---- Magazines in the cache ---- */
 
 /* A signal handler may end the thread's work at any point here, by a jump or by exit.  Then a
@@ -67,9 +69,6 @@ static unsigned next_kind(hk_cache_t *cache, unsigned class_index)
 
 bool hk_cache_is_still_cold(hk_cache_t *cache, unsigned class_index)
 {
-    if (cache->linger_uses > 0) {
-        return true;
-    }
     if (cache->uses[class_index] >= hk_policy_class[class_index].cold_uses) {
         return false;
     }
@@ -261,6 +260,7 @@ static hk_magazine_t *exchange(hk_cache_t *cache, unsigned class_index, hk_magaz
     /* An empty magazine grows too; otherwise a class that goes back and forth about small magazines
      * would come this way for ever. */
     unsigned kind = next_kind(cache, class_index);
+    hk_cache_note_freed(cache, previous->count * (size_t)hk_class_info[class_index].block_bytes);
     return previous->count == 0 ? hk_heap_exchange_empty(cache->heap, previous, kind)
                                 : hk_heap_unload(cache->heap, class_index, previous, kind);
 }

@@ -1,8 +1,9 @@
 /*
  * cache: L0, one thread's free blocks.
  *
- * A cache belongs to its thread.  Nobody else reads or writes it, with two exceptions: `busy` and
- * the list links; and the ledger, which reads figures that may be stale.  For each class a cache
+ * A cache belongs to its thread.  Nobody else reads or writes it, with three exceptions: `busy` and
+ * the list links; what the watch needs of it (`view`, `quick_malloc`, and `hardened`, which others
+ * only read); and the ledger, which reads figures that may be stale.  For each class a cache
  * has a loaded magazine, which the fast paths see through `top`, the newest slot.  It may also have
  * a previous one, so that a program which goes back and forth about a magazine's end does not
  * exchange magazines all the time.
@@ -33,6 +34,19 @@ typedef struct hk_outgoing {
     uint16_t past;           /* blocks of others for the same place that went past it */
 } hk_outgoing_t;
 
+/* Which of a thread's calls come by its slow paths although its magazines could serve them. */
+typedef enum hk_trap {
+    HK_TRAP_NONE,
+    HK_TRAP_MALLOC,
+    HK_TRAP_FREE,
+} hk_trap_t;
+
+/* The cache as a thread's fast paths see it: the thread's own, or the empty one. */
+typedef struct hk_view {
+    struct hk_cache *_Atomic by_malloc; /* relaxed: other threads set it to the empty one */
+    struct hk_cache *by_free;           /* owner */
+} hk_view_t;
+
 typedef struct hk_cache {
     void **top[HK_CLASS_COUNT];
     uint64_t tag; /* the heap's owner, where the near table has it */
@@ -42,14 +56,23 @@ typedef struct hk_cache {
     uint8_t uses[HK_CLASS_COUNT];            /* slow paths so far, up to what makes a difference */
     hk_quarantine_t *quarantine;             /* hardening's; NULL: there is none */
     bool hardened;                           /* whether the heap is */
-    bool quick;           /* and at level 1, so that level 1's own fast paths serve */
-    int64_t sample_left;  /* blocks until the next sampled one; 0: not drawn yet */
-    uint32_t past_frees;  /* frees past the magazines: each 64th looks after the pool */
-    uint32_t linger_uses; /* slow paths still to be taken by all calls */
-    uint64_t step_ms;     /* when this thread last began a step of giving back */
-    size_t step_bytes;    /* what is left to give in it, */
-    size_t portion_bytes; /* so much by each slow path */
-    uint64_t linger_ms;   /* when it last began to linger */
+    bool quick;                /* and at level 1, so that level 1's own fast paths serve, */
+    _Atomic bool quick_malloc; /* malloc's too; relaxed: other threads clear it */
+    int64_t sample_left;       /* blocks until the next sampled one; 0: not drawn yet */
+    uint32_t past_frees;       /* frees past the magazines: each 64th looks after the pool */
+    bool lingers;              /* the last step left much to give back */
+    uint64_t step_ms;          /* when this thread last began a step of giving back */
+    size_t step_bytes;         /* what is left to give in it, */
+    size_t portion_bytes;      /* so much by each slow path */
+    uint64_t linger_ms;        /* when it last began to linger */
+    size_t freed_bytes;        /* on slow paths, since this thread last looked what is free; */
+    size_t excess_bytes;       /* so much could go back then, or as that last changed, */
+    uint64_t excess_ms;        /* which was then */
+    uint64_t looked_ms;        /* when a trapped call last came by, */
+    uint32_t looked_busy;      /* and how many of the next ones may pass, were it in the same */
+    uint32_t passes;           /* millisecond; of which so many are left */
+    hk_view_t *own_view;       /* the thread's; NULL: nobody would hear of its end */
+    hk_view_t *_Atomic view;   /* the same, once others may touch it; NULL before */
     void *epoch_newest[HK_CLASS_COUNT];        /* the newest block as the last epoch ended */
     uint64_t epoch_ms;                         /* when that was */
     uint32_t epoch_growths;                    /* and how much the heap had grown by then */
@@ -63,10 +86,11 @@ typedef struct hk_cache {
 } hk_cache_t;
 
 extern hk_cache_t hk_cache_empty;
+extern hk_cache_t *hk_cache_list; /* lock(caches) */
 
-/* Whether the class is cold: hardly used so far, or the thread lingers on its slow paths to give
- * memory back.  Then blocks go one by one between the program and the heap, so that a thread that
- * needed a block once keeps nothing.  Both count this use.  The one without "still" answers at once
+/* Whether the class is cold, that is, hardly used so far.  Then blocks go one by one between the
+ * program and the heap, so that a thread that needed a block once keeps nothing.  Both count this
+ * use.  The one without "still" answers at once
  * for a class that has a magazine. */
 bool hk_cache_is_still_cold(hk_cache_t *cache, unsigned class_index);
 static inline bool hk_cache_is_cold(hk_cache_t *cache, unsigned class_index)
@@ -120,8 +144,72 @@ void hk_cache_hand_over(hk_cache_t *cache);
 void hk_cache_dissolve(hk_cache_t *cache, unsigned class_index);
 
 /* What slow paths do now and then beside their work: give memory back.  No lock may be held.  It
- * may empty the cache, so a slow path calls it last. */
-void hk_cache_help(hk_cache_t *cache);
+ * may empty the cache, so a slow path calls it last.  next: which calls are trapped from now on, if
+ * there is a watch. */
+void hk_cache_help(hk_cache_t *cache, hk_trap_t next);
+
+/* ---- The watch (cache_watch.c) ----
+ *
+ * As long as there is much to give back, threads have to come by their slow paths, which they would
+ * not if each block that they free is the next one that they allocate.  So then there is a watch:
+ * either the mallocs or the frees of each thread are trapped, those that it does not need just now:
+ * mallocs after a slow path of free, frees after one of malloc.  A program that only allocates or
+ * only frees for a while pays nothing for that. */
+
+/* When somebody last knew of much to give back; 0: there is no watch.  On a cache line of its own,
+ * since every slow path reads it. */
+typedef struct hk_watch {
+    _Alignas(64) _Atomic uint64_t noted_ms;
+} hk_watch_t;
+extern hk_watch_t hk_cache_watch_state;
+
+static inline bool hk_cache_watch_is_on(void)
+{
+    return hk_load_relaxed(&hk_cache_watch_state.noted_ms) != 0; /* relaxed: see cache_watch.c */
+}
+
+/* So many bytes could go back: begins or prolongs the watch if that is much, and news. */
+void hk_cache_watch_note(hk_cache_t *cache, size_t excess, uint64_t now_ms);
+
+/* Lets others trap the thread's mallocs.  By the thread itself, on a slow path of malloc: what it
+ * does when its end has begun, and nobody would hear of that any more, is free. */
+void hk_cache_watch_join(hk_cache_t *cache);
+
+/* Sets the thread's trap, or ends the watch if nobody knew of anything for a while. */
+void hk_cache_watch(hk_cache_t *cache, hk_trap_t next, uint64_t now_ms);
+
+/* Whether a call that was trapped, and has been served, should help: not if calls come so often
+ * that one of many will do. */
+bool hk_cache_watch_is_due(hk_cache_t *cache);
+
+/* Whether mallocs are trapped, or frees; for the thread itself, without hardening. */
+static inline bool hk_cache_traps_malloc(const hk_cache_t *cache)
+{
+    const hk_view_t *view = cache->hardened ? NULL : cache->own_view;
+    return view != NULL && hk_load_relaxed(&view->by_malloc) != cache; /* relaxed: see hk_view_t */
+}
+
+static inline bool hk_cache_traps_free(const hk_cache_t *cache)
+{
+    const hk_view_t *view = cache->hardened ? NULL : cache->own_view;
+    return view != NULL && view->by_free != cache;
+}
+
+/* Whether there is a watch, or may be a trap of the last one. */
+static inline bool hk_cache_is_watched(const hk_cache_t *cache)
+{
+    if (hk_cache_watch_is_on()) {
+        return true;
+    }
+    return cache->hardened ? hk_load_relaxed(&cache->quick_malloc) != cache->quick
+                           : hk_cache_traps_malloc(cache) || hk_cache_traps_free(cache);
+}
+
+/* Notes what was freed on slow paths: now and then somebody looks how much is free. */
+static inline void hk_cache_note_freed(hk_cache_t *cache, size_t bytes)
+{
+    cache->freed_bytes += bytes;
+}
 
 /* Empties the cache: puts all blocks back into slabs, those of the quarantine too, gives the
  * shelf's runs back to their areas, and hands the outgoing blocks over. */

@@ -11,7 +11,6 @@ static_assert(HK_PORTIONS_MAX * HK_PORTION_BYTES >= HK_SUPERSLAB_BYTES, "for hug
 
 enum {
     STEP_MS = 8, /* between two steps of one thread */
-    LINGER_USES = 1024,
     LINGER_FLUSH_MS = 32,
 };
 
@@ -35,23 +34,16 @@ static void flush_magazines(hk_cache_t *cache)
     hk_heap_return_inbox(cache->heap, spare);
 }
 
-/* A thread that allocates seldom, and then out of its magazines, might not come this way for a long
- * time.  So as long as there is much to give back it has no magazines, and each of its calls comes
- * this way.  A busy thread uses up its LINGER_USES between two steps and goes on with magazines. */
+/* Blocks in magazines keep slabs from becoming empty.  So as long as there is much to give back the
+ * thread empties its own now and then. */
 static void linger(hk_cache_t *cache, size_t excess, uint64_t now_ms)
 {
-    bool lingers = cache->linger_uses > 0;
-    size_t least = lingers ? (size_t)HK_LINGER_BYTES_MIN : (size_t)HK_LINGER_BYTES;
-    if (excess < least) {
-        cache->linger_uses = 0;
-        return;
-    }
-    /* A busy thread has loaded magazines again. */
-    if (now_ms - cache->linger_ms >= LINGER_FLUSH_MS) {
+    size_t least = cache->lingers ? (size_t)HK_LINGER_BYTES_MIN : (size_t)HK_LINGER_BYTES;
+    cache->lingers = excess >= least;
+    if (cache->lingers && now_ms - cache->linger_ms >= LINGER_FLUSH_MS) {
         cache->linger_ms = now_ms;
         flush_magazines(cache);
     }
-    cache->linger_uses = LINGER_USES;
 }
 
 static size_t bytes_from(const hk_cache_t *cache, unsigned first)
@@ -113,13 +105,11 @@ static void note_given(hk_cache_t *cache, size_t left)
     cache->step_bytes = more ? hk_above(cache->step_bytes, cache->portion_bytes) : 0;
 }
 
-/* A thread that lingers, and does not come for a while, calls seldom: otherwise it would not linger
- * any more. */
+/* A thread that lingers gives more if it has not come for a while. */
 static void begin_step(hk_cache_t *cache, uint64_t now_ms)
 {
-    bool lingers = cache->linger_uses > 0;
     cache->portion_bytes =
-        hk_policy_portion_bytes(hk_options.huge, lingers ? now_ms - cache->step_ms : 0);
+        hk_policy_portion_bytes(hk_options.huge, cache->lingers ? now_ms - cache->step_ms : 0);
     cache->step_bytes = HK_DECAY_STEP_BYTES;
     cache->step_ms = now_ms;
     if (hk_run_shelf_is_over(&cache->shelf, now_ms)) {
@@ -127,7 +117,10 @@ static void begin_step(hk_cache_t *cache, uint64_t now_ms)
     }
     hk_cache_hand_over(cache);
     size_t left = cache->portion_bytes;
-    linger(cache, hk_decay_step(cache->heap, now_ms, &left), now_ms);
+    hk_excess_t excess = hk_decay_step(cache->heap, now_ms, &left);
+    cache->freed_bytes = 0; /* just looked */
+    hk_cache_watch_note(cache, excess.bytes + excess.other_bytes, now_ms);
+    linger(cache, excess.bytes, now_ms);
     note_given(cache, left);
 }
 
@@ -138,7 +131,16 @@ static void go_on(hk_cache_t *cache, uint64_t now_ms)
     note_given(cache, left);
 }
 
-void hk_cache_help(hk_cache_t *cache)
+/* A thread may free much between two steps and then make no more slow path. */
+static void look_what_is_free(hk_cache_t *cache, uint64_t now_ms)
+{
+    if (cache->freed_bytes >= HK_FREED_BYTES) {
+        cache->freed_bytes = 0;
+        hk_cache_watch_note(cache, hk_decay_excess(cache->heap), now_ms);
+    }
+}
+
+void hk_cache_help(hk_cache_t *cache, hk_trap_t next)
 {
     if (HK_UNLIKELY(hk_peak_is_due())) {
         if (hk_peak_is_new()) {
@@ -148,14 +150,14 @@ void hk_cache_help(hk_cache_t *cache)
     }
     uint64_t now = hk_os_clock_ms();
     end_epoch(cache, now);
-    bool due = now - cache->step_ms >= STEP_MS;
-    if (cache->linger_uses > 0) {
-        cache->linger_uses--;
-    }
-    if (due || (now != cache->step_ms && cache->linger_uses > 0)) {
+    if (now - cache->step_ms >= STEP_MS) {
         begin_step(cache, now);
     } else if (cache->step_bytes > 0) {
         go_on(cache, now);
+    }
+    look_what_is_free(cache, now);
+    if (HK_UNLIKELY(hk_cache_is_watched(cache))) {
+        hk_cache_watch(cache, next, now);
     }
 }
 

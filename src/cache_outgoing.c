@@ -9,21 +9,23 @@
  * magazine along. */
 enum { WORTH_BLOCKS = 16 };
 
-static void hand_over(hk_outgoing_t *outgoing)
+static void hand_over(hk_cache_t *cache, hk_outgoing_t *outgoing)
 {
+    size_t bytes = (size_t)(HK_OUTGOING_BYTES - outgoing->room_bytes);
     hk_magazine_t *magazine = outgoing->magazine;
     hk_heap_t *heap = hk_load_acquire(&hk_heap_table[outgoing->owner]);
     outgoing->owner = 0;
     hk_fence_signal();
     outgoing->magazine = NULL;
-    hk_heap_hand_over(heap, magazine);
+    hk_heap_hand_over(heap, magazine, bytes);
+    hk_cache_note_freed(cache, bytes);
 }
 
 void hk_cache_hand_over(hk_cache_t *cache)
 {
     for (unsigned slot = 0; slot < HK_OUTGOING_SLOTS; slot++) {
         if (cache->outgoing[slot].owner != 0) {
-            hand_over(&cache->outgoing[slot]);
+            hand_over(cache, &cache->outgoing[slot]);
         }
     }
 }
@@ -84,20 +86,20 @@ void hk_cache_push_outgoing(hk_cache_t *cache, uint16_t owner, unsigned class_in
     if (outgoing->owner != owner) {
         bool sent = outgoing->owner != 0 && makes_way(outgoing);
         if (sent) {
-            hand_over(outgoing);
+            hand_over(cache, outgoing);
         }
         if (outgoing->owner != 0 || !begin_outgoing(cache, owner, class_index, block)) {
             hk_heap_put_any(block);
         }
         if (sent) {
-            hk_cache_help(cache);
+            hk_cache_help(cache, HK_TRAP_MALLOC);
         }
         return;
     }
     append(outgoing->magazine, class_index, block);
     outgoing->room_bytes -= (int32_t)hk_class_info[class_index].block_bytes;
     if (outgoing->magazine->count == outgoing->magazine->capacity || outgoing->room_bytes <= 0) {
-        hand_over(outgoing);
-        hk_cache_help(cache);
+        hand_over(cache, outgoing);
+        hk_cache_help(cache, HK_TRAP_MALLOC);
     }
 }

@@ -12,15 +12,6 @@
 
 static hk_allowance_t at_end;
 
-/* What may still go back of a heap's slabs if they are sparse: their holes have gone already. */
-static size_t sparse_bytes(const hk_heap_t *heap)
-{
-    size_t holes = hk_load_relaxed(&heap->hole_bytes); /* relaxed: a hint */
-    size_t bytes =
-        hk_policy_sparse_bytes(hk_heap_units(heap) * HK_UNIT_BYTES, hk_heap_free_bytes(heap));
-    return bytes > holes ? bytes - holes : 0;
-}
-
 /* A step for one heap. */
 static void decay_heap(hk_heap_t *heap, uint64_t now_ms)
 {
@@ -47,7 +38,7 @@ size_t hk_decay_give(uint64_t now_ms, size_t *left)
     return bytes;
 }
 
-size_t hk_decay_step(hk_heap_t *mine, uint64_t now_ms, size_t *left)
+hk_excess_t hk_decay_step(hk_heap_t *mine, uint64_t now_ms, size_t *left)
 {
     if (mine != NULL) {
         decay_heap(mine, now_ms);
@@ -60,8 +51,9 @@ size_t hk_decay_step(hk_heap_t *mine, uint64_t now_ms, size_t *left)
     if (other != NULL && other != idle.fullest) {
         decay_heap(other, now_ms);
     }
-    size_t sparse = mine != NULL ? sparse_bytes(mine) : 0;
-    return sparse + idle.depot_bytes + idle.empty_bytes + hk_decay_give(now_ms, left);
+    size_t sparse = mine != NULL ? hk_heap_sparse_bytes(mine) : 0;
+    size_t places = hk_decay_give(now_ms, left);
+    return (hk_excess_t){sparse + idle.depot_bytes + idle.empty_bytes + places, idle.other_bytes};
 }
 
 static bool is_parked(const hk_heap_t *heap)
@@ -89,6 +81,13 @@ static void reclaim_parked(hk_heap_t *heap, void *context)
 static size_t free_in_places(void)
 {
     return hk_pool_part_warm_bytes() + hk_run_warm_bytes() + hk_large_kept_bytes();
+}
+
+size_t hk_decay_excess(const hk_heap_t *mine)
+{
+    hk_heaps_idle_t idle = hk_heaps_find_idle(mine);
+    return hk_heap_sparse_bytes(mine) + idle.depot_bytes + idle.empty_bytes + idle.other_bytes +
+           free_in_places();
 }
 
 void hk_decay_start(uint64_t now_ms)

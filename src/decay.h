@@ -14,10 +14,19 @@
  * back, now or in a later epoch. */
 size_t hk_decay_give(uint64_t now_ms, size_t *left);
 
+/* What may go back, now or in a later epoch. */
+typedef struct hk_excess {
+    size_t bytes;       /* the places' that give, all heaps' depots and empty slabs, and mine's */
+    size_t other_bytes; /* other heaps' inboxes and sparse slabs; rough */
+} hk_excess_t;
+
 /* The beginning of a step: the same, after something was done in the heap `mine` (or NULL) and in
  * up to two other heaps.  What may still go back includes mine's slabs if these are sparse: if
  * blocks are freed into slabs and taken out of the fullest one, the others empty. */
-size_t hk_decay_step(hk_heap_t *mine, uint64_t now_ms, size_t *left);
+hk_excess_t hk_decay_step(hk_heap_t *mine, uint64_t now_ms, size_t *left);
+
+/* All of that, without doing anything. */
+size_t hk_decay_excess(const hk_heap_t *mine);
 
 /* When the library is loaded. */
 void hk_decay_start(uint64_t now_ms);

@@ -47,7 +47,8 @@ static HK_HOT void *malloc_hardened(size_t size)
 {
     hk_cache_t *cache = hk_thread_own;
     void *block =
-        HK_LIKELY(cache->quick && size - 1 < HK_TABLE_MAX - HK_CANARY_TAIL_BYTES)
+        HK_LIKELY(hk_load_relaxed(&cache->quick_malloc) &&
+                  size - 1 < HK_TABLE_MAX - HK_CANARY_TAIL_BYTES)
             ? hk_path_pop_hardened(cache, hk_class_table[size + HK_CANARY_TAIL_BYTES], size)
             : NULL;
     return HK_LIKELY(block != NULL) ? block : malloc_past_magazines(size);
@@ -56,6 +57,10 @@ static HK_HOT void *malloc_hardened(size_t size)
 /* Takes the size again, so that the fast path need not keep the class for it. */
 static HK_COLD void *malloc_slow(size_t size)
 {
+    void *block = hk_path_pass(hk_class_table[size]);
+    if (block != NULL) {
+        return hk_front_hand_out(block);
+    }
     if (HK_UNLIKELY(hk_options.harden != 0 && hk_options.guard_sample == 0)) {
         return malloc_hardened(size);
     }
@@ -77,7 +82,7 @@ HAK_API HK_FAST void *hak_malloc(size_t size)
         return malloc_beyond_table(size);
     }
     size_t class_index = hk_class_table[size];
-    hk_cache_t *cache = hk_thread_cache;
+    hk_cache_t *cache = hk_load_relaxed(&hk_thread_view.by_malloc); /* relaxed: see cache.h */
     void **top = cache->top[class_index];
     void *block = top[0];
 #if defined(__x86_64__)

@@ -219,10 +219,11 @@ static void push_inbox(hk_heap_t *heap, hk_magazine_t *first, hk_magazine_t *las
     } while (!hk_cas_acq_rel(&heap->inbox, &head, first));
 }
 
-void hk_heap_hand_over(hk_heap_t *heap, hk_magazine_t *magazine)
+void hk_heap_hand_over(hk_heap_t *heap, hk_magazine_t *magazine, size_t bytes)
 {
     push_inbox(heap, magazine, magazine);
-    /* relaxed, and two threads may count as one: it is a hint that bounds the inbox roughly */
+    /* relaxed, and two threads may count as one: hints, one of which bounds the inbox roughly */
+    hk_store_relaxed(&heap->inbox_bytes, hk_load_relaxed(&heap->inbox_bytes) + bytes);
     uint32_t count = hk_load_relaxed(&heap->inbox_count) + 1;
     hk_store_relaxed(&heap->inbox_count, count);
     if (HK_UNLIKELY(count > HK_INBOX_MAGAZINES) && hk_lock_try_acquire(&heap->lock, HK_RANK_HEAP)) {

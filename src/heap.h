@@ -76,6 +76,7 @@ typedef struct hk_heap {
     _Alignas(HK_CACHE_LINE) _Atomic(hk_magazine_t *)
         inbox;                    /* atomic: pushed by anyone, taken whole by one exchange */
     _Atomic uint32_t inbox_count; /* atomic: a hint */
+    _Atomic size_t inbox_bytes;   /* atomic: a hint */
 } hk_heap_t;
 
 /* Threads' heaps by owner. */
@@ -108,9 +109,9 @@ hk_magazine_t *hk_heap_exchange_empty(hk_heap_t *heap, hk_magazine_t *empty, uns
  * the magazine. */
 void hk_heap_dissolve(hk_heap_t *heap, hk_magazine_t *magazine);
 
-/* Hands a magazine with blocks of this heap over to it, from any thread, by one atomic
- * operation. */
-void hk_heap_hand_over(hk_heap_t *heap, hk_magazine_t *magazine);
+/* Hands a magazine with so many bytes in blocks of this heap over to it, from any thread, by one
+ * atomic operation. */
+void hk_heap_hand_over(hk_heap_t *heap, hk_magazine_t *magazine, size_t bytes);
 
 /* Takes all magazines of the inbox, the newest first; NULL if there is none.  For the heap's own
  * threads: they unpack the blocks for which they have room, keep some of the emptied magazines, and
@@ -183,6 +184,19 @@ static inline size_t hk_heap_units(const hk_heap_t *heap)
 static inline size_t hk_heap_free_bytes(const hk_heap_t *heap)
 {
     return hk_load_relaxed(&heap->free_bytes); /* relaxed: exact under the lock, else a hint */
+}
+
+static inline size_t hk_heap_inbox_bytes(const hk_heap_t *heap)
+{
+    return hk_load_relaxed(&heap->inbox_bytes); /* relaxed: a hint */
+}
+
+/* What may still go back of the slabs if they are sparse: their holes have gone already. */
+static inline size_t hk_heap_sparse_bytes(const hk_heap_t *heap)
+{
+    size_t sparse =
+        hk_policy_sparse_bytes(hk_heap_units(heap) * HK_UNIT_BYTES, hk_heap_free_bytes(heap));
+    return hk_above(sparse, hk_load_relaxed(&heap->hole_bytes)); /* relaxed: a hint */
 }
 
 static inline size_t hk_heap_empty_units(const hk_heap_t *heap)

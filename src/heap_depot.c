@@ -172,7 +172,8 @@ hk_magazine_t *hk_heap_take_inbox(hk_heap_t *heap)
     if (hk_load_relaxed(&heap->inbox) == NULL) { /* relaxed: the exchange below orders */
         return NULL;
     }
-    hk_store_relaxed(&heap->inbox_count, 0); /* relaxed: a hint */
+    hk_store_relaxed(&heap->inbox_count, 0); /* relaxed: hints, both */
+    hk_store_relaxed(&heap->inbox_bytes, 0);
     /* acquire: pairs with the CAS in push_inbox (heap.c) */
     hk_magazine_t *list = hk_exchange_acq_rel(&heap->inbox, NULL);
     uint64_t count = hk_load_relaxed(&heap->inbox_magazines); /* relaxed: a statistic */

@@ -157,6 +157,9 @@ static void add_idle(hk_heap_t *heap, void *context)
     hk_heaps_idle_t *idle = context;
     idle->depot_bytes += hk_heap_depot_bytes(heap);
     idle->empty_bytes += hk_heap_empty_units(heap) * HK_UNIT_BYTES;
+    if (heap != idle->mine) {
+        idle->other_bytes += hk_heap_inbox_bytes(heap) + hk_heap_sparse_bytes(heap);
+    }
     if (heap != idle->mine &&
         (idle->fullest == NULL || idle_bytes(heap) > idle_bytes(idle->fullest))) {
         idle->fullest = heap;

@@ -40,6 +40,7 @@ typedef struct hk_heaps_idle {
     hk_heap_t *fullest; /* NULL: there is no other */
     size_t depot_bytes;
     size_t empty_bytes;
+    size_t other_bytes; /* in the inboxes of the others, and to go of their slabs if sparse */
 } hk_heaps_idle_t;
 hk_heaps_idle_t hk_heaps_find_idle(const hk_heap_t *mine);
 

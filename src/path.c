@@ -175,6 +175,16 @@ void *hk_path_resize(void *block, size_t size)
     return resized;
 }
 
+/* ---- The watch ---- */
+
+void hk_path_help_trapped(hk_cache_t *cache, hk_trap_t trap)
+{
+    if (hk_cache_watch_is_due(cache) && hk_gate_enter(&cache->busy)) {
+        hk_cache_help(cache, trap);
+        hk_gate_leave(&cache->busy);
+    }
+}
+
 /* ---- The whole ---- */
 
 void hk_path_replay(void)

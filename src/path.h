@@ -11,7 +11,7 @@
 #include "thread.h"
 
 /* Returns a block of the class, which is the one for the size and the alignment; NULL without
- * memory.  The loaded magazine is empty. */
+ * memory.  The loaded magazine is empty, or mallocs are trapped. */
 HK_COLD void *hk_path_malloc_slow(unsigned class_index, size_t size, size_t alignment);
 
 /* Returns a block of the heap itself, past all caches; inside the gate. */
@@ -64,6 +64,9 @@ void hk_path_replay_uncached(void);
 /* At the end of the process: puts this thread's cached blocks back into slabs, and what lies in
  * depots as far as that is quick.  That finds the bad frees among them. */
 void hk_path_finish(void);
+
+/* For a call that was trapped and that the cache was enough for: helps, if that is due. */
+HK_NOINLINE void hk_path_help_trapped(hk_cache_t *cache, hk_trap_t trap);
 
 /* Enters the gate with this thread's cache, or as a stranger (*cache is NULL).  hk_path_leave must
  * get the same cache: the thread may get one while it is inside, if a fork kept it from having one
@@ -123,7 +126,7 @@ HK_INLINE size_t hk_path_near_bytes(const void *block)
 /* The fast path of malloc. */
 HK_INLINE void *hk_path_malloc(unsigned class_index, size_t size, size_t alignment)
 {
-    hk_cache_t *cache = hk_thread_cache;
+    hk_cache_t *cache = hk_load_relaxed(&hk_thread_view.by_malloc); /* relaxed: see cache.h */
     void **top = cache->top[class_index];
     void *block = top[0];
     if (HK_UNLIKELY(block == NULL)) { /* empty: see magazine.h */
@@ -132,6 +135,18 @@ HK_INLINE void *hk_path_malloc(unsigned class_index, size_t size, size_t alignme
     cache->top[class_index] = top - 1;
     hk_live_set(block);
     return block;
+}
+
+/* For a trapped call that may pass: a block out of the loaded magazine; NULL if it may not, or
+ * there is none. */
+HK_INLINE void *hk_path_pass(unsigned class_index)
+{
+    hk_cache_t *cache = hk_thread_own;
+    if (cache->passes == 0 || *cache->top[class_index] == NULL) {
+        return NULL;
+    }
+    cache->passes--;
+    return hk_cache_pop(cache, class_index);
 }
 
 /* Level 1's fast path: a block out of the loaded magazine of a quick cache; NULL if it has none. */
@@ -151,29 +166,35 @@ HK_INLINE void *hk_path_pop_hardened(hk_cache_t *cache, unsigned class_index, si
     return hk_harden_arm_to(block, class_index, size, HK_CANARY_PART);
 }
 
-/* The fast path of free. */
-HK_INLINE void hk_path_free(void *block)
+/* Frees a block into a loaded magazine of the cache; false, and nothing done, if that cannot be. */
+HK_INLINE bool hk_path_try_free(hk_cache_t *cache, void *block)
 {
-    hk_cache_t *cache = hk_thread_cache;
     uintptr_t address = (uintptr_t)block;
     uint64_t class_index = hk_registry_near(address) ^ address;
     HK_OPAQUE(class_index); /* else the tag is loaded first, into a register of its own */
     class_index = (class_index ^ cache->tag) >> HK_UNIT_SHIFT;
     HK_OPAQUE(class_index); /* else it is compared before the shift, in a second register */
     if (HK_UNLIKELY(class_index >= HK_CLASS_COUNT)) {
-        hk_path_free_slow(block);
-        return;
+        return false;
     }
     void **top = cache->top[class_index];
     uintptr_t either = (uintptr_t)top[1] | address; /* HK_MAGAZINE_END is misaligned too */
     if (HK_UNLIKELY(hk_live_is_misaligned((void *)either) ||
                     !hk_live_clear(block))) { /* free already, or no block */
-        hk_path_free_slow(block);
-        return;
+        return false;
     }
     top[1] = block;
     HK_OPAQUE(class_index); /* else its address is worked out once, by an instruction of its own */
     cache->top[class_index]++;
+    return true;
+}
+
+/* The fast path of free. */
+HK_INLINE void hk_path_free(void *block)
+{
+    if (HK_UNLIKELY(!hk_path_try_free(hk_thread_view.by_free, block))) {
+        hk_path_free_slow(block);
+    }
 }
 
 #endif

@@ -21,7 +21,7 @@ static void free_own(hk_cache_t *cache, unsigned class_index, void *block)
     }
     if (hk_cache_is_cold(cache, class_index)) {
         hk_heap_put_any(block);
-        hk_cache_help(cache);
+        hk_cache_help(cache, HK_TRAP_MALLOC);
         return;
     }
     bool full = hk_cache_is_full(cache, class_index);
@@ -31,7 +31,7 @@ static void free_own(hk_cache_t *cache, unsigned class_index, void *block)
     }
     hk_cache_push(cache, class_index, block);
     if (full) {
-        hk_cache_help(cache);
+        hk_cache_help(cache, HK_TRAP_MALLOC);
     }
 }
 
@@ -56,8 +56,12 @@ void hk_path_free_cached(hk_cache_t *cache, uint16_t owner, unsigned class_index
  * is none: what comes next may lie between walls again. */
 static bool free_run(hk_cache_t *cache, hk_run_t *run)
 {
+    size_t bytes = hk_run_bytes(run);
     bool done = hk_span_free_run(run);
-    if (done && cache != NULL && cache->linger_uses == 0 && hk_options.harden == 0) {
+    if (done && cache != NULL) {
+        hk_cache_note_freed(cache, bytes);
+    }
+    if (done && cache != NULL && hk_options.harden == 0) {
         hk_run_shelf_note_free(&cache->shelf, hk_os_clock_ms());
     }
     return done;
@@ -116,8 +120,12 @@ void hk_path_free_by_map(hk_cache_t *cache, void *block)
         if (large->address != block) {
             hk_log_fatal("invalid free", block, "an interior pointer: no block starts there");
         }
+        size_t bytes = large->bytes;
         if (!hk_span_free_large(large, block)) {
             hk_log_fatal("double free", block, "the block is free already");
+        }
+        if (cache != NULL) {
+            hk_cache_note_freed(cache, bytes);
         }
         return;
     }
@@ -160,7 +168,7 @@ HK_NOINLINE void hk_path_free_through_gate(void *block)
     if (cache == NULL || !hk_path_find_near(block, &owner, &class_index)) {
         hk_path_free_by_map(cache, block);
         if (cache != NULL) {
-            hk_cache_help(cache);
+            hk_cache_help(cache, HK_TRAP_MALLOC);
         }
     } else {
         hk_path_free_cached(cache, owner, class_index, block);
@@ -185,9 +193,15 @@ static HK_NOINLINE void free_plain(hk_cache_t *cache, void *block)
 {
     uint16_t owner;
     unsigned class_index;
+    if (cache->passes > 0 && hk_path_try_free(cache, block)) { /* trapped, and may pass */
+        cache->passes--;
+        return;
+    }
     if (!hk_path_find_near(block, &owner, &class_index)) {
         if (!shelve(cache, block)) {
             hk_path_free_through_gate(block);
+        } else if (HK_UNLIKELY(hk_cache_traps_free(cache))) {
+            hk_path_help_trapped(cache, HK_TRAP_FREE);
         }
         return;
     }
@@ -195,7 +209,11 @@ static HK_NOINLINE void free_plain(hk_cache_t *cache, void *block)
         hk_path_free_through_gate(block);
         return;
     }
-    if (!hk_path_free_own_within(cache, class_index, block) && enter_or_note(cache, block)) {
+    if (hk_path_free_own_within(cache, class_index, block)) {
+        if (hk_cache_traps_free(cache)) {
+            hk_path_help_trapped(cache, HK_TRAP_FREE);
+        }
+    } else if (enter_or_note(cache, block)) {
         free_own(cache, class_index, block);
         hk_thread_leave(cache);
     }

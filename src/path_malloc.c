@@ -62,7 +62,7 @@ static void *allocate_uncached(hk_cache_t *cache, size_t size, size_t alignment)
         block = take_uncached(heap, size, alignment);
     }
     if (cache != NULL) {
-        hk_cache_help(cache);
+        hk_cache_help(cache, HK_TRAP_FREE);
     }
     return block;
 }
@@ -91,7 +91,7 @@ static void *take_cached(hk_cache_t *cache, unsigned class_index)
     void *block =
         hk_cache_is_cold(cache, class_index) ? hk_cache_take_cold(cache, class_index) : NULL;
     if (block != NULL) {
-        hk_cache_help(cache);
+        hk_cache_help(cache, HK_TRAP_FREE);
         return block;
     }
     if (!take_in(cache, class_index) && !reload(cache, class_index)) {
@@ -101,7 +101,7 @@ static void *take_cached(hk_cache_t *cache, unsigned class_index)
         }
     }
     block = hk_cache_pop(cache, class_index);
-    hk_cache_help(cache);
+    hk_cache_help(cache, HK_TRAP_FREE);
     return block;
 }
 
@@ -166,12 +166,21 @@ void *hk_path_allocate_refuge(size_t size, size_t alignment)
     return hk_refuge_allocate(hk_path_good_size(size, alignment), alignment);
 }
 
+/* So that others may trap the thread. */
+HK_INLINE void join_watch(hk_cache_t *cache)
+{
+    if (cache != NULL && HK_UNLIKELY(hk_load_relaxed(&cache->view) != cache->own_view)) {
+        hk_cache_watch_join(cache); /* relaxed: this thread's own */
+    }
+}
+
 /* Enters the gate.  If a fork is under way, returns false, with a block out of the refuge in
  * *block, or NULL. */
 HK_INLINE bool enter_or_take(hk_cache_t *cache, size_t size, size_t alignment, void **block)
 {
     *block = NULL;
     if (hk_thread_enter(cache)) {
+        join_watch(cache);
         return true;
     }
     *block = hk_path_allocate_refuge(size, alignment);
@@ -209,9 +218,23 @@ static void *pop_hardened(hk_cache_t *cache, size_t size, size_t alignment)
     return block != NULL ? hk_harden_arm(block, class_index, size) : NULL;
 }
 
+static HK_NOINLINE void *take_trapped(hk_cache_t *cache, unsigned class_index)
+{
+    void *block = hk_cache_pop(cache, class_index);
+    hk_path_help_trapped(cache, HK_TRAP_MALLOC); /* may empty the cache */
+    return block;
+}
+
 void *hk_path_malloc_slow(unsigned class_index, size_t size, size_t alignment)
 {
     hk_cache_t *cache = hk_thread_own;
+    void *passed = hk_path_pass(class_index);
+    if (passed != NULL) {
+        return passed;
+    }
+    if (HK_UNLIKELY(*cache->top[class_index] != NULL && !cache->hardened)) {
+        return take_trapped(cache, class_index);
+    }
     if (HK_UNLIKELY(hk_options.guard_sample != 0)) {
         void *sampled = allocate_sampled(class_index, size, alignment);
         if (sampled != NULL) {
@@ -220,7 +243,13 @@ void *hk_path_malloc_slow(unsigned class_index, size_t size, size_t alignment)
     }
     if (HK_UNLIKELY(cache->hardened)) {
         void *block = pop_hardened(cache, size, alignment);
-        return block != NULL ? block : allocate_through_gate(class_index, size, alignment);
+        if (block == NULL) {
+            return allocate_through_gate(class_index, size, alignment);
+        }
+        if (hk_cache_is_watched(cache)) {
+            hk_path_help_trapped(cache, HK_TRAP_MALLOC);
+        }
+        return block;
     }
     if (hk_cache_swap_in(cache, class_index)) {
         return hk_cache_pop(cache, class_index);
@@ -287,7 +316,7 @@ static void *allocate_span_by(hk_span_allocate_t *allocate, size_t size, size_t 
         }
     }
     if (cache != NULL) {
-        hk_cache_help(cache);
+        hk_cache_help(cache, HK_TRAP_FREE);
     }
     leave_after_allocating(cache);
     return block;
@@ -298,6 +327,9 @@ void *hk_path_allocate_span(size_t size, size_t alignment, bool *fresh)
     void *block = take_shelved(size, alignment);
     if (block != NULL) {
         *fresh = false;
+        if (HK_UNLIKELY(hk_cache_traps_malloc(hk_thread_own))) {
+            hk_path_help_trapped(hk_thread_own, HK_TRAP_MALLOC);
+        }
         return block;
     }
     return allocate_span_by(hk_span_allocate, size, alignment, fresh);

@@ -127,6 +127,12 @@ size_t hk_policy_beside_bytes(size_t committed_bytes)
     return share < BESIDE_BYTES_MIN ? (size_t)BESIDE_BYTES_MIN : share;
 }
 
+size_t hk_policy_watch_bytes(size_t committed_bytes)
+{
+    size_t share = committed_bytes / 16;
+    return share > HK_LINGER_BYTES ? share : HK_LINGER_BYTES;
+}
+
 size_t hk_policy_warm_beside_bytes(size_t committed_bytes)
 {
     return committed_bytes / 16;

@@ -25,11 +25,12 @@ enum {
     HK_SHED_BLOCK_BYTES = 1024,        /* at a peak, magazines of smaller blocks stay */
     HK_DECAY_STEP_BYTES = 8 << 20,     /* given back by one step, a portion by each call */
     HK_PORTION_BYTES = 512 << 10,      /* given back by one call: some 50 us; or more, */
-    HK_PORTION_IDLE_MS = 16,           /* one for each so long that its thread was away, */
+    HK_PORTION_IDLE_MS = 8,            /* one for each so long that its thread was away, */
     HK_PORTIONS_MAX = 4,               /* up to so many */
     HK_EMPTY_STEP_UNITS = 512,         /* of kept empty slabs, to the pool at once: 100 us */
-    HK_LINGER_BYTES = 16 << 20,        /* so much to give back keeps a thread on its slow paths, */
+    HK_LINGER_BYTES = 16 << 20,        /* so much to give back keeps a thread's magazines empty, */
     HK_LINGER_BYTES_MIN = 1 << 20,     /* until there is no more than this */
+    HK_FREED_BYTES = 4 << 20,          /* so much freed by a thread: it looks how much is free */
     HK_END_BYTES = 4 << 20,            /* less that is free stays at a thread's end */
     HK_END_BYTES_PER_MS = 128 << 10,   /* so much since the last time may go at a thread's end */
     HK_BESIDE_BYTES_FIRST = 2 << 20,   /* so much may go before large blocks at first, */
@@ -131,6 +132,9 @@ size_t hk_policy_end_keep_bytes(size_t committed_bytes, size_t free_bytes);
 /* Whether so little of what is committed was ever resident that a peak of what is committed is no
  * peak of memory.  resident_peak is 0 if the system does not say. */
 bool hk_policy_is_sparse_peak(size_t committed_bytes, size_t resident_peak);
+
+/* How much has to be free in a process that has committed so much before there is a watch. */
+size_t hk_policy_watch_bytes(size_t committed_bytes);
 
 /* Which pages the next superslab has, when there are so many superslabs; mode is HAKMEM_HUGE's
  * value. */

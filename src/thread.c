@@ -17,21 +17,27 @@
 #include "retire.h"
 #include "run.h"
 
-HK_TLS hk_cache_t *hk_thread_cache = &hk_cache_empty;
+HK_TLS hk_view_t hk_thread_view = {&hk_cache_empty, &hk_cache_empty};
 HK_TLS hk_cache_t *hk_thread_own = &hk_cache_empty;
 
 static HK_TLS bool thread_ended;  /* owner: the cache is gone for good */
 static HK_TLS bool attaching;     /* owner: inside attach */
-static hk_cache_t *caches;        /* lock(caches) */
 static bool others_stayed_behind; /* lock(caches): the process was forked while it had others */
 static pthread_key_t end_key;     /* const once end_key_made */
 static _Atomic uint32_t end_key_made;
 
 /* ---- Threads come and go ---- */
 
+/* What the fast paths see from now on. */
+static void see(hk_cache_t *cache)
+{
+    hk_store_relaxed(&hk_thread_view.by_malloc, cache); /* relaxed: see cache.h */
+    hk_thread_view.by_free = cache;
+}
+
 static void unlink_cache_locked(hk_cache_t *cache)
 {
-    *(cache->prev != NULL ? &cache->prev->next : &caches) = cache->next;
+    *(cache->prev != NULL ? &cache->prev->next : &hk_cache_list) = cache->next;
     if (cache->next != NULL) {
         cache->next->prev = cache->prev;
     }
@@ -55,9 +61,10 @@ static void end_thread(void *argument)
     hk_lock_acquire(&hk_heaps_lock, HK_RANK_CACHES);
     hk_heaps_detach_locked(cache->heap);
     unlink_cache_locked(cache);
-    bool is_last = caches == NULL || caches->next == NULL;
+    bool is_last = hk_cache_list == NULL || hk_cache_list->next == NULL;
     hk_lock_release(&hk_heaps_lock, HK_RANK_CACHES);
-    hk_thread_cache = hk_thread_own = &hk_cache_empty;
+    see(&hk_cache_empty);
+    hk_thread_own = &hk_cache_empty;
     hk_gate_leave(&cache->busy);
     if (cache->quarantine != NULL) {
         hk_quarantine_delete(cache->quarantine);
@@ -101,24 +108,26 @@ static HK_COLD void warn_without_key(void)
     }
 }
 
-/* Sees to it that end_thread runs.  The first thread may do without, so that a malloc before the
- * library's constructor calls nothing of pthread.  Once there is a key, no thread is asked whether
- * it is the first, which would take two system calls. */
-static void register_end(hk_cache_t *cache)
+/* Sees to it that end_thread runs; false if it will not, and the cache may outlive its thread.  The
+ * first thread may do without, so that a malloc before the library's constructor calls nothing of
+ * pthread.  Once there is a key, no thread is asked whether it is the first, which would take two
+ * system calls. */
+static bool register_end(hk_cache_t *cache)
 {
     /* acquire: pairs with the release above */
     if (hk_load_acquire(&end_key_made) == 0) {
         if (hk_os_is_main_thread()) {
-            return;
+            return true;
         }
         if (!hk_thread_make_key()) {
             warn_without_key();
-            return;
+            return false;
         }
     }
     int saved = errno;
-    (void)pthread_setspecific(end_key, cache); /* may allocate: the cache is in force already */
+    bool done = pthread_setspecific(end_key, cache) == 0; /* may allocate: the cache is in force */
     errno = saved;
+    return done;
 }
 
 /* Gives the cache a heap. */
@@ -132,6 +141,7 @@ static void attach_heap_locked(hk_cache_t *cache)
     cache->tag = (uint64_t)heap->owner << HK_OWNER_SHIFT;
     cache->hardened = heap->hardened;
     cache->quick = heap->hardened && hk_canary.extent == HK_CANARY_PART;
+    hk_store_relaxed(&cache->quick_malloc, cache->quick); /* relaxed: see cache.h */
     cache->quarantine = heap->hardened ? hk_quarantine_new(HK_QUARANTINE_THREAD) : NULL;
 }
 
@@ -139,7 +149,7 @@ static void attach_heap_locked(hk_cache_t *cache)
 static void set_cache(hk_cache_t *cache)
 {
     hk_thread_own = cache;
-    hk_thread_cache = cache->hardened ? &hk_cache_empty : cache;
+    see(cache->hardened ? &hk_cache_empty : cache);
 }
 
 static hk_cache_t *make_cache(void)
@@ -152,12 +162,12 @@ static hk_cache_t *make_cache(void)
     hk_lock_acquire(&hk_heaps_lock, HK_RANK_CACHES);
     attach_heap_locked(cache);
     if (cache->heap != NULL) {
-        cache->next = caches;
-        if (caches != NULL) {
-            caches->prev = cache;
+        cache->next = hk_cache_list;
+        if (hk_cache_list != NULL) {
+            hk_cache_list->prev = cache;
             hk_store_relaxed(&hk_harden_threads, true); /* relaxed: see harden.h */
         }
-        caches = cache;
+        hk_cache_list = cache;
     }
     hk_lock_release(&hk_heaps_lock, HK_RANK_CACHES);
     if (cache->heap == NULL) {
@@ -180,8 +190,8 @@ hk_cache_t *hk_thread_make_cache(void)
         set_cache(cache);
     }
     attaching = false;
-    if (cache != NULL) {
-        register_end(cache);
+    if (cache != NULL && register_end(cache)) {
+        cache->own_view = &hk_thread_view;
     }
     hk_gate_leave_stranger();
     return cache;
@@ -190,8 +200,9 @@ hk_cache_t *hk_thread_make_cache(void)
 bool hk_thread_is_alone(void)
 {
     hk_lock_acquire(&hk_heaps_lock, HK_RANK_CACHES);
-    bool alone = !others_stayed_behind &&
-                 (caches == NULL || (caches == hk_thread_own && caches->next == NULL));
+    const hk_cache_t *first = hk_cache_list;
+    bool alone =
+        !others_stayed_behind && (first == NULL || (first == hk_thread_own && first->next == NULL));
     hk_lock_release(&hk_heaps_lock, HK_RANK_CACHES);
     return alone;
 }
@@ -203,6 +214,7 @@ void hk_thread_harden(void)
         return;
     }
     hk_cache_flush(cache);
+    cache->passes = 0;
     hk_lock_acquire(&hk_heaps_lock, HK_RANK_CACHES);
     hk_heap_t *before = cache->heap;
     attach_heap_locked(cache);
@@ -237,7 +249,7 @@ bool hk_thread_is_inside(void)
 void hk_thread_each_cache(void (*visit)(const hk_cache_t *cache, void *context), void *context)
 {
     hk_lock_acquire(&hk_heaps_lock, HK_RANK_CACHES);
-    for (const hk_cache_t *cache = caches; cache != NULL; cache = cache->next) {
+    for (const hk_cache_t *cache = hk_cache_list; cache != NULL; cache = cache->next) {
         visit(cache, context);
     }
     hk_lock_release(&hk_heaps_lock, HK_RANK_CACHES);
@@ -249,7 +261,7 @@ static bool others_are_busy(void)
 {
     bool busy = false;
     hk_lock_acquire(&hk_heaps_lock, HK_RANK_CACHES);
-    for (const hk_cache_t *cache = caches; cache != NULL && !busy; cache = cache->next) {
+    for (const hk_cache_t *cache = hk_cache_list; cache != NULL && !busy; cache = cache->next) {
         busy = cache != hk_thread_own && hk_load_seq_cst(&cache->busy.depth) != 0;
     }
     hk_lock_release(&hk_heaps_lock, HK_RANK_CACHES);
@@ -294,8 +306,8 @@ void hk_thread_fork_child(void)
     hk_refuge_reset();
     /* The other threads' caches, and what lay in them, stay behind: their last writes may be
      * missing in the copy. */
-    others_stayed_behind |= caches != mine || (mine != NULL && mine->next != NULL);
-    caches = mine;
+    others_stayed_behind |= hk_cache_list != mine || (mine != NULL && mine->next != NULL);
+    hk_cache_list = mine;
     if (mine != NULL) {
         mine->next = mine->prev = NULL;
     }

@@ -11,8 +11,8 @@
 
 /* The calling thread's cache as the fast paths see it, and as it is.  Both are the empty cache
  * before the thread's first slow path and after its end; with hardening the fast paths always see
- * the empty one. */
-extern HK_TLS hk_cache_t *hk_thread_cache;
+ * the empty one, and so do those that are trapped (cache.h). */
+extern HK_TLS hk_view_t hk_thread_view;
 extern HK_TLS hk_cache_t *hk_thread_own;
 
 /* Makes a cache for a thread that has none; NULL if it can have none now. */

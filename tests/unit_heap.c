@@ -243,7 +243,7 @@ static void test_reset(void)
     hk_heap_t *heap = new_heap();
     hk_magazine_t *m = load(heap, TINY, NULL);
     m->class_index = TINY;
-    hk_heap_hand_over(heap, m);
+    hk_heap_hand_over(heap, m, 0);
     heap->lock.state = 1; /* held by a thread that did not come along */
     hk_heap_reset(heap);
     CHECK(!hk_lock_is_held(&heap->lock));

@@ -230,7 +230,7 @@ static void test_decay(void)
     /* A held lock is passed by; the inbox is drained. */
     hk_magazine_t *m = load(heap, TINY, NULL);
     m->class_index = TINY;
-    hk_heap_hand_over(heap, m);
+    hk_heap_hand_over(heap, m, 0);
     fake_os_advance(HK_DECAY_MS);
     hk_lock_acquire(&heap->lock, HK_RANK_HEAP);
     uint64_t epoch_ms = heap->epoch_ms;

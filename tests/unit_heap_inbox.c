@@ -45,8 +45,8 @@ static void test_marks(void)
     tiny->class_index = TINY;
     tiny->marks = HK_MARKS_SET;
     unsigned tiny_count = tiny->count;
-    hk_heap_hand_over(heap, tiny);
-    hk_heap_hand_over(heap, mixed);
+    hk_heap_hand_over(heap, tiny, 0);
+    hk_heap_hand_over(heap, mixed, 0);
     hk_magazine_t *first = load(heap, TINY, NULL), *second = load(heap, TINY, NULL);
     CHECK(first->marks == HK_MARKS_SET && second->marks == HK_MARKS_SET);
     CHECK(first->count + second->count == tiny_count + 1u);
@@ -139,7 +139,7 @@ static void test_hand_over(void)
 
     /* Of one class: the next load gets it as it is. */
     one->class_index = TINY;
-    hk_heap_hand_over(heap, one);
+    hk_heap_hand_over(heap, one, 0);
     CHECK(heap->inbox == one && heap->inbox_count == 1 && heap->inbox_magazines == 0);
     CHECK(heap->classes[TINY].depot.count == 0);
     CHECK(load(heap, TINY, NULL) == one);
@@ -153,7 +153,7 @@ static void test_hand_over(void)
     mixed->slot[1] = two->slot[--two->count];
     mixed->count = 2;
     size_t tiny_before = check_heap(heap, TINY), medium_before = check_heap(heap, MEDIUM);
-    hk_heap_hand_over(heap, mixed);
+    hk_heap_hand_over(heap, mixed, 0);
     hk_magazine_t *other = load(heap, MEDIUM + 1, NULL); /* any load drains */
     CHECK(heap->inbox == NULL && heap->inbox_magazines == 2);
     CHECK(check_heap(heap, TINY) == tiny_before + 1);
@@ -166,9 +166,9 @@ static void test_hand_over(void)
         pushed[i]->class_index = MEDIUM;
     }
     for (unsigned i = 0; i < HK_INBOX_MAGAZINES; i++)
-        hk_heap_hand_over(heap, pushed[i]);
+        hk_heap_hand_over(heap, pushed[i], 0);
     CHECK(heap->inbox_count == HK_INBOX_MAGAZINES && heap->inbox_magazines == 2);
-    hk_heap_hand_over(heap, pushed[HK_INBOX_MAGAZINES]);
+    hk_heap_hand_over(heap, pushed[HK_INBOX_MAGAZINES], 0);
     CHECK(heap->inbox == NULL && heap->inbox_count == 0);
     CHECK(heap->inbox_magazines == 2 + HK_INBOX_MAGAZINES + 1);
     CHECK(heap->classes[MEDIUM].depot.count == HK_INBOX_MAGAZINES + 1);
@@ -178,7 +178,7 @@ static void test_hand_over(void)
     hk_magazine_t *later = load(heap, MEDIUM, NULL);
     hk_lock_acquire(&heap->lock, HK_RANK_HEAP);
     heap->inbox_count = 2 * HK_INBOX_MAGAZINES;
-    hk_heap_hand_over(heap, later);
+    hk_heap_hand_over(heap, later, 0);
     CHECK(heap->inbox == later);
     hk_lock_release(&heap->lock, HK_RANK_HEAP);
     hk_heap_reclaim(heap, SIZE_MAX);
@@ -207,7 +207,7 @@ static void *hand_over_many(void *argument)
             sched_yield();
             continue;
         }
-        hk_heap_hand_over(target, m);
+        hk_heap_hand_over(target, m, 0);
         done++;
     }
     return NULL;

@@ -112,7 +112,7 @@ static void turn(size_t from, size_t to, size_t least)
            from, to, (size_t)after.committed_bytes / 1024, (size_t)committed / 1024);
     CHECKF(given >= least, " (%zu to %zu: %zu KiB)", from, to, (size_t)given / 1024);
     for (int i = 0; i < PAYING_CALLS; i++)
-        hk_cache_help(hk_thread_own);
+        hk_cache_help(hk_thread_own, HK_TRAP_NONE);
     CHECK(!hk_peak_is_owing() && hak_check() == 0);
 }
 

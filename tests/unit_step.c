@@ -158,7 +158,7 @@ static void prepare_idle(void)
 
 static void help(void)
 {
-    hk_cache_help(cache);
+    hk_cache_help(cache, HK_TRAP_NONE);
 }
 
 /* Behind the stride-th instruction at which no lock is held, then behind the next stride, and so on

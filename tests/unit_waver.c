@@ -91,7 +91,7 @@ static void test_more(void)
     (void)prepare(cache, class_index, LARGE_SIZE);
     while (*cache->top[class_index] != NULL)
         CHECK(hak_malloc(LARGE_SIZE) != NULL);
-    hk_heap_hand_over(cache->heap, incoming);
+    hk_heap_hand_over(cache->heap, incoming, 0);
     hk_heap_relieve(cache->heap);
     void *block = hak_malloc(LARGE_SIZE);
     CHECK(cache->loaded[class_index] == incoming && cache->previous[class_index]->count == 0);

@@ -1,0 +1,125 @@
+/*
+ * cache_watch: bringing threads to their slow paths while much is free.  See cache.h.
+ *
+ * Who begins the watch summons all other threads: it traps their mallocs.  From then on each thread
+ * sets its own traps, until it finds that the watch is over.
+ */
+#include "cache.h"
+#include "limit.h"
+#include "os.h"
+
+enum {
+    WATCH_MS = 1000, /* after the last note; longer than epochs last, and what they tell */
+    NOTE_MS = 64,    /* between two notes */
+    STUCK_MS = 2000, /* what has not changed for so long does not go */
+    NEWS_BYTES = HK_LINGER_BYTES / 4,
+    PASSES_MAX = 15, /* few: a thread that was busy does not pass for long once it is not */
+};
+
+hk_watch_t hk_cache_watch_state;
+
+static void trap(hk_cache_t *cache, hk_trap_t which)
+{
+    hk_view_t *view = cache->own_view;
+    if (cache->hardened) {
+        hk_store_relaxed(&cache->quick_malloc, cache->quick && which == HK_TRAP_NONE);
+    } else if (view != NULL) {
+        hk_store_relaxed(&view->by_malloc, which == HK_TRAP_MALLOC ? &hk_cache_empty : cache);
+        view->by_free = which == HK_TRAP_FREE ? &hk_cache_empty : cache;
+    }
+}
+
+static void summon_others(const hk_cache_t *mine)
+{
+    hk_lock_acquire(&hk_heaps_lock, HK_RANK_CACHES);
+    for (hk_cache_t *cache = hk_cache_list; cache != NULL; cache = cache->next) {
+        /* acquire: pairs with the release in hk_cache_watch_join; from then on the view lasts as
+         * long as the cache is in the list */
+        hk_view_t *view = hk_load_acquire(&cache->view);
+        if (cache == mine || view == NULL) {
+            continue;
+        }
+        if (cache->hardened) {
+            hk_store_relaxed(&cache->quick_malloc, false);
+        } else {
+            hk_store_relaxed(&view->by_malloc, &hk_cache_empty);
+        }
+    }
+    hk_lock_release(&hk_heaps_lock, HK_RANK_CACHES);
+}
+
+/* Begins or prolongs the watch. */
+static void note(const hk_cache_t *cache, uint64_t now_ms)
+{
+    uint64_t before = hk_load_relaxed(&hk_cache_watch_state.noted_ms);
+    while (before == 0 || now_ms >= before + NOTE_MS) {
+        bool first = before == 0;
+        if (hk_cas_seq_cst(&hk_cache_watch_state.noted_ms, &before, now_ms)) {
+            if (first) {
+                hk_fence_seq_cst(); /* pairs with those in hk_cache_watch and hk_cache_watch_join */
+                summon_others(cache);
+            }
+            return;
+        }
+    }
+}
+
+/* Some of what could go never does: in sparse slabs each page may have a live block.  So only what
+ * becomes less, or more, is worth a watch. */
+void hk_cache_watch_note(hk_cache_t *cache, size_t excess, uint64_t now_ms)
+{
+    if (excess + HK_LINGER_BYTES_MIN <= cache->excess_bytes ||
+        excess >= cache->excess_bytes + NEWS_BYTES) {
+        cache->excess_bytes = excess;
+        cache->excess_ms = now_ms;
+    }
+    size_t least = hk_cache_watch_is_on() ? HK_LINGER_BYTES_MIN
+                                          : hk_policy_watch_bytes(hk_limit_committed_bytes());
+    if (excess >= least && now_ms - cache->excess_ms < STUCK_MS) {
+        note(cache, now_ms);
+    }
+}
+
+void hk_cache_watch_join(hk_cache_t *cache)
+{
+    hk_store_release(&cache->view, cache->own_view); /* pairs with the acquire in summon_others */
+    hk_fence_seq_cst(); /* whoever begins a watch sees the view, or this thread sees the watch */
+}
+
+/* Either whoever begins the next watch sees that this thread has no trap any more, and summons it;
+ * or this thread sees that there is a watch again. */
+void hk_cache_watch(hk_cache_t *cache, hk_trap_t next, uint64_t now_ms)
+{
+    uint64_t since = hk_load_relaxed(&hk_cache_watch_state.noted_ms);
+    if (since != 0 && now_ms >= since + WATCH_MS) {
+        (void)hk_cas_seq_cst(&hk_cache_watch_state.noted_ms, &since, 0);
+        since = hk_load_relaxed(&hk_cache_watch_state.noted_ms);
+    }
+    if (since == 0) {
+        trap(cache, HK_TRAP_NONE);
+        hk_fence_seq_cst();
+        since = hk_load_relaxed(&hk_cache_watch_state.noted_ms);
+    }
+    if (since != 0) {
+        trap(cache, next);
+    }
+}
+
+/* The more calls come in one tick of the clock, the more of the next ones pass; with hardening,
+ * whose calls may not get past its checks, none. */
+bool hk_cache_watch_is_due(hk_cache_t *cache)
+{
+    if (cache->passes > 0) {
+        cache->passes--;
+        return false;
+    }
+    uint64_t now = hk_os_clock_ms();
+    if (now != cache->looked_ms) {
+        cache->looked_ms = now;
+        cache->looked_busy = 0;
+        return true;
+    }
+    cache->looked_busy = cache->looked_busy < PASSES_MAX ? 2 * cache->looked_busy + 1 : PASSES_MAX;
+    cache->passes = cache->hardened ? 0 : cache->looked_busy;
+    return false;
+}
