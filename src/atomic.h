@@ -31,7 +31,6 @@
 #define hk_cas_seq_cst(p, expected, v)                                                             \
     atomic_compare_exchange_strong_explicit((p), (expected), (v), memory_order_seq_cst,            \
                                             memory_order_seq_cst)
-#define hk_fence_seq_cst() atomic_thread_fence(memory_order_seq_cst)
 
 /* Keeps the compiler from moving writes across it, so that a signal handler of the same thread sees
  * them in the order written.  It makes no instruction. */

@@ -43,7 +43,7 @@ typedef enum hk_trap {
 
 /* The cache as a thread's fast paths see it: the thread's own, or the empty one. */
 typedef struct hk_view {
-    struct hk_cache *_Atomic by_malloc; /* relaxed: other threads set it to the empty one */
+    struct hk_cache *_Atomic by_malloc; /* other threads set it to the empty one */
     struct hk_cache *by_free;           /* owner */
 } hk_view_t;
 
@@ -57,7 +57,7 @@ typedef struct hk_cache {
     hk_quarantine_t *quarantine;             /* hardening's; NULL: there is none */
     bool hardened;                           /* whether the heap is */
     bool quick;                /* and at level 1, so that level 1's own fast paths serve, */
-    _Atomic bool quick_malloc; /* malloc's too; relaxed: other threads clear it */
+    _Atomic bool quick_malloc; /* malloc's too; other threads clear it */
     int64_t sample_left;       /* blocks until the next sampled one; 0: not drawn yet */
     uint32_t past_frees;       /* frees past the magazines: each 64th looks after the pool */
     bool lingers;              /* the last step left much to give back */

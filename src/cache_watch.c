@@ -2,7 +2,8 @@
  * cache_watch: bringing threads to their slow paths while much is free.  See cache.h.
  *
  * Who begins the watch summons all other threads: it traps their mallocs.  From then on each thread
- * sets its own traps, until it finds that the watch is over.
+ * sets its own traps, until it finds that the watch is over.  Whether there is a watch, who can be
+ * trapped and who is: all that is stored, and read where it matters, in one total order.
  */
 #include "cache.h"
 #include "limit.h"
@@ -22,9 +23,9 @@ static void trap(hk_cache_t *cache, hk_trap_t which)
 {
     hk_view_t *view = cache->own_view;
     if (cache->hardened) {
-        hk_store_relaxed(&cache->quick_malloc, cache->quick && which == HK_TRAP_NONE);
+        hk_store_seq_cst(&cache->quick_malloc, cache->quick && which == HK_TRAP_NONE);
     } else if (view != NULL) {
-        hk_store_relaxed(&view->by_malloc, which == HK_TRAP_MALLOC ? &hk_cache_empty : cache);
+        hk_store_seq_cst(&view->by_malloc, which == HK_TRAP_MALLOC ? &hk_cache_empty : cache);
         view->by_free = which == HK_TRAP_FREE ? &hk_cache_empty : cache;
     }
 }
@@ -33,16 +34,16 @@ static void summon_others(const hk_cache_t *mine)
 {
     hk_lock_acquire(&hk_heaps_lock, HK_RANK_CACHES);
     for (hk_cache_t *cache = hk_cache_list; cache != NULL; cache = cache->next) {
-        /* acquire: pairs with the release in hk_cache_watch_join; from then on the view lasts as
-         * long as the cache is in the list */
-        hk_view_t *view = hk_load_acquire(&cache->view);
+        /* pairs with the store in hk_cache_watch_join; from then on the view lasts as long as the
+         * cache is in the list */
+        hk_view_t *view = hk_load_seq_cst(&cache->view);
         if (cache == mine || view == NULL) {
             continue;
         }
         if (cache->hardened) {
-            hk_store_relaxed(&cache->quick_malloc, false);
+            hk_store_seq_cst(&cache->quick_malloc, false);
         } else {
-            hk_store_relaxed(&view->by_malloc, &hk_cache_empty);
+            hk_store_seq_cst(&view->by_malloc, &hk_cache_empty);
         }
     }
     hk_lock_release(&hk_heaps_lock, HK_RANK_CACHES);
@@ -56,7 +57,6 @@ static void note(const hk_cache_t *cache, uint64_t now_ms)
         bool first = before == 0;
         if (hk_cas_seq_cst(&hk_cache_watch_state.noted_ms, &before, now_ms)) {
             if (first) {
-                hk_fence_seq_cst(); /* pairs with those in hk_cache_watch and hk_cache_watch_join */
                 summon_others(cache);
             }
             return;
@@ -82,12 +82,15 @@ void hk_cache_watch_note(hk_cache_t *cache, size_t excess, uint64_t now_ms)
 
 void hk_cache_watch_join(hk_cache_t *cache)
 {
-    hk_store_release(&cache->view, cache->own_view); /* pairs with the acquire in summon_others */
-    hk_fence_seq_cst(); /* whoever begins a watch sees the view, or this thread sees the watch */
+    /* Whoever begins a watch sees the view, or this thread sees the watch. */
+    hk_store_seq_cst(&cache->view, cache->own_view);
+    if (hk_load_seq_cst(&hk_cache_watch_state.noted_ms) != 0) {
+        trap(cache, HK_TRAP_MALLOC);
+    }
 }
 
-/* Either whoever begins the next watch sees that this thread has no trap any more, and summons it;
- * or this thread sees that there is a watch again. */
+/* Either whoever begins the next watch traps this thread after it has taken its trap away; or this
+ * thread sees that there is a watch again. */
 void hk_cache_watch(hk_cache_t *cache, hk_trap_t next, uint64_t now_ms)
 {
     uint64_t since = hk_load_relaxed(&hk_cache_watch_state.noted_ms);
@@ -97,8 +100,7 @@ void hk_cache_watch(hk_cache_t *cache, hk_trap_t next, uint64_t now_ms)
     }
     if (since == 0) {
         trap(cache, HK_TRAP_NONE);
-        hk_fence_seq_cst();
-        since = hk_load_relaxed(&hk_cache_watch_state.noted_ms);
+        since = hk_load_seq_cst(&hk_cache_watch_state.noted_ms);
     }
     if (since != 0) {
         trap(cache, next);

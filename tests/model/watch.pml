@@ -1,7 +1,7 @@
 /*
  * The watch (cache_watch.c): a thread that knows of much to give back begins it and summons the others, by a store into the variable that
  * their fast paths read.  A thread that comes by sets its own trap anew, or ends the watch and goes without one.  A thread's own store may
- * stay in its store buffer for a while; the fence waits for it.
+ * stay in its store buffer for a while; a sequentially consistent one does not.
  *
  * Holds: as long as there is a watch, each thread is trapped, unless it is just coming by.
  */
@@ -15,10 +15,10 @@ byte done;
 
 #define FLUSHED(t) !buffered[t]
 
-#ifdef BUG_NO_FENCE
-#define FENCE(t) skip
+#ifdef BUG_STORES_RELAXED
+#define STORED(t) skip
 #else
-#define FENCE(t) FLUSHED(t)
+#define STORED(t) FLUSHED(t)
 #endif
 
 /* hk_cache_watch_note, by a thread that nobody else summons. */
@@ -58,7 +58,7 @@ proctype Visit(byte me)
         fi;
 #else
         if
-        :: !since -> FLUSHED(me); buffered[me] = true; FENCE(me); since = watch
+        :: !since -> FLUSHED(me); buffered[me] = true; STORED(me); since = watch
         :: else
         fi;
 #endif
