@@ -16,6 +16,7 @@
 #ifndef HK_CACHE_H
 #define HK_CACHE_H
 
+#include "decay.h"
 #include "gate.h"
 #include "harden.h"
 #include "heaps.h"
@@ -65,12 +66,10 @@ typedef struct hk_cache {
     size_t step_bytes;         /* what is left to give in it, */
     size_t portion_bytes;      /* so much by each slow path */
     uint64_t linger_ms;        /* when it last began to linger */
-    size_t freed_bytes;        /* on slow paths, since this thread last looked what is free; */
-    size_t excess_bytes;       /* so much could go back then, or as that last changed, */
-    uint64_t excess_ms;        /* which was then */
-    uint64_t looked_ms;        /* when a trapped call last came by, */
+    size_t freed_bytes;        /* on slow paths, since this thread last looked what is free */
+    uint64_t looked_ms;        /* when a trapped call last looked at the clock, */
     uint32_t looked_busy;      /* and how many of the next ones may pass, were it in the same */
-    uint32_t passes;           /* millisecond; of which so many are left */
+    uint32_t passes;           /* tick; of which so many are left; none with hardening */
     hk_view_t *own_view;       /* the thread's; NULL: nobody would hear of its end */
     hk_view_t *_Atomic view;   /* the same, once others may touch it; NULL before */
     void *epoch_newest[HK_CLASS_COUNT];        /* the newest block as the last epoch ended */
@@ -168,8 +167,9 @@ static inline bool hk_cache_watch_is_on(void)
     return hk_load_relaxed(&hk_cache_watch_state.noted_ms) != 0; /* relaxed: see cache_watch.c */
 }
 
-/* So many bytes could go back: begins or prolongs the watch if that is much, and news. */
-void hk_cache_watch_note(hk_cache_t *cache, size_t excess, uint64_t now_ms);
+/* So much could go back: begins or prolongs the watch if that is much, unless it has not changed for
+ * a while of looking.  is_news: some of it has gone, or come, just now. */
+void hk_cache_watch_note(hk_cache_t *cache, hk_excess_t excess, bool is_news, uint64_t now_ms);
 
 /* Lets others trap the thread's mallocs.  By the thread itself, on a slow path of malloc: what it
  * does when its end has begun, and nobody would hear of that any more, is free. */

@@ -119,7 +119,7 @@ static void begin_step(hk_cache_t *cache, uint64_t now_ms)
     size_t left = cache->portion_bytes;
     hk_excess_t excess = hk_decay_step(cache->heap, now_ms, &left);
     cache->freed_bytes = 0; /* just looked */
-    hk_cache_watch_note(cache, excess.bytes + excess.other_bytes, now_ms);
+    hk_cache_watch_note(cache, excess, left < cache->portion_bytes, now_ms);
     linger(cache, excess.bytes, now_ms);
     note_given(cache, left);
 }
@@ -131,12 +131,16 @@ static void go_on(hk_cache_t *cache, uint64_t now_ms)
     note_given(cache, left);
 }
 
-/* A thread may free much between two steps and then make no more slow path. */
+/* A thread may free much between two steps and then take no more slow path.  It is news if what is
+ * free but for sparse slabs is much: these may never go, whatever else is freed. */
 static void look_what_is_free(hk_cache_t *cache, uint64_t now_ms)
 {
-    if (cache->freed_bytes >= HK_FREED_BYTES) {
+    size_t watch_bytes = hk_policy_watch_bytes(hk_limit_committed_bytes());
+    if (cache->freed_bytes >= watch_bytes / HK_FREED_SHARE) {
         cache->freed_bytes = 0;
-        hk_cache_watch_note(cache, hk_decay_excess(cache->heap), now_ms);
+        hk_excess_t excess = hk_decay_excess(cache->heap);
+        hk_cache_watch_note(cache, excess, excess.bytes - excess.sparse_bytes >= watch_bytes,
+                            now_ms);
     }
 }
 
@@ -155,7 +159,9 @@ void hk_cache_help(hk_cache_t *cache, hk_trap_t next)
     } else if (cache->step_bytes > 0) {
         go_on(cache, now);
     }
-    look_what_is_free(cache, now);
+    if (HK_UNLIKELY(cache->freed_bytes >= HK_LINGER_BYTES / HK_FREED_SHARE)) {
+        look_what_is_free(cache, now);
+    }
     if (HK_UNLIKELY(hk_cache_is_watched(cache))) {
         hk_cache_watch(cache, next, now);
     }

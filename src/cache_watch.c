@@ -24,8 +24,11 @@ static void trap(hk_cache_t *cache, hk_trap_t which)
     hk_view_t *view = cache->own_view;
     if (cache->hardened) {
         hk_store_seq_cst(&cache->quick_malloc, cache->quick && which == HK_TRAP_NONE);
-    } else if (view != NULL) {
-        hk_store_seq_cst(&view->by_malloc, which == HK_TRAP_MALLOC ? &hk_cache_empty : cache);
+    } else if (view != NULL && which == HK_TRAP_NONE) {
+        hk_store_seq_cst(&view->by_malloc, cache);
+        view->by_free = cache;
+    } else if (view != NULL) { /* relaxed: one of the two is trapped in any case */
+        hk_store_relaxed(&view->by_malloc, which == HK_TRAP_MALLOC ? &hk_cache_empty : cache);
         view->by_free = which == HK_TRAP_FREE ? &hk_cache_empty : cache;
     }
 }
@@ -64,18 +67,37 @@ static void note(const hk_cache_t *cache, uint64_t now_ms)
     }
 }
 
-/* Some of what could go never does: in sparse slabs each page may have a live block.  So only what
- * becomes less, or more, is worth a watch. */
-void hk_cache_watch_note(hk_cache_t *cache, size_t excess, uint64_t now_ms)
+/* What was last found, by whichever thread.  relaxed: hints, in no order */
+static struct {
+    _Atomic size_t bytes;       /* that could go, when that was last news */
+    _Atomic uint64_t stuck_ms;  /* for so long it has not been, */
+    _Atomic uint64_t looked_ms; /* up to when somebody last looked */
+} found;
+
+/* Some of what could go never does: in sparse slabs each page may have a live block.  Time in which
+ * nobody looked does not count. */
+static bool is_stuck(size_t bytes, bool is_news, uint64_t now_ms)
 {
-    if (excess + HK_LINGER_BYTES_MIN <= cache->excess_bytes ||
-        excess >= cache->excess_bytes + NEWS_BYTES) {
-        cache->excess_bytes = excess;
-        cache->excess_ms = now_ms;
+    size_t before = hk_load_relaxed(&found.bytes);
+    uint64_t looked_ms = hk_load_relaxed(&found.looked_ms);
+    uint64_t stuck_ms = 0;
+    if (is_news || bytes + HK_LINGER_BYTES_MIN <= before || bytes >= before + NEWS_BYTES) {
+        hk_store_relaxed(&found.bytes, bytes);
+    } else {
+        uint64_t passed = now_ms > looked_ms ? now_ms - looked_ms : 0;
+        stuck_ms = hk_load_relaxed(&found.stuck_ms) + hk_least(passed, NOTE_MS);
     }
+    hk_store_relaxed(&found.stuck_ms, stuck_ms);
+    hk_store_relaxed(&found.looked_ms, now_ms);
+    return stuck_ms >= STUCK_MS;
+}
+
+void hk_cache_watch_note(hk_cache_t *cache, hk_excess_t excess, bool is_news, uint64_t now_ms)
+{
+    size_t bytes = excess.bytes + excess.other_bytes;
     size_t least = hk_cache_watch_is_on() ? HK_LINGER_BYTES_MIN
                                           : hk_policy_watch_bytes(hk_limit_committed_bytes());
-    if (excess >= least && now_ms - cache->excess_ms < STUCK_MS) {
+    if (!is_stuck(bytes, is_news, now_ms) && bytes >= least) {
         note(cache, now_ms);
     }
 }

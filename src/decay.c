@@ -53,7 +53,8 @@ hk_excess_t hk_decay_step(hk_heap_t *mine, uint64_t now_ms, size_t *left)
     }
     size_t sparse = mine != NULL ? hk_heap_sparse_bytes(mine) : 0;
     size_t places = hk_decay_give(now_ms, left);
-    return (hk_excess_t){sparse + idle.depot_bytes + idle.empty_bytes + places, idle.other_bytes};
+    return (hk_excess_t){sparse + idle.depot_bytes + idle.empty_bytes + places, sparse,
+                         idle.other_bytes};
 }
 
 static bool is_parked(const hk_heap_t *heap)
@@ -83,11 +84,12 @@ static size_t free_in_places(void)
     return hk_pool_part_warm_bytes() + hk_run_warm_bytes() + hk_large_kept_bytes();
 }
 
-size_t hk_decay_excess(const hk_heap_t *mine)
+hk_excess_t hk_decay_excess(const hk_heap_t *mine)
 {
     hk_heaps_idle_t idle = hk_heaps_find_idle(mine);
-    return hk_heap_sparse_bytes(mine) + idle.depot_bytes + idle.empty_bytes + idle.other_bytes +
-           free_in_places();
+    size_t sparse = hk_heap_sparse_bytes(mine);
+    return (hk_excess_t){sparse + idle.depot_bytes + idle.empty_bytes + free_in_places(), sparse,
+                         idle.other_bytes};
 }
 
 void hk_decay_start(uint64_t now_ms)

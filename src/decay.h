@@ -16,8 +16,9 @@ size_t hk_decay_give(uint64_t now_ms, size_t *left);
 
 /* What may go back, now or in a later epoch. */
 typedef struct hk_excess {
-    size_t bytes;       /* the places' that give, all heaps' depots and empty slabs, and mine's */
-    size_t other_bytes; /* other heaps' inboxes and sparse slabs; rough */
+    size_t bytes;        /* the places' that give, all heaps' depots and empty slabs, and */
+    size_t sparse_bytes; /* mine's sparse slabs */
+    size_t other_bytes;  /* besides, other heaps' inboxes and sparse slabs; rough */
 } hk_excess_t;
 
 /* The beginning of a step: the same, after something was done in the heap `mine` (or NULL) and in
@@ -25,8 +26,8 @@ typedef struct hk_excess {
  * blocks are freed into slabs and taken out of the fullest one, the others empty. */
 hk_excess_t hk_decay_step(hk_heap_t *mine, uint64_t now_ms, size_t *left);
 
-/* All of that, without doing anything. */
-size_t hk_decay_excess(const hk_heap_t *mine);
+/* The same without doing anything. */
+hk_excess_t hk_decay_excess(const hk_heap_t *mine);
 
 /* When the library is loaded. */
 void hk_decay_start(uint64_t now_ms);

@@ -188,7 +188,8 @@ static inline size_t hk_heap_free_bytes(const hk_heap_t *heap)
 
 static inline size_t hk_heap_inbox_bytes(const hk_heap_t *heap)
 {
-    return hk_load_relaxed(&heap->inbox_bytes); /* relaxed: a hint */
+    /* relaxed: hints; the second may have been stored after the inbox was taken */
+    return hk_load_relaxed(&heap->inbox) == NULL ? 0 : hk_load_relaxed(&heap->inbox_bytes);
 }
 
 /* What may still go back of the slabs if they are sparse: their holes have gone already. */

@@ -22,8 +22,9 @@ enum {
     WARM_UP = 1000,       /* pairs, so that magazines are loaded */
     GAP_MS = 10,          /* between two pairs of a thread that calls seldom */
     BUSY_PAIRS = 5000,    /* of one that is busy, in a millisecond */
-    PATIENCE_MS = 13000,  /* until all is given back */
+    PATIENCE_MS = 40000,  /* until all is given back */
     LEFT_BYTES = 6 << 20, /* but for this */
+    PAUSE_MS = 5000,
     OWNERS = 4,
     EACH = FREED_BYTES / OWNERS / LIST_BYTES,
     WATCH_MS = 1000 + 100, /* how long a watch lasts after the last that somebody knew, or more */
@@ -106,6 +107,54 @@ static void seldom_buffers(void)
 {
     test_use_up_apart(hak_malloc, hak_free);
     seldom(BUFFER_BYTES);
+}
+
+/* Nobody calls for a while, in which nobody sees that nothing goes. */
+static void after_a_pause(size_t size)
+{
+    take_and_free(size, 0);
+    fake_os_advance(PAUSE_MS);
+    wait_with_pairs(NODE_BYTES, 1, GAP_MS);
+    watch_ends(NODE_BYTES);
+}
+
+static void nodes_after_a_pause(void)
+{
+    after_a_pause(NODE_BYTES);
+}
+
+static void lists_after_a_pause(void)
+{
+    after_a_pause(LIST_BYTES);
+}
+
+static void buffers_after_a_pause(void)
+{
+    test_use_up_apart(hak_malloc, hak_free);
+    after_a_pause(BUFFER_BYTES);
+}
+
+/* The same each time: a call gives some of it. */
+static void each_second(void)
+{
+    test_use_up_apart(hak_malloc, hak_free);
+    take_and_free(BUFFER_BYTES, 0);
+    wait_with_pairs(NODE_BYTES, 1, 1000);
+    watch_ends(NODE_BYTES);
+}
+
+/* What is free was in use in between, and nobody saw that. */
+static void again_and_again(void)
+{
+    enum { TIMES = 100 };
+    test_use_up_apart(hak_malloc, hak_free);
+    for (int i = 0; i < TIMES; i++) {
+        take_and_free(BUFFER_BYTES, 0);
+        fake_os_advance(300);
+    }
+    fake_os_advance(PAUSE_MS);
+    wait_with_pairs(NODE_BYTES, 1, GAP_MS);
+    watch_ends(NODE_BYTES);
 }
 
 /* So slowly that steps come by in between. */
@@ -277,6 +326,11 @@ int main(int argc, char **argv)
         {"seldom_nodes", seldom_nodes, 0},
         {"seldom_lists", seldom_lists, 0},
         {"seldom_buffers", seldom_buffers, 0},
+        {"nodes_after_a_pause", nodes_after_a_pause, 0},
+        {"lists_after_a_pause", lists_after_a_pause, 0},
+        {"buffers_after_a_pause", buffers_after_a_pause, 0},
+        {"each_second", each_second, 0},
+        {"again_and_again", again_and_again, 0},
         {"after_steps", after_steps, 0},
         {"busy", busy, 0},
         {"busy_then_seldom", busy_then_seldom, 0},
