@@ -167,8 +167,8 @@ static inline bool hk_cache_watch_is_on(void)
     return hk_load_relaxed(&hk_cache_watch_state.noted_ms) != 0; /* relaxed: see cache_watch.c */
 }
 
-/* So much could go back: begins or prolongs the watch if that is much, unless it has not changed for
- * a while of looking.  is_news: some of it has gone, or come, just now. */
+/* So much could go back: begins or prolongs the watch if that is much, unless it has not changed
+ * for a while of looking.  is_news: some of it has gone, or come, just now. */
 void hk_cache_watch_note(hk_cache_t *cache, hk_excess_t excess, bool is_news, uint64_t now_ms);
 
 /* Lets others trap the thread's mallocs.  By the thread itself, on a slow path of malloc: what it
