@@ -69,6 +69,9 @@ static unsigned next_kind(hk_cache_t *cache, unsigned class_index)
 
 bool hk_cache_is_still_cold(hk_cache_t *cache, unsigned class_index)
 {
+    if (cache->linger_uses > 0) {
+        return true;
+    }
     if (cache->uses[class_index] >= hk_policy_class[class_index].cold_uses) {
         return false;
     }

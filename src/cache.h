@@ -3,9 +3,9 @@
  *
  * A cache belongs to its thread.  Nobody else reads or writes it, with three exceptions: `busy` and
  * the list links; what the watch needs of it (`view`, `quick_malloc`, and `hardened`, which others
- * only read); and the ledger, which reads figures that may be stale.  For each class a cache
- * has a loaded magazine, which the fast paths see through `top`, the newest slot.  It may also have
- * a previous one, so that a program which goes back and forth about a magazine's end does not
+ * only read); and the ledger, which reads figures that may be stale.  For each class a cache has a
+ * loaded magazine, which the fast paths see through `top`, the newest slot.  It may also have a
+ * previous one, so that a program which goes back and forth about a magazine's end does not
  * exchange magazines all the time.
  *
  * Every exceptional state (not started, torn down, hardened) is the empty cache.  Its one magazine
@@ -61,7 +61,7 @@ typedef struct hk_cache {
     _Atomic bool quick_malloc; /* malloc's too; other threads clear it */
     int64_t sample_left;       /* blocks until the next sampled one; 0: not drawn yet */
     uint32_t past_frees;       /* frees past the magazines: each 64th looks after the pool */
-    bool lingers;              /* the last step left much to give back */
+    uint32_t linger_uses;      /* slow paths still to be taken by all calls; 0: does not linger */
     uint64_t step_ms;          /* when this thread last began a step of giving back */
     size_t step_bytes;         /* what is left to give in it, */
     size_t portion_bytes;      /* so much by each slow path */
@@ -87,10 +87,10 @@ typedef struct hk_cache {
 extern hk_cache_t hk_cache_empty;
 extern hk_cache_t *hk_cache_list; /* lock(caches) */
 
-/* Whether the class is cold, that is, hardly used so far.  Then blocks go one by one between the
- * program and the heap, so that a thread that needed a block once keeps nothing.  Both count this
- * use.  The one without "still" answers at once
- * for a class that has a magazine. */
+/* Whether the class is cold: hardly used so far, or the thread lingers to give memory back.  Then
+ * blocks go one by one between the program and the heap, so that a thread that needed a block once
+ * keeps nothing.  Both count this use.  The one without "still" answers at once for a class that
+ * has a magazine. */
 bool hk_cache_is_still_cold(hk_cache_t *cache, unsigned class_index);
 static inline bool hk_cache_is_cold(hk_cache_t *cache, unsigned class_index)
 {
@@ -169,7 +169,8 @@ static inline bool hk_cache_watch_is_on(void)
 
 /* So much could go back: begins or prolongs the watch if that is much, unless it has not changed
  * for a while of looking.  is_news: some of it has gone, or come, just now. */
-void hk_cache_watch_note(hk_cache_t *cache, hk_excess_t excess, bool is_news, uint64_t now_ms);
+void hk_cache_watch_note(const hk_cache_t *cache, hk_excess_t excess, bool is_news,
+                         uint64_t now_ms);
 
 /* Lets others trap the thread's mallocs.  By the thread itself, on a slow path of malloc: what it
  * does when its end has begun, and nobody would hear of that any more, is free. */

@@ -2,7 +2,6 @@
  * cache_decay: what one thread's cache gives back while its thread works.  See cache.h.
  */
 #include "cache.h"
-#include "decay.h"
 #include "options.h"
 #include "os.h"
 #include "peak.h"
@@ -11,6 +10,7 @@ static_assert(HK_PORTIONS_MAX * HK_PORTION_BYTES >= HK_SUPERSLAB_BYTES, "for hug
 
 enum {
     STEP_MS = 8, /* between two steps of one thread */
+    LINGER_USES = 1024,
     LINGER_FLUSH_MS = 32,
 };
 
@@ -35,12 +35,14 @@ static void flush_magazines(hk_cache_t *cache)
 }
 
 /* Blocks in magazines keep slabs from becoming empty.  So as long as there is much to give back the
- * thread empties its own now and then. */
+ * thread goes without: its next LINGER_USES calls take and free blocks one by one.  A busy thread
+ * uses these up between two steps and goes on with magazines. */
 static void linger(hk_cache_t *cache, size_t excess, uint64_t now_ms)
 {
-    size_t least = cache->lingers ? (size_t)HK_LINGER_BYTES_MIN : (size_t)HK_LINGER_BYTES;
-    cache->lingers = excess >= least;
-    if (cache->lingers && now_ms - cache->linger_ms >= LINGER_FLUSH_MS) {
+    bool lingers = cache->linger_uses > 0;
+    size_t least = lingers ? (size_t)HK_LINGER_BYTES_MIN : (size_t)HK_LINGER_BYTES;
+    cache->linger_uses = excess >= least ? LINGER_USES : 0;
+    if (cache->linger_uses > 0 && now_ms - cache->linger_ms >= LINGER_FLUSH_MS) {
         cache->linger_ms = now_ms;
         flush_magazines(cache);
     }
@@ -108,8 +110,8 @@ static void note_given(hk_cache_t *cache, size_t left)
 /* A thread that lingers gives more if it has not come for a while. */
 static void begin_step(hk_cache_t *cache, uint64_t now_ms)
 {
-    cache->portion_bytes =
-        hk_policy_portion_bytes(hk_options.huge, cache->lingers ? now_ms - cache->step_ms : 0);
+    cache->portion_bytes = hk_policy_portion_bytes(
+        hk_options.huge, cache->linger_uses > 0 ? now_ms - cache->step_ms : 0);
     cache->step_bytes = HK_DECAY_STEP_BYTES;
     cache->step_ms = now_ms;
     if (hk_run_shelf_is_over(&cache->shelf, now_ms)) {
@@ -154,7 +156,11 @@ void hk_cache_help(hk_cache_t *cache, hk_trap_t next)
     }
     uint64_t now = hk_os_clock_ms();
     end_epoch(cache, now);
-    if (now - cache->step_ms >= STEP_MS) {
+    bool due = now - cache->step_ms >= STEP_MS;
+    if (cache->linger_uses > 0) {
+        cache->linger_uses--;
+    }
+    if (due || (now != cache->step_ms && cache->linger_uses > 0)) {
         begin_step(cache, now);
     } else if (cache->step_bytes > 0) {
         go_on(cache, now);

@@ -38,6 +38,14 @@ size_t hk_decay_give(uint64_t now_ms, size_t *left)
     return bytes;
 }
 
+/* places: what may go of the pool, of runs and of kept mappings. */
+static hk_excess_t add_up(const hk_heap_t *mine, const hk_heaps_idle_t *idle, size_t places)
+{
+    size_t sparse = mine != NULL ? hk_heap_sparse_bytes(mine) : 0;
+    return (hk_excess_t){sparse + idle->depot_bytes + idle->empty_bytes + places, sparse,
+                         idle->other_bytes};
+}
+
 hk_excess_t hk_decay_step(hk_heap_t *mine, uint64_t now_ms, size_t *left)
 {
     if (mine != NULL) {
@@ -51,10 +59,7 @@ hk_excess_t hk_decay_step(hk_heap_t *mine, uint64_t now_ms, size_t *left)
     if (other != NULL && other != idle.fullest) {
         decay_heap(other, now_ms);
     }
-    size_t sparse = mine != NULL ? hk_heap_sparse_bytes(mine) : 0;
-    size_t places = hk_decay_give(now_ms, left);
-    return (hk_excess_t){sparse + idle.depot_bytes + idle.empty_bytes + places, sparse,
-                         idle.other_bytes};
+    return add_up(mine, &idle, hk_decay_give(now_ms, left));
 }
 
 static bool is_parked(const hk_heap_t *heap)
@@ -87,9 +92,7 @@ static size_t free_in_places(void)
 hk_excess_t hk_decay_excess(const hk_heap_t *mine)
 {
     hk_heaps_idle_t idle = hk_heaps_find_idle(mine);
-    size_t sparse = hk_heap_sparse_bytes(mine);
-    return (hk_excess_t){sparse + idle.depot_bytes + idle.empty_bytes + free_in_places(), sparse,
-                         idle.other_bytes};
+    return add_up(mine, &idle, free_in_places());
 }
 
 void hk_decay_start(uint64_t now_ms)

@@ -61,7 +61,7 @@ static bool free_run(hk_cache_t *cache, hk_run_t *run)
     if (done && cache != NULL) {
         hk_cache_note_freed(cache, bytes);
     }
-    if (done && cache != NULL && hk_options.harden == 0) {
+    if (done && cache != NULL && cache->linger_uses == 0 && hk_options.harden == 0) {
         hk_run_shelf_note_free(&cache->shelf, hk_os_clock_ms());
     }
     return done;
@@ -188,6 +188,13 @@ static bool shelve(hk_cache_t *cache, void *block)
     return run != NULL && run->heap == NULL && hk_run_shelf_put(&cache->shelf, run);
 }
 
+static void help_if_trapped(hk_cache_t *cache)
+{
+    if (HK_UNLIKELY(hk_cache_traps_free(cache))) {
+        hk_path_help_trapped(cache, HK_TRAP_FREE);
+    }
+}
+
 /* Frees a block, for a thread without hardening, that hk_cache_try_outgoing did not take. */
 static HK_NOINLINE void free_plain(hk_cache_t *cache, void *block)
 {
@@ -198,10 +205,10 @@ static HK_NOINLINE void free_plain(hk_cache_t *cache, void *block)
         return;
     }
     if (!hk_path_find_near(block, &owner, &class_index)) {
-        if (!shelve(cache, block)) {
+        if (shelve(cache, block)) {
+            help_if_trapped(cache);
+        } else {
             hk_path_free_through_gate(block);
-        } else if (HK_UNLIKELY(hk_cache_traps_free(cache))) {
-            hk_path_help_trapped(cache, HK_TRAP_FREE);
         }
         return;
     }
@@ -210,9 +217,7 @@ static HK_NOINLINE void free_plain(hk_cache_t *cache, void *block)
         return;
     }
     if (hk_path_free_own_within(cache, class_index, block)) {
-        if (hk_cache_traps_free(cache)) {
-            hk_path_help_trapped(cache, HK_TRAP_FREE);
-        }
+        help_if_trapped(cache);
     } else if (enter_or_note(cache, block)) {
         free_own(cache, class_index, block);
         hk_thread_leave(cache);

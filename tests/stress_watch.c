@@ -110,20 +110,14 @@ static void come_and_go(void)
         test_join(threads[i]);
 }
 
-static void await_less(void)
+/* With pairs of this thread, or only those of others. */
+static void await_less(bool makes_pairs)
 {
     for (int ms = 0; committed_bytes() > LEFT_BYTES; ms++) {
-        CHECKF(ms < PATIENCE_MS, " (%zu KiB are left)", committed_bytes() / 1024);
-        usleep(1000);
-    }
-}
-
-/* The child has what was freed, and only its pairs. */
-static void await_less_with_pairs(void)
-{
-    for (int ms = 0; committed_bytes() > LEFT_BYTES; ms++) {
-        CHECKF(ms < PATIENCE_MS, " (in the child %zu KiB are left)", committed_bytes() / 1024);
-        pair(BLOCK_BYTES);
+        CHECKF(ms < PATIENCE_MS, " (%zu KiB are left%s)", committed_bytes() / 1024,
+               makes_pairs ? " in the child" : "");
+        if (makes_pairs)
+            pair(BLOCK_BYTES);
         usleep(1000);
     }
 }
@@ -133,7 +127,7 @@ static void fork_meanwhile(void)
     pid_t pid = fork();
     CHECK(pid >= 0);
     if (pid == 0) {
-        await_less_with_pairs();
+        await_less(true); /* it has what was freed, and only its own pairs */
         _exit(t_check() == 0 ? 0 : 1);
     }
     int status = 0;
@@ -156,13 +150,13 @@ int main(int argc, char **argv)
         come_and_go();
         (void)pthread_barrier_wait(&asleep);
         fork_meanwhile();
-        await_less();
+        await_less(false);
         (void)pthread_barrier_wait(&awake);
         test_join(sleeper);
         pthread_t other = test_thread(free_and_end, NULL);
         come_and_go();
         test_join(other);
-        await_less();
+        await_less(false);
     }
     atomic_store_explicit(&stop, true, memory_order_relaxed);
     for (int i = 0; i < PAIRERS; i++)

@@ -42,8 +42,8 @@ static void linger_until_holes(void)
         void *other = hak_malloc(100);
         CHECK(other != NULL);
         hak_free(other);
-        lingered |= hk_thread_own->lingers;
-    } while (hk_thread_own->lingers || !lingered);
+        lingered |= hk_thread_own->linger_uses > 0;
+    } while (hk_thread_own->linger_uses > 0 || !lingered);
     CHECK(stats_now().hole_bytes > SPARSE / 2 * (uint64_t)SPARSE_BYTES);
     for (int i = 0; i < SPARSE; i += KEPT)
         hak_free(sparse[i]);

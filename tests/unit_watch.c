@@ -9,7 +9,6 @@
 #include <pthread.h>
 
 #include "fake_os.h"
-#include "options.h"
 #include "policy.h"
 #include "stats_now.h"
 #include "thread.h"
@@ -64,13 +63,6 @@ static void wait_with_pairs(size_t size, unsigned pairs, unsigned gap_ms)
     }
 }
 
-static bool is_trapped(void)
-{
-    return hk_options.harden != 0
-               ? hk_load_relaxed(&hk_thread_own->quick_malloc) != hk_thread_own->quick
-               : hk_cache_traps_malloc(hk_thread_own) || hk_cache_traps_free(hk_thread_own);
-}
-
 /* The watch ends, and then nothing is trapped: the fast paths serve. */
 static void watch_ends(size_t size)
 {
@@ -82,7 +74,7 @@ static void watch_ends(size_t size)
     fake_os_advance(1);
     for (int i = 0; i < WARM_UP; i++)
         pair(size);
-    CHECK(!is_trapped());
+    CHECK(!hk_cache_is_watched(hk_thread_own));
     CHECK(hak_check() == 0);
 }
 
@@ -217,7 +209,7 @@ static void others(size_t size, unsigned pairs, unsigned gap_ms)
     CHECK(pthread_barrier_init(&barrier, NULL, 2) == 0);
     for (int i = 0; i < WARM_UP; i++)
         pair(NODE_BYTES);
-    CHECK(!is_trapped());
+    CHECK(!hk_cache_is_watched(hk_thread_own));
     CHECK(pthread_create(&thread, NULL, free_and_sleep, &size) == 0);
     (void)pthread_barrier_wait(&barrier);
     wait_with_pairs(NODE_BYTES, pairs, gap_ms);
