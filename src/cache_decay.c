@@ -114,6 +114,7 @@ static void begin_step(hk_cache_t *cache, uint64_t now_ms)
         hk_options.huge, cache->linger_uses > 0 ? now_ms - cache->step_ms : 0);
     cache->step_bytes = HK_DECAY_STEP_BYTES;
     cache->step_ms = now_ms;
+    hk_store_relaxed(&cache->heap->seen_ms, now_ms); /* relaxed: a hint */
     if (hk_run_shelf_is_over(&cache->shelf, now_ms)) {
         hk_run_shelf_end(&cache->shelf);
     }
@@ -140,7 +141,7 @@ static void look_what_is_free(hk_cache_t *cache, uint64_t now_ms)
     size_t watch_bytes = hk_policy_watch_bytes(hk_limit_committed_bytes());
     if (cache->freed_bytes >= watch_bytes / HK_FREED_SHARE) {
         cache->freed_bytes = 0;
-        hk_excess_t excess = hk_decay_excess(cache->heap);
+        hk_excess_t excess = hk_decay_excess(cache->heap, now_ms);
         hk_cache_watch_note(cache, excess, excess.bytes - excess.sparse_bytes >= watch_bytes,
                             now_ms);
     }

@@ -94,7 +94,7 @@ static bool is_stuck(size_t bytes, bool is_news, uint64_t now_ms)
 
 void hk_cache_watch_note(const hk_cache_t *cache, hk_excess_t excess, bool is_news, uint64_t now_ms)
 {
-    size_t bytes = excess.bytes + excess.other_bytes;
+    size_t bytes = hk_above(excess.bytes + excess.other_bytes, excess.busy_bytes);
     size_t least = hk_cache_watch_is_on() ? HK_LINGER_BYTES_MIN
                                           : hk_policy_watch_bytes(hk_limit_committed_bytes());
     if (!is_stuck(bytes, is_news, now_ms) && bytes >= least) {

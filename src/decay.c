@@ -43,7 +43,7 @@ static hk_excess_t add_up(const hk_heap_t *mine, const hk_heaps_idle_t *idle, si
 {
     size_t sparse = mine != NULL ? hk_heap_sparse_bytes(mine) : 0;
     return (hk_excess_t){sparse + idle->depot_bytes + idle->empty_bytes + places, sparse,
-                         idle->other_bytes};
+                         idle->other_bytes, idle->busy_bytes};
 }
 
 hk_excess_t hk_decay_step(hk_heap_t *mine, uint64_t now_ms, size_t *left)
@@ -51,7 +51,7 @@ hk_excess_t hk_decay_step(hk_heap_t *mine, uint64_t now_ms, size_t *left)
     if (mine != NULL) {
         decay_heap(mine, now_ms);
     }
-    hk_heaps_idle_t idle = hk_heaps_find_idle(mine);
+    hk_heaps_idle_t idle = hk_heaps_find_idle(mine, now_ms);
     if (idle.fullest != NULL) {
         decay_heap(idle.fullest, now_ms);
     }
@@ -89,9 +89,9 @@ static size_t free_in_places(void)
     return hk_pool_part_warm_bytes() + hk_run_warm_bytes() + hk_large_kept_bytes();
 }
 
-hk_excess_t hk_decay_excess(const hk_heap_t *mine)
+hk_excess_t hk_decay_excess(const hk_heap_t *mine, uint64_t now_ms)
 {
-    hk_heaps_idle_t idle = hk_heaps_find_idle(mine);
+    hk_heaps_idle_t idle = hk_heaps_find_idle(mine, now_ms);
     return add_up(mine, &idle, free_in_places());
 }
 

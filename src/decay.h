@@ -19,6 +19,7 @@ typedef struct hk_excess {
     size_t bytes;        /* the places' that give, all heaps' depots and empty slabs, and */
     size_t sparse_bytes; /* mine's sparse slabs */
     size_t other_bytes;  /* besides, other heaps' inboxes and sparse slabs; rough */
+    size_t busy_bytes;   /* of all this, what other threads work with */
 } hk_excess_t;
 
 /* The beginning of a step: the same, after something was done in the heap `mine` (or NULL) and in
@@ -27,7 +28,7 @@ typedef struct hk_excess {
 hk_excess_t hk_decay_step(hk_heap_t *mine, uint64_t now_ms, size_t *left);
 
 /* The same without doing anything. */
-hk_excess_t hk_decay_excess(const hk_heap_t *mine);
+hk_excess_t hk_decay_excess(const hk_heap_t *mine, uint64_t now_ms);
 
 /* When the library is loaded. */
 void hk_decay_start(uint64_t now_ms);

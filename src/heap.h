@@ -50,6 +50,7 @@ typedef struct hk_heap {
     bool shared;               /* lock(caches): has had several threads at once */
     bool hardened;             /* const: its blocks have tails (see harden.h) */
     uint64_t epoch_ms;         /* lock(heap): when the epoch began */
+    _Atomic uint64_t seen_ms;  /* atomic: a hint: when one of its threads last began a step */
     _Atomic size_t units;      /* atomic: written under lock(heap): in its slabs */
     _Atomic size_t empty_units;  /* atomic: written under lock(heap): in the kept empty slabs */
     _Atomic size_t free_bytes;   /* atomic: written under lock(heap): in its slabs' free blocks */

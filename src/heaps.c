@@ -152,13 +152,27 @@ static size_t idle_bytes(const hk_heap_t *heap)
     return hk_heap_depot_bytes(heap) + hk_heap_empty_units(heap) * HK_UNIT_BYTES;
 }
 
+/* In the inbox, and to go of the slabs if they are sparse. */
+static size_t hidden_bytes(const hk_heap_t *heap)
+{
+    return hk_heap_inbox_bytes(heap) + hk_heap_sparse_bytes(heap);
+}
+
+static bool is_busy(const hk_heap_t *heap, uint64_t now_ms)
+{
+    return now_ms - hk_load_relaxed(&heap->seen_ms) < HK_BUSY_MS; /* relaxed: a hint */
+}
+
 static void add_idle(hk_heap_t *heap, void *context)
 {
     hk_heaps_idle_t *idle = context;
     idle->depot_bytes += hk_heap_depot_bytes(heap);
     idle->empty_bytes += hk_heap_empty_units(heap) * HK_UNIT_BYTES;
     if (heap != idle->mine) {
-        idle->other_bytes += hk_heap_inbox_bytes(heap) + hk_heap_sparse_bytes(heap);
+        idle->other_bytes += hidden_bytes(heap);
+        idle->busy_bytes += is_busy(heap, idle->now_ms)
+                                ? hk_least(idle_bytes(heap) + hidden_bytes(heap), HK_BUSY_BYTES)
+                                : 0;
     }
     if (heap != idle->mine &&
         (idle->fullest == NULL || idle_bytes(heap) > idle_bytes(idle->fullest))) {
@@ -166,9 +180,9 @@ static void add_idle(hk_heap_t *heap, void *context)
     }
 }
 
-hk_heaps_idle_t hk_heaps_find_idle(const hk_heap_t *mine)
+hk_heaps_idle_t hk_heaps_find_idle(const hk_heap_t *mine, uint64_t now_ms)
 {
-    hk_heaps_idle_t idle = {.mine = mine};
+    hk_heaps_idle_t idle = {.mine = mine, .now_ms = now_ms};
     hk_heaps_each_thread_heap(add_idle, &idle);
     return idle;
 }

@@ -34,15 +34,18 @@ bool hk_heaps_remove(hk_heap_t *heap); /* false: there is no such heap */
 void hk_heaps_each_thread_heap(void (*visit)(hk_heap_t *heap, void *context), void *context);
 
 /* What lies in the depots of threads' heaps and in the empty slabs that they keep; and which heap,
- * other than mine, has most of both together. */
+ * other than mine, has most of both together.  now_ms tells which heaps are busy: one of their
+ * threads began a step less than HK_BUSY_MS before. */
 typedef struct hk_heaps_idle {
     const hk_heap_t *mine;
     hk_heap_t *fullest; /* NULL: there is no other */
     size_t depot_bytes;
     size_t empty_bytes;
     size_t other_bytes; /* in the inboxes of the others, and to go of their slabs if sparse */
+    size_t busy_bytes;  /* of all these: of each other heap that is busy, HK_BUSY_BYTES at most */
+    uint64_t now_ms;
 } hk_heaps_idle_t;
-hk_heaps_idle_t hk_heaps_find_idle(const hk_heap_t *mine);
+hk_heaps_idle_t hk_heaps_find_idle(const hk_heap_t *mine, uint64_t now_ms);
 
 /* Calls visit for each first-class heap, under the lock. */
 void hk_heaps_each_first_class(void (*visit)(hk_heap_t *heap, void *context), void *context);

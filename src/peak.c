@@ -189,7 +189,7 @@ static void give_holes(size_t committed)
 static void look_for_gifts(size_t committed)
 {
     size_t allowed = hk_policy_warm_bytes(committed);
-    hk_heaps_idle_t idle = hk_heaps_find_idle(NULL);
+    hk_heaps_idle_t idle = hk_heaps_find_idle(NULL, 0);
     if (idle.depot_bytes > allowed / 4) { /* they may keep a block of every slab */
         hk_heap_reclaim(idle.fullest, GIVEN_BLOCKS);
     }

@@ -26,6 +26,8 @@ enum {
     PAUSE_MS = 5000,
     OWNERS = 4,
     EACH = FREED_BYTES / OWNERS / LIST_BYTES,
+    WORKERS = 6,                                /* each with a heap of its own, */
+    WORKED_BYTES = HK_BUSY_BYTES - (512 << 10), /* and so much, all in all enough for a watch */
     WATCH_MS = 1000 + 100, /* how long a watch lasts after the last that somebody knew, or more */
 };
 
@@ -233,11 +235,16 @@ static void others_busy(void)
     others(NODE_BYTES, BUSY_PAIRS, 1);
 }
 
+typedef struct owned {
+    void **blocks;
+    int count;
+} owned_t;
+
 static void *allocate_and_sleep(void *argument)
 {
-    void **mine = argument;
-    for (int i = 0; i < EACH; i++)
-        CHECK((mine[i] = hak_malloc(LIST_BYTES)) != NULL);
+    const owned_t *owned = argument;
+    for (int i = 0; i < owned->count; i++)
+        CHECK((owned->blocks[i] = hak_malloc(LIST_BYTES)) != NULL);
     (void)pthread_barrier_wait(&barrier);
     (void)pthread_barrier_wait(&all_awake);
     return NULL;
@@ -266,26 +273,62 @@ static void remote(void)
     CHECK(pthread_join(thread, NULL) == 0);
 }
 
-/* The same for several threads, each of whose inboxes has room for it. */
-static void remote_to_several(void)
+/* What this thread has freed for several others, so many blocks for each; then goes on. */
+static void for_several(int threads, int each, void (*go_on)(void))
 {
-    pthread_t owners[OWNERS];
-    void **next = blocks;
+    pthread_t owners[WORKERS];
+    owned_t owned[WORKERS];
     CHECK(pthread_barrier_init(&barrier, NULL, 2) == 0 &&
-          pthread_barrier_init(&all_awake, NULL, OWNERS + 1) == 0);
-    for (int i = 0; i < OWNERS; i++, next += EACH) {
-        CHECK(pthread_create(&owners[i], NULL, allocate_and_sleep, next) == 0);
+          pthread_barrier_init(&all_awake, NULL, (unsigned)threads + 1) == 0);
+    for (int i = 0; i < threads; i++) {
+        owned[i] = (owned_t){blocks + i * each, each};
+        CHECK(pthread_create(&owners[i], NULL, allocate_and_sleep, &owned[i]) == 0);
         (void)pthread_barrier_wait(&barrier);
     }
     for (int i = 0; i < WARM_UP; i++)
         pair(NODE_BYTES);
-    for (void **block = blocks; block < next; block++)
-        hak_free(*block);
+    for (int i = 0; i < threads * each; i++)
+        hak_free(blocks[i]);
+    go_on();
     wait_with_pairs(NODE_BYTES, 1, GAP_MS);
     watch_ends(NODE_BYTES);
     (void)pthread_barrier_wait(&all_awake);
-    for (int i = 0; i < OWNERS; i++)
+    for (int i = 0; i < threads; i++)
         CHECK(pthread_join(owners[i], NULL) == 0);
+}
+
+static void watched(void)
+{
+    CHECK(hk_cache_watch_is_on());
+}
+
+/* Each of their inboxes has room for it. */
+static void remote_to_several(void)
+{
+    for_several(OWNERS, EACH, watched);
+}
+
+static void step(size_t size)
+{
+    void *block = hak_malloc(size); /* of a class that was not used before: a slow path */
+    CHECK(block != NULL);
+    fake_os_advance(GAP_MS);
+    hak_free(block);
+}
+
+static void watched_later(void)
+{
+    step(1000);
+    CHECK(!hk_cache_watch_is_on());
+    fake_os_advance(HK_BUSY_MS);
+    step(2000);
+    CHECK(hk_cache_watch_is_on());
+}
+
+/* What threads work with that are there just now begins no watch; once they are not, it does. */
+static void in_work(void)
+{
+    for_several(WORKERS, WORKED_BYTES / LIST_BYTES, watched_later);
 }
 
 /* Memory that is in use all the time, in whatever way it comes and goes, begins no watch. */
@@ -332,6 +375,7 @@ int main(int argc, char **argv)
         {"others_busy", others_busy, 0},
         {"remote", remote, 0},
         {"remote_to_several", remote_to_several, 0},
+        {"in_work", in_work, 0},
         {"in_use", in_use, 0},
     };
     return test_cases(argc, argv, cases, TEST_COUNT(cases), 60);
