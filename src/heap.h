@@ -47,11 +47,11 @@ typedef struct hk_heap {
     _Atomic uint32_t acquires; /* atomic: written under lock(heap): slabs from the pool */
     uint32_t given_units;      /* lock(heap): given to the pool, not taken back; halved by epochs */
     _Atomic uint32_t threads;  /* lock(caches): caches that work out of it */
-    bool shared;               /* lock(caches): has had several threads at once */
-    bool hardened;             /* const: its blocks have tails (see harden.h) */
-    uint64_t epoch_ms;         /* lock(heap): when the epoch began */
-    _Atomic uint64_t seen_ms;  /* atomic: a hint: when one of its threads last began a step */
-    _Atomic size_t units;      /* atomic: written under lock(heap): in its slabs */
+    _Atomic bool shared; /* atomic: written under lock(caches): has had several threads at once */
+    bool hardened;       /* const: its blocks have tails (see harden.h) */
+    uint64_t epoch_ms;   /* lock(heap): when the epoch began */
+    _Atomic uint64_t seen_ms;    /* atomic: a hint: when one of its threads last began a step */
+    _Atomic size_t units;        /* atomic: written under lock(heap): in its slabs */
     _Atomic size_t empty_units;  /* atomic: written under lock(heap): in the kept empty slabs */
     _Atomic size_t free_bytes;   /* atomic: written under lock(heap): in its slabs' free blocks */
     _Atomic size_t depot_bytes;  /* atomic: written under lock(heap): in the blocks of all depots */

@@ -64,17 +64,26 @@ static void unlink_slab(hk_heap_t *heap, hk_slab_t *slab)
     }
 }
 
+/* Whether live bits of a slab that is empty may be set.  Threads that share a heap leave some that
+ * nobody notes.  relaxed: whoever has shared the heap and written a bit of this slab held a block of
+ * it, which has come back under lock(heap) since. */
+static bool may_have_live_bits(const hk_heap_t *heap, const hk_slab_t *slab)
+{
+    return slab->unsettled != 0 || hk_load_relaxed(&heap->shared);
+}
+
 static void release_slab(hk_heap_t *heap, hk_slab_t *slab)
 {
+    bool may_have_bits = may_have_live_bits(heap, slab);
     count_free(heap, -bytes_of(slab->class_index, hk_class_info[slab->class_index].block_count));
     hk_heap_hole_forget_locked(heap, slab);
     hk_slab_stop(slab, heap->owner);
     hk_store_relaxed(&heap->units, hk_heap_units(heap) - slab->units);
     heap->given_units += slab->units;
     if (hk_pool_is_part(slab->superslab->pool)) {
-        hk_pool_part_release(slab);
+        hk_pool_part_release(slab, may_have_bits);
     } else {
-        hk_pool_release(slab, heap->owner != HK_OWNER_NONE);
+        hk_pool_release(slab, may_have_bits);
     }
 }
 

@@ -70,7 +70,9 @@ hk_heap_t *hk_heaps_attach_locked(void)
         best = added != NULL ? added : best;
     }
     if (best != NULL) {
-        best->shared |= threads_of(best) > 0;
+        if (threads_of(best) > 0) {
+            hk_store_relaxed(&best->shared, true); /* relaxed: under the lock */
+        }
         hk_add_relaxed(&best->threads, 1); /* relaxed: under the lock */
     }
     return best;
@@ -88,8 +90,8 @@ hk_heap_t *hk_heaps_orphan(void)
         hk_lock_acquire(&hk_heaps_lock, HK_RANK_CACHES);
         heap = hk_load_relaxed(&heaps.orphan); /* relaxed: under the lock */
         if (heap == NULL && (heap = add_heap_locked()) != NULL) {
-            hk_store_relaxed(&heap->threads, 1); /* never parked; relaxed: under the lock */
-            heap->shared = true;
+            hk_store_relaxed(&heap->threads, 1);   /* never parked; relaxed: under the lock */
+            hk_store_relaxed(&heap->shared, true); /* relaxed: likewise */
             hk_store_release(&heaps.orphan, heap);
         }
         hk_lock_release(&hk_heaps_lock, HK_RANK_CACHES);
@@ -100,7 +102,7 @@ hk_heap_t *hk_heaps_orphan(void)
 bool hk_heaps_is_shared(const hk_heap_t *heap)
 {
     hk_lock_acquire(&hk_heaps_lock, HK_RANK_CACHES);
-    bool shared = heap->shared;
+    bool shared = hk_load_relaxed(&heap->shared); /* relaxed: under the lock */
     hk_lock_release(&hk_heaps_lock, HK_RANK_CACHES);
     return shared;
 }

@@ -27,7 +27,7 @@ enum {
     HK_PORTION_BYTES = 512 << 10,   /* given back by one call: some 50 us; or more, */
     HK_PORTION_IDLE_MS = 8,         /* one for each so long that its thread was away, */
     HK_PORTIONS_MAX = 4,            /* up to so many */
-    HK_EMPTY_STEP_UNITS = 512,      /* of kept empty slabs, to the pool at once: 100 us */
+    HK_EMPTY_STEP_UNITS = 512,      /* of kept empty slabs, to the pool at once: some 30 us */
     HK_LINGER_BYTES = 16 << 20,     /* so much to give back empties a thread's magazines, */
     HK_LINGER_BYTES_MIN = 1 << 20,  /* until there is no more than this */
     HK_BUSY_MS = 64,                /* a heap is busy whose thread came by so recently, and */

@@ -52,8 +52,8 @@ hk_slab_t *hk_pool_take_locked(hk_pool_t *pool, struct hk_heap *heap, unsigned u
                                uint8_t class_index, hk_stage_t last);
 
 /* Takes a slab back into the pool that it is from.  Makes no system call; hk_pool_maintain does
- * that.  had_live_bits: its blocks had some, which are cleared. */
-void hk_pool_release(hk_slab_t *slab, bool had_live_bits);
+ * that.  All its live bits are clear then: may_have_live_bits says that some may not be yet. */
+void hk_pool_release(hk_slab_t *slab, bool may_have_live_bits);
 
 /* Gives warm units beyond keep_units, and empty superslabs beyond keep_superslabs, back to the
  * system; returns the bytes given back.  No lock may be held. */

@@ -128,10 +128,10 @@ hk_slab_t *hk_pool_part_acquire(hk_pool_t *part, struct hk_heap *heap, unsigned 
     return slab;
 }
 
-void hk_pool_part_release(hk_slab_t *slab)
+void hk_pool_part_release(hk_slab_t *slab, bool may_have_live_bits)
 {
     hk_cap_uncharge(slab->class_index, slab->units);
-    hk_pool_release(slab, true);
+    hk_pool_release(slab, may_have_live_bits);
 }
 
 /* ---- Giving back ---- */

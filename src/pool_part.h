@@ -50,7 +50,7 @@ hk_slab_t *hk_pool_part_acquire(hk_pool_t *part, struct hk_heap *heap, unsigned 
                                 uint8_t class_index);
 
 /* Takes a slab back into the part that it is from. */
-void hk_pool_part_release(hk_slab_t *slab);
+void hk_pool_part_release(hk_slab_t *slab, bool may_have_live_bits);
 
 /* Bytes of empty units that are still committed, in all parts. */
 size_t hk_pool_part_warm_bytes(void);

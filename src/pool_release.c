@@ -25,15 +25,16 @@ static void return_units_locked(hk_pool_t *pool, hk_superslab_t *superslab, unsi
     hk_pool_set_free_locked(pool, superslab, superslab->free_units | mask);
 }
 
-/* Live bits may be set though no block is live: threads that share a heap leave some that nobody
- * notes.  They are cleared under the lock, because under it they may be counted (pool_dense.c). */
-void hk_pool_release(hk_slab_t *slab, bool had_live_bits)
+/* Live bits that are set though no block is live are cleared under the lock, because under it they
+ * may be counted (pool_dense.c). */
+void hk_pool_release(hk_slab_t *slab, bool may_have_live_bits)
 {
     hk_pool_t *pool = slab->superslab->pool;
     hk_lock_acquire(&pool->lock, HK_RANK_POOL);
-    if (had_live_bits) {
+    if (may_have_live_bits) {
         hk_live_clear_units(hk_slab_base(slab), slab->units);
     }
+    hk_assert(2, hk_live_count_units(hk_slab_base(slab), slab->units) == 0);
     return_units_locked(pool, slab->superslab, slab->first_unit, slab->units);
     hk_lock_release(&pool->lock, HK_RANK_POOL);
 }

@@ -144,13 +144,13 @@ static void test_others(void)
     hk_options.huge = 1;
     for (uint64_t ms = 0; ms < 3 * HK_DENSE_MS; ms += HK_DENSE_MS / 4) {
         for (unsigned i = 0; i < DENSE; i++) { /* never full for long */
-            hk_pool_release(slabs[i][i], false);
+            hk_pool_release(slabs[i][i], true);
             slabs[i][i] = hk_pool_acquire(&pool, heap, 1, (uint8_t)hk_class_of(128));
         }
         live_on(HK_DENSE_MS / 4);
     }
     CHECK(count_huge(SUPERSLABS) == 0);
-    hk_pool_release(slabs[0][5], false);
+    hk_pool_release(slabs[0][5], true);
     live_on(WHOLE_MS);
     CHECK(!superslab_of(0)->huge && count_huge(SUPERSLABS) == DENSE - 1);
     slabs[0][5] = hk_pool_acquire(&pool, heap, 1, (uint8_t)hk_class_of(128));

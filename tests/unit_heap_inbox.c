@@ -87,6 +87,7 @@ static void test_marks(void)
 static void test_stale_bits(void)
 {
     hk_heap_t *heap = new_heap();
+    hk_store_relaxed(&heap->shared, true);
     for (unsigned c = 0; c < HK_CLASS_COUNT; c += 7) {
         hk_magazine_t *m = load(heap, c, NULL);
         hk_slab_t *slab = hk_slab_find(m->slot[0]);

@@ -245,7 +245,7 @@ static void test_purge(void)
         static const unsigned left[3] = {1, 7, 20};
         keeps[i] = acquire_two(&pool, left[i], &rest[i]);
         memset(hk_slab_base(keeps[i]), 0xee, UNITS * HK_UNIT_BYTES);
-        memset(keeps[i]->superslab->base, 0xdd, HK_UNIT_BYTES); /* the live bits' */
+        memset(keeps[i]->superslab->base + HK_LIVE_BYTES, 0xdd, HK_UNIT_BYTES - HK_LIVE_BYTES);
     }
     for (int i = 0; i < 3; i++)
         hk_pool_release(rest[i], false);
@@ -284,7 +284,8 @@ static void test_purge(void)
         CHECK(hk_slab_base(clean)[i] == 0);
     hk_pool_release(clean, false);
     for (int i = 0; i < 3; i++) /* no purge touches the live bits */
-        CHECK(test_is_filled_with(keeps[i]->superslab->base, 0xdd, HK_UNIT_BYTES));
+        CHECK(test_is_filled_with(keeps[i]->superslab->base + HK_LIVE_BYTES, 0xdd,
+                                  HK_UNIT_BYTES - HK_LIVE_BYTES));
 
     /* Empty superslabs go whole, but for those to keep. */
     for (int i = 0; i < 3; i++)
