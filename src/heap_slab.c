@@ -65,8 +65,8 @@ static void unlink_slab(hk_heap_t *heap, hk_slab_t *slab)
 }
 
 /* Whether live bits of a slab that is empty may be set.  Threads that share a heap leave some that
- * nobody notes.  relaxed: whoever has shared the heap and written a bit of this slab held a block of
- * it, which has come back under lock(heap) since. */
+ * nobody notes.  relaxed: whoever has shared the heap and written a bit of this slab held one of
+ * its blocks, which has come back under lock(heap) since. */
 static bool may_have_live_bits(const hk_heap_t *heap, const hk_slab_t *slab)
 {
     return slab->unsettled != 0 || hk_load_relaxed(&heap->shared);
