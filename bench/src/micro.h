@@ -15,9 +15,11 @@ enum { MAX_THREADS = 32 };
 
 struct workload;
 
+/* Two cache lines each, as processors fetch them in pairs: threads write to their own all the
+ * time. */
 struct worker {
-    unsigned id;      /* 0 .. threads-1 */
-    unsigned threads; /* how many workers run this workload */
+    _Alignas(128) unsigned id; /* 0 .. threads-1 */
+    unsigned threads;          /* how many workers run this workload */
     uint32_t seed;
     const struct workload *load;
     uint64_t ops;
