@@ -26,7 +26,7 @@ static inline size_t hk_allowance_now(hk_allowance_t *allowance, uint64_t now_ms
                                       size_t bytes_per_ms, size_t most)
 {
     uint64_t before = hk_load_relaxed(&allowance->at_ms);
-    uint64_t ms = now_ms > before ? now_ms - before : 0;
+    uint64_t ms = hk_ms_since(before, now_ms);
     size_t bytes = hk_load_relaxed(&allowance->bytes) + (size_t)ms * bytes_per_ms;
     bytes = hk_least(bytes, most);
     hk_store_relaxed(&allowance->at_ms, now_ms);

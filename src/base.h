@@ -51,6 +51,12 @@ static inline size_t hk_above(size_t value, size_t allowed)
     return value > allowed ? value - allowed : 0;
 }
 
+/* How long ago that was; 0 if it is later than now, as what another thread noted may be. */
+static inline uint64_t hk_ms_since(uint64_t then_ms, uint64_t now_ms)
+{
+    return now_ms > then_ms ? now_ms - then_ms : 0;
+}
+
 static inline bool hk_is_power_of_two(size_t value)
 {
     return value != 0 && (value & (value - 1)) == 0;

@@ -92,8 +92,9 @@ static void end_epoch(hk_cache_t *cache, uint64_t now_ms)
     bool grew =
         growths != cache->epoch_growths &&
         hk_policy_sparse_bytes(hk_heap_units(heap) * HK_UNIT_BYTES, hk_heap_free_bytes(heap)) > 0;
+    bool over = now_ms - cache->epoch_ms >= HK_DECAY_MS;
     cache->epoch_growths = growths;
-    if (grew || now_ms - cache->epoch_ms >= HK_DECAY_MS) {
+    if (grew || over) {
         cache->epoch_ms = now_ms;
         dissolve_idle(cache);
     }
@@ -142,8 +143,8 @@ static void look_what_is_free(hk_cache_t *cache, uint64_t now_ms)
     if (cache->freed_bytes >= watch_bytes / HK_FREED_SHARE) {
         cache->freed_bytes = 0;
         hk_excess_t excess = hk_decay_excess(cache->heap, now_ms);
-        hk_cache_watch_note(cache, excess, excess.bytes - excess.sparse_bytes >= watch_bytes,
-                            now_ms);
+        size_t going = hk_above(excess.bytes - excess.sparse_bytes, excess.busy_idle_bytes);
+        hk_cache_watch_note(cache, excess, going >= watch_bytes, now_ms);
     }
 }
 

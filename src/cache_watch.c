@@ -69,23 +69,31 @@ static void note(const hk_cache_t *cache, uint64_t now_ms)
 
 /* What was last found, by whichever thread.  relaxed: hints, in no order */
 static struct {
-    _Atomic size_t bytes;       /* that could go, when that was last news */
+    _Atomic size_t bytes;       /* that could go, when that was last news, */
+    _Atomic size_t idle_bytes;  /* and without what other threads work with */
     _Atomic uint64_t stuck_ms;  /* for so long it has not been, */
     _Atomic uint64_t looked_ms; /* up to when somebody last looked */
 } found;
 
-/* Some of what could go never does: in sparse slabs each page may have a live block.  Time in which
- * nobody looked does not count. */
-static bool is_stuck(size_t bytes, bool is_news, uint64_t now_ms)
+static bool has_moved(size_t before, size_t bytes)
 {
-    size_t before = hk_load_relaxed(&found.bytes);
+    return bytes + HK_LINGER_BYTES_MIN <= before || bytes >= before + NEWS_BYTES;
+}
+
+/* Some of what could go never does: in sparse slabs each page may have a live block.  It is no news
+ * if heaps become busy or idle, nor what comes and goes in busy ones.  Time in which nobody looked
+ * does not count. */
+static bool is_stuck(size_t bytes, size_t idle_bytes, bool is_news, uint64_t now_ms)
+{
     uint64_t looked_ms = hk_load_relaxed(&found.looked_ms);
     uint64_t stuck_ms = 0;
-    if (is_news || bytes + HK_LINGER_BYTES_MIN <= before || bytes >= before + NEWS_BYTES) {
+    if (is_news || (has_moved(hk_load_relaxed(&found.bytes), bytes) &&
+                    has_moved(hk_load_relaxed(&found.idle_bytes), idle_bytes))) {
         hk_store_relaxed(&found.bytes, bytes);
+        hk_store_relaxed(&found.idle_bytes, idle_bytes);
     } else {
-        uint64_t passed = now_ms > looked_ms ? now_ms - looked_ms : 0;
-        stuck_ms = hk_load_relaxed(&found.stuck_ms) + hk_least(passed, NOTE_MS);
+        stuck_ms =
+            hk_load_relaxed(&found.stuck_ms) + hk_least(hk_ms_since(looked_ms, now_ms), NOTE_MS);
     }
     hk_store_relaxed(&found.stuck_ms, stuck_ms);
     hk_store_relaxed(&found.looked_ms, now_ms);
@@ -94,10 +102,11 @@ static bool is_stuck(size_t bytes, bool is_news, uint64_t now_ms)
 
 void hk_cache_watch_note(const hk_cache_t *cache, hk_excess_t excess, bool is_news, uint64_t now_ms)
 {
-    size_t bytes = hk_above(excess.bytes + excess.other_bytes, excess.busy_bytes);
+    size_t bytes = excess.bytes + excess.other_bytes;
+    size_t idle_bytes = hk_above(bytes, excess.busy_bytes);
     size_t least = hk_cache_watch_is_on() ? HK_LINGER_BYTES_MIN
                                           : hk_policy_watch_bytes(hk_limit_committed_bytes());
-    if (!is_stuck(bytes, is_news, now_ms) && bytes >= least) {
+    if (!is_stuck(bytes, idle_bytes, is_news, now_ms) && idle_bytes >= least) {
         note(cache, now_ms);
     }
 }

@@ -43,7 +43,7 @@ static hk_excess_t add_up(const hk_heap_t *mine, const hk_heaps_idle_t *idle, si
 {
     size_t sparse = mine != NULL ? hk_heap_sparse_bytes(mine) : 0;
     return (hk_excess_t){sparse + idle->depot_bytes + idle->empty_bytes + places, sparse,
-                         idle->other_bytes, idle->busy_bytes};
+                         idle->other_bytes, idle->busy_bytes, idle->busy_idle_bytes};
 }
 
 hk_excess_t hk_decay_step(hk_heap_t *mine, uint64_t now_ms, size_t *left)

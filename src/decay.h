@@ -16,10 +16,11 @@ size_t hk_decay_give(uint64_t now_ms, size_t *left);
 
 /* What may go back, now or in a later epoch. */
 typedef struct hk_excess {
-    size_t bytes;        /* the places' that give, all heaps' depots and empty slabs, and */
-    size_t sparse_bytes; /* mine's sparse slabs */
-    size_t other_bytes;  /* besides, other heaps' inboxes and sparse slabs; rough */
-    size_t busy_bytes;   /* of all this, what other threads work with */
+    size_t bytes;           /* the places' that give, all heaps' depots and empty slabs, and */
+    size_t sparse_bytes;    /* mine's sparse slabs */
+    size_t other_bytes;     /* besides, other heaps' inboxes and sparse slabs; rough */
+    size_t busy_bytes;      /* of all this, what other threads work with, */
+    size_t busy_idle_bytes; /* of which so much is in `bytes` */
 } hk_excess_t;
 
 /* The beginning of a step: the same, after something was done in the heap `mine` (or NULL) and in

@@ -26,7 +26,7 @@ static hk_heap_t *heap_at(uint32_t owner)
 
 static uint32_t threads_of(const hk_heap_t *heap)
 {
-    return hk_load_relaxed(&heap->threads); /* relaxed: under the lock */
+    return hk_load_relaxed(&heap->threads); /* relaxed: under the lock, or a hint */
 }
 
 static hk_heap_t *add_heap_locked(void)
@@ -160,9 +160,13 @@ static size_t hidden_bytes(const hk_heap_t *heap)
     return hk_heap_inbox_bytes(heap) + hk_heap_sparse_bytes(heap);
 }
 
-static bool is_busy(const hk_heap_t *heap, uint64_t now_ms)
+/* What the heap's thread works with.  If it has just ended, another one may come in its place.
+ * relaxed: hints */
+static size_t busy_bytes(const hk_heap_t *heap, uint64_t now_ms)
 {
-    return now_ms - hk_load_relaxed(&heap->seen_ms) < HK_BUSY_MS; /* relaxed: a hint */
+    bool busy = hk_ms_since(hk_load_relaxed(&heap->seen_ms), now_ms) < HK_BUSY_MS;
+    size_t most = threads_of(heap) > 0 ? (size_t)HK_BUSY_BYTES : (size_t)HK_JUST_LEFT_BYTES;
+    return busy ? hk_least(idle_bytes(heap) + hidden_bytes(heap), most) : 0;
 }
 
 static void add_idle(hk_heap_t *heap, void *context)
@@ -172,9 +176,9 @@ static void add_idle(hk_heap_t *heap, void *context)
     idle->empty_bytes += hk_heap_empty_units(heap) * HK_UNIT_BYTES;
     if (heap != idle->mine) {
         idle->other_bytes += hidden_bytes(heap);
-        idle->busy_bytes += is_busy(heap, idle->now_ms)
-                                ? hk_least(idle_bytes(heap) + hidden_bytes(heap), HK_BUSY_BYTES)
-                                : 0;
+        size_t busy = busy_bytes(heap, idle->now_ms);
+        idle->busy_bytes += busy;
+        idle->busy_idle_bytes += hk_least(idle_bytes(heap), busy);
     }
     if (heap != idle->mine &&
         (idle->fullest == NULL || idle_bytes(heap) > idle_bytes(idle->fullest))) {

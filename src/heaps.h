@@ -42,7 +42,8 @@ typedef struct hk_heaps_idle {
     size_t depot_bytes;
     size_t empty_bytes;
     size_t other_bytes; /* in the inboxes of the others, and to go of their slabs if sparse */
-    size_t busy_bytes;  /* of all these: of each other heap that is busy, HK_BUSY_BYTES at most */
+    size_t busy_bytes;  /* of all these: of each other heap that is busy, HK_BUSY_BYTES at most, */
+    size_t busy_idle_bytes; /* of which so much is in depots and empty slabs */
     uint64_t now_ms;
 } hk_heaps_idle_t;
 hk_heaps_idle_t hk_heaps_find_idle(const hk_heap_t *mine, uint64_t now_ms);

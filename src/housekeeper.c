@@ -38,27 +38,26 @@ static _Atomic uint32_t generation;
  * wait for long. */
 static void keep_heap(hk_heap_t *heap, void *context)
 {
-    const uint64_t *now_ms = context;
+    (void)context;
     bool more = true;
     while (more && hk_gate_enter_stranger()) {
-        more = hk_heap_decay(heap, *now_ms);
+        more = hk_heap_decay(heap, hk_os_clock_ms());
         hk_gate_leave_stranger();
     }
 }
 
 static void keep_house(void)
 {
-    uint64_t now = hk_os_clock_ms();
     if (chore != NULL) {
         chore();
     }
-    hk_heaps_each_thread_heap(keep_heap, &now);
+    hk_heaps_each_thread_heap(keep_heap, NULL);
     size_t committed;
     do {
         committed = hk_limit_committed_bytes();
         if (hk_gate_enter_stranger()) {
             size_t left = HK_DECAY_STEP_BYTES;
-            (void)hk_decay_step(NULL, now, &left);
+            (void)hk_decay_step(NULL, hk_os_clock_ms(), &left);
             hk_gate_leave_stranger();
         }
     } while (hk_limit_committed_bytes() < committed);

@@ -41,7 +41,7 @@ static hk_superslab_t *find_old_locked(hk_pool_t *pool, uint64_t now_ms)
         if (superslab->full_ms == 0) {
             superslab->full_ms = now_ms;
         } else if (!superslab->huge && !superslab->pinned &&
-                   now_ms - superslab->full_ms >= HK_DENSE_MS) {
+                   hk_ms_since(superslab->full_ms, now_ms) >= HK_DENSE_MS) {
             found = superslab;
         }
     }
@@ -54,7 +54,8 @@ static hk_superslab_t *find_old_locked(hk_pool_t *pool, uint64_t now_ms)
 hk_superslab_t *hk_pool_find_dense_locked(hk_pool_t *pool, uint64_t now_ms)
 {
     hk_assert(2, hk_lock_is_held(&pool->lock));
-    if (now_ms - pool->look_ms < HK_DENSE_LOOK_MS || hk_superslab_huge_refusals() != 0 ||
+    if (hk_ms_since(pool->look_ms, now_ms) < HK_DENSE_LOOK_MS ||
+        hk_superslab_huge_refusals() != 0 ||
         !hk_policy_wants_dense(hk_options.huge, hk_superslab_count(),
                                hk_superslab_advised_count())) {
         return NULL;

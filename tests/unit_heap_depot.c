@@ -193,6 +193,8 @@ static void test_decay(void)
     CHECK(depot->count == 10 && depot->low_water == 10 && heap->epoch_ms == fake_os.clock_ms);
     hk_heap_decay(heap, fake_os.clock_ms);
     CHECK(depot->count == 10);
+    hk_heap_decay(heap, fake_os.clock_ms - 1); /* by a thread that looked at the clock before */
+    CHECK(depot->count == 10 && heap->epoch_ms == fake_os.clock_ms);
 
     /* Three are in use at times: those are the working set, the others go. */
     hk_magazine_t *used[3];

@@ -7,6 +7,7 @@
 
 #include <hakmem/hakmem.h>
 #include <pthread.h>
+#include <stdatomic.h>
 
 #include "fake_os.h"
 #include "policy.h"
@@ -26,7 +27,7 @@ enum {
     PAUSE_MS = 5000,
     OWNERS = 4,
     EACH = FREED_BYTES / OWNERS / LIST_BYTES,
-    WORKERS = 6,                                /* each with a heap of its own, */
+    WORKERS = 7,                                /* each with a heap of its own, */
     WORKED_BYTES = HK_BUSY_BYTES - (512 << 10), /* and so much, all in all enough for a watch */
     WATCH_MS = 1000 + 100, /* how long a watch lasts after the last that somebody knew, or more */
 };
@@ -176,15 +177,22 @@ static void busy_then_seldom(void)
     watch_ends(NODE_BYTES);
 }
 
+static pthread_barrier_t barrier, all_awake;
+
+/* One block of four stays in each slab. */
+static void leave_sparse(void **from, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        CHECK((from[i] = hak_malloc(NODE_BYTES)) != NULL);
+    for (size_t i = 0; i < count; i++)
+        if (i % 4 != 0)
+            hak_free(from[i]);
+}
+
 /* Live blocks all over the slabs: what is free cannot go, so there is no watch for long. */
 static void sparse(void)
 {
-    size_t count = FREED_BYTES / NODE_BYTES;
-    for (size_t i = 0; i < count; i++)
-        CHECK((blocks[i] = hak_malloc(NODE_BYTES)) != NULL);
-    for (size_t i = 0; i < count; i++)
-        if (i % 4 != 0)
-            hak_free(blocks[i]);
+    leave_sparse(blocks, FREED_BYTES / NODE_BYTES);
     CHECK(hk_cache_watch_is_on());
     for (int ms = 0; ms < PATIENCE_MS && hk_cache_watch_is_on(); ms += GAP_MS) {
         pair(NODE_BYTES);
@@ -194,7 +202,40 @@ static void sparse(void)
     watch_ends(NODE_BYTES);
 }
 
-static pthread_barrier_t barrier, all_awake;
+static atomic_bool done;
+
+static void *come_by_each_second(void *argument)
+{
+    leave_sparse(argument, 2 * HK_BUSY_BYTES / NODE_BYTES);
+    while (!done) {
+        (void)pthread_barrier_wait(&barrier);
+        pair(NODE_BYTES);
+        (void)pthread_barrier_wait(&barrier);
+    }
+    return NULL;
+}
+
+/* The same, beside a thread that is busy for a moment each second, and has such slabs too. */
+static void sparse_beside_another(void)
+{
+    enum { MINE = FREED_BYTES * 3 / 4 / NODE_BYTES };
+    pthread_t other;
+    CHECK(pthread_barrier_init(&barrier, NULL, 2) == 0);
+    CHECK(pthread_create(&other, NULL, come_by_each_second, blocks + MINE) == 0);
+    leave_sparse(blocks, MINE);
+    CHECK(hk_cache_watch_is_on());
+    for (int ms = 0; !done; ms += GAP_MS) {
+        pair(NODE_BYTES);
+        fake_os_advance(GAP_MS);
+        if (ms % 1000 == 0) {
+            (void)pthread_barrier_wait(&barrier);
+            done = ms >= PATIENCE_MS || !hk_cache_watch_is_on();
+            (void)pthread_barrier_wait(&barrier);
+        }
+    }
+    CHECK(pthread_join(other, NULL) == 0);
+    watch_ends(NODE_BYTES);
+}
 
 static void *free_and_sleep(void *argument)
 {
@@ -273,8 +314,16 @@ static void remote(void)
     CHECK(pthread_join(thread, NULL) == 0);
 }
 
-/* What this thread has freed for several others, so many blocks for each; then goes on. */
-static void for_several(int threads, int each, void (*go_on)(void))
+static void end_all(const pthread_t *owners, int threads)
+{
+    (void)pthread_barrier_wait(&all_awake);
+    for (int i = 0; i < threads; i++)
+        CHECK(pthread_join(owners[i], NULL) == 0);
+}
+
+/* What this thread has freed for several others, so many blocks for each; then goes on.  The others
+ * may have ended before. */
+static void for_several(int threads, int each, bool ended, void (*go_on)(void))
 {
     pthread_t owners[WORKERS];
     owned_t owned[WORKERS];
@@ -287,14 +336,15 @@ static void for_several(int threads, int each, void (*go_on)(void))
     }
     for (int i = 0; i < WARM_UP; i++)
         pair(NODE_BYTES);
+    if (ended)
+        end_all(owners, threads);
     for (int i = 0; i < threads * each; i++)
         hak_free(blocks[i]);
     go_on();
     wait_with_pairs(NODE_BYTES, 1, GAP_MS);
     watch_ends(NODE_BYTES);
-    (void)pthread_barrier_wait(&all_awake);
-    for (int i = 0; i < threads; i++)
-        CHECK(pthread_join(owners[i], NULL) == 0);
+    if (!ended)
+        end_all(owners, threads);
 }
 
 static void watched(void)
@@ -305,7 +355,7 @@ static void watched(void)
 /* Each of their inboxes has room for it. */
 static void remote_to_several(void)
 {
-    for_several(OWNERS, EACH, watched);
+    for_several(OWNERS, EACH, false, watched);
 }
 
 static void step(size_t size)
@@ -328,7 +378,20 @@ static void watched_later(void)
 /* What threads work with that are there just now begins no watch; once they are not, it does. */
 static void in_work(void)
 {
-    for_several(WORKERS, WORKED_BYTES / LIST_BYTES, watched_later);
+    for_several(WORKERS, WORKED_BYTES / LIST_BYTES, false, watched_later);
+}
+
+static void watched_soon(void)
+{
+    step(1000);
+    CHECK(hk_cache_watch_is_on());
+}
+
+/* Nobody works with what threads had that are gone. */
+static void worked(void)
+{
+    CHECK(hk_thread_make_key()); /* their ends are heard of */
+    for_several(WORKERS, WORKED_BYTES / LIST_BYTES, true, watched_soon);
 }
 
 /* Memory that is in use all the time, in whatever way it comes and goes, begins no watch. */
@@ -370,12 +433,14 @@ int main(int argc, char **argv)
         {"busy", busy, 0},
         {"busy_then_seldom", busy_then_seldom, 0},
         {"sparse", sparse, 0},
+        {"sparse_beside_another", sparse_beside_another, 0},
         {"others_nodes", others_nodes, 0},
         {"others_lists", others_lists, 0},
         {"others_busy", others_busy, 0},
         {"remote", remote, 0},
         {"remote_to_several", remote_to_several, 0},
         {"in_work", in_work, 0},
+        {"worked", worked, 0},
         {"in_use", in_use, 0},
     };
     return test_cases(argc, argv, cases, TEST_COUNT(cases), 60);
