@@ -11,8 +11,9 @@
 _Atomic uint32_t hk_gate_closed;
 hk_busy_t hk_gate_strangers;
 
-/* owner: this thread is between the prepare and the parent or child handler of fork. */
-static HK_TLS bool forking;
+/* owner: how often this thread is between the prepare and the parent or child handler of fork: a
+ * signal handler may fork in between. */
+static HK_TLS uint8_t forking;
 
 /* owner: how often this thread is inside as a stranger; how many of these entries the shared count
  * certainly has; and where on the stack the outermost entry was made. */
@@ -22,7 +23,7 @@ static HK_TLS uintptr_t stranger_frame;
 
 static HK_COLD bool is_mine(uint32_t forks)
 {
-    return forks == 1 && forking;
+    return forks == forking;
 }
 
 /* The only thread that forks may pass its own gate; of two that fork at once neither may. */
@@ -150,19 +151,23 @@ void hk_gate_leave_stranger(void)
 
 void hk_gate_close(void)
 {
-    forking = true;
+    forking++;
     hk_add_seq_cst(&hk_gate_closed, 1);
 }
 
+/* The child of a fork in a signal handler returns into the fork that the handler interrupted, and
+ * has nothing to open there. */
 void hk_gate_open(void)
 {
-    forking = false;
-    hk_sub_acq_rel(&hk_gate_closed, 1);
+    if (forking > 0) {
+        forking--;
+        hk_sub_seq_cst(&hk_gate_closed, 1); /* before the thread looks who left its cache behind */
+    }
 }
 
 void hk_gate_reset(void)
 {
-    forking = false;
+    forking = 0;
     hk_store_seq_cst(&hk_gate_closed, 0);
     hk_store_seq_cst(&hk_gate_strangers.depth, stranger_depth);
 }

@@ -18,6 +18,8 @@ enum { SPINS_BEFORE_SLEEP = 64, STRAIN_HELD = 3, STRAIN_SLEPT = 64 };
  * asleep, and the bit tells. */
 static HK_TLS uint32_t held_ranks;
 
+static _Atomic bool rejected; /* atomic: relaxed: the process is about to end for that */
+
 /* Ends the process.  No signal may interrupt that: if a handler jumped out, others would wait for
  * the lock for ever. */
 static HK_COLD _Noreturn void reject(void)
@@ -27,6 +29,11 @@ static HK_COLD _Noreturn void reject(void)
     (void)pthread_sigmask(SIG_SETMASK, &all, NULL);
     hk_log_warning("a signal handler called malloc or free, or jumped out of them,",
                    "while they held a lock");
+    /* A handler of SIGABRT that got here must not be called for ever. */
+    if (hk_load_relaxed(&rejected)) {
+        (void)signal(SIGABRT, SIG_DFL);
+    }
+    hk_store_relaxed(&rejected, true);
     abort();
 }
 
@@ -35,6 +42,11 @@ void hk_lock_check_none(void)
     if (HK_UNLIKELY(held_ranks != 0)) {
         reject();
     }
+}
+
+bool hk_lock_holds_any(void)
+{
+    return held_ranks != 0;
 }
 
 /* Ranks only rise. */

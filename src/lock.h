@@ -52,6 +52,10 @@ void hk_lock_acquire_strained(hk_lock_t *lock, hk_rank_t rank, uint32_t *strain)
 /* Ends the process with a line if the calling thread holds any lock. */
 void hk_lock_check_none(void);
 
+/* Whether the thread holds a lock, or waits for one: then it is in a signal handler that came in
+ * between. */
+bool hk_lock_holds_any(void);
+
 /* For assertions: whether somebody holds the lock. */
 static inline bool hk_lock_is_held(const hk_lock_t *lock)
 {

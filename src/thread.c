@@ -20,10 +20,11 @@
 HK_TLS hk_view_t hk_thread_view = {&hk_cache_empty, &hk_cache_empty};
 HK_TLS hk_cache_t *hk_thread_own = &hk_cache_empty;
 
-static HK_TLS bool thread_ended;  /* owner: the cache is gone for good */
-static HK_TLS bool attaching;     /* owner: inside attach */
-static bool others_stayed_behind; /* lock(caches): the process was forked while it had others */
-static pthread_key_t end_key;     /* const once end_key_made */
+static HK_TLS bool thread_ended;     /* owner: the cache is gone for good */
+static HK_TLS bool attaching;        /* owner: inside attach */
+static bool others_stayed_behind;    /* lock(caches): the process was forked while it had others */
+static _Atomic uint32_t left_caches; /* atomic: a hint: caches to end for threads that could not */
+static pthread_key_t end_key;        /* const once end_key_made */
 static _Atomic uint32_t end_key_made;
 
 /* ---- Threads come and go ---- */
@@ -43,34 +44,91 @@ static void unlink_cache_locked(hk_cache_t *cache)
     }
 }
 
+/* Nobody will use the cache any more: its blocks go to the heap, and it leaves the list.  Returns
+ * whether at most one cache is left there.  Inside the gate. */
+static bool retire_cache(hk_cache_t *cache)
+{
+    hk_cache_flush(cache);
+    (void)hk_heap_release_empties(cache->heap, SIZE_MAX);
+    hk_lock_acquire(&hk_heaps_lock, HK_RANK_CACHES);
+    hk_heaps_detach_locked(cache->heap);
+    unlink_cache_locked(cache);
+    bool is_last = hk_cache_list == NULL || hk_cache_list->next == NULL;
+    hk_lock_release(&hk_heaps_lock, HK_RANK_CACHES);
+    return is_last;
+}
+
+static void free_cache(hk_cache_t *cache, bool is_last)
+{
+    if (cache->quarantine != NULL) {
+        hk_quarantine_delete(cache->quarantine);
+    }
+    hk_meta_free(HK_META_CACHE, cache);
+    hk_decay_at_end(hk_os_clock_ms(), is_last);
+}
+
+static hk_cache_t *take_left(void)
+{
+    hk_lock_acquire(&hk_heaps_lock, HK_RANK_CACHES);
+    hk_cache_t *cache = hk_cache_list;
+    uint32_t left = 1;
+    while (cache != NULL && !hk_cas_seq_cst(&cache->left, &left, 0)) {
+        cache = cache->next;
+        left = 1;
+    }
+    hk_lock_release(&hk_heaps_lock, HK_RANK_CACHES);
+    return cache;
+}
+
+/* Inside the gate. */
+static void end_left_caches(void)
+{
+    hk_cache_t *cache;
+    while (hk_load_seq_cst(&left_caches) != 0 && (cache = take_left()) != NULL) {
+        hk_sub_relaxed(&left_caches, 1);
+        free_cache(cache, retire_cache(cache));
+    }
+}
+
+/* A fork is under way.  Its thread may wait, by way of a stdio lock say, for somebody who waits for
+ * this thread's end.  So this thread leaves the cache to the forking thread, which looks for such
+ * once it has opened the gate: it finds this one, or this thread finds the gate open.  If it is in
+ * a signal handler and may not help, the next thread does that ends or forks. */
+static HK_COLD void leave_cache(hk_cache_t *cache)
+{
+    hk_lock_acquire(&hk_heaps_lock, HK_RANK_CACHES);
+    cache->own_view = NULL;
+    hk_store_seq_cst(&cache->view, NULL); /* nobody traps this thread any more: see cache_watch.c */
+    hk_lock_release(&hk_heaps_lock, HK_RANK_CACHES);
+    see(&hk_cache_empty);
+    hk_thread_own = &hk_cache_empty;
+    hk_store_seq_cst(&cache->left, 1);
+    hk_add_seq_cst(&left_caches, 1);
+    if (hk_gate_enter_stranger()) {
+        end_left_caches();
+        hk_gate_leave_stranger();
+    }
+}
+
 /* The destructor of end_key.  Later calls of this thread, from other destructors, go past all
  * caches. */
 static void end_thread(void *argument)
 {
     hk_cache_t *cache = argument;
     thread_ended = true;
-    /* A thread's end may wait for a fork: it holds no lock here. */
-    while (!hk_gate_enter(&cache->busy)) {
-        hk_os_yield();
+    if (!hk_gate_enter(&cache->busy)) {
+        leave_cache(cache);
+        return;
     }
-    hk_cache_flush(cache);
-    (void)hk_heap_release_empties(cache->heap, SIZE_MAX);
     /* The busy word goes with the cache: from before it leaves the list, this thread counts as a
      * stranger. */
     hk_gate_force_stranger();
-    hk_lock_acquire(&hk_heaps_lock, HK_RANK_CACHES);
-    hk_heaps_detach_locked(cache->heap);
-    unlink_cache_locked(cache);
-    bool is_last = hk_cache_list == NULL || hk_cache_list->next == NULL;
-    hk_lock_release(&hk_heaps_lock, HK_RANK_CACHES);
+    bool is_last = retire_cache(cache);
     see(&hk_cache_empty);
     hk_thread_own = &hk_cache_empty;
     hk_gate_leave(&cache->busy);
-    if (cache->quarantine != NULL) {
-        hk_quarantine_delete(cache->quarantine);
-    }
-    hk_meta_free(HK_META_CACHE, cache);
-    hk_decay_at_end(hk_os_clock_ms(), is_last);
+    free_cache(cache, is_last);
+    end_left_caches();
     hk_gate_leave_stranger();
 }
 
@@ -257,6 +315,12 @@ void hk_thread_each_cache(void (*visit)(const hk_cache_t *cache, void *context),
 
 /* ---- fork ---- */
 
+/* In a signal handler that interrupted a slow path, or a fork that was looking at the others. */
+static bool may_not_lock(void)
+{
+    return hk_thread_is_inside() || hk_lock_holds_any();
+}
+
 static bool others_are_busy(void)
 {
     bool busy = false;
@@ -273,7 +337,7 @@ void hk_thread_fork_prepare(void)
 {
     /* The thread may hold a lock that others wait for, so the wait must end.  Such a child may
      * exec; it shares the fate of every multi-threaded program that does more there. */
-    bool inside = hk_thread_is_inside();
+    bool inside = may_not_lock();
     hk_gate_close();
     if (inside) {
         return;
@@ -288,6 +352,11 @@ void hk_thread_fork_parent(void)
     hk_gate_open();
     if (hk_load_seq_cst(&hk_gate_closed) == 0) {
         hk_refuge_close();
+    }
+    hk_cache_t *mine = hk_thread_own != &hk_cache_empty ? hk_thread_own : NULL;
+    if (hk_load_seq_cst(&left_caches) != 0 && !may_not_lock() && hk_thread_enter(mine)) {
+        end_left_caches();
+        hk_thread_leave(mine);
     }
 }
 
@@ -306,6 +375,7 @@ void hk_thread_fork_child(void)
     hk_refuge_reset();
     /* The other threads' caches, and what lay in them, stay behind: their last writes may be
      * missing in the copy. */
+    hk_store_relaxed(&left_caches, 0);
     others_stayed_behind |= hk_cache_list != mine || (mine != NULL && mine->next != NULL);
     hk_cache_list = mine;
     if (mine != NULL) {

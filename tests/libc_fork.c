@@ -293,6 +293,70 @@ static void stdio_flush_all(void)
     stdio_with(true);
 }
 
+/* A thread that ends may be waited for by whoever has a stream that fflush(NULL) waits for, with
+ * the list of all streams, which fork wants. */
+static atomic_bool cached, locked, forking;
+
+static void *ends_when_told(void *argument)
+{
+    bout(1, 100); /* it has a cache */
+    atomic_store(&cached, true);
+    while (!atomic_load(&forking))
+        usleep(1000);
+    return argument;
+}
+
+static void *joins_with_a_stream(void *argument)
+{
+    pthread_t ending = test_thread(ends_when_told, NULL);
+    while (!atomic_load(&cached))
+        usleep(1000);
+    flockfile(stdout);
+    atomic_store(&locked, true);
+    test_join(ending);
+    funlockfile(stdout);
+    return argument;
+}
+
+static void *flushes(void *argument)
+{
+    fflush(NULL);
+    return argument;
+}
+
+static void *tells_later(void *argument)
+{
+    usleep(300000); /* the fork waits for the list by then */
+    atomic_store(&forking, true);
+    return argument;
+}
+
+static void join_with_stream(void)
+{
+    for (int round = 0; round < 3; round++) {
+        atomic_store(&cached, false);
+        atomic_store(&locked, false);
+        atomic_store(&forking, false);
+        pthread_t joining = test_thread(joins_with_a_stream, NULL);
+        while (!atomic_load(&locked))
+            usleep(1000);
+        pthread_t flushing = test_thread(flushes, NULL);
+        usleep(100000);
+        pthread_t telling = test_thread(tells_later, NULL);
+        pid_t pid = checked_fork();
+        if (pid == 0) {
+            bout(2, 300);
+            _exit(0);
+        }
+        expect_exit(pid, "join");
+        test_join(joining);
+        test_join(flushing);
+        test_join(telling);
+        bout(3, 300);
+    }
+    CHECK(test_preloaded_check() == 0);
+}
+
 /* atfork handlers that allocate, registered before the library had a chance to register any, and at
  * every later point. Handlers registered first run their prepare part last, when the library has
  * already made itself ready for the fork. */
@@ -481,6 +545,7 @@ int main(int argc, char **argv)
         {"from_threads", from_threads, 0},
         {"stdio_streams", stdio_streams, 0},
         {"stdio_flush_all", stdio_flush_all, 0},
+        {"join_with_stream", join_with_stream, 0},
         {"atfork", atfork_handlers, 0},
         {"signal_plain", signal_plain, 0},
         {"signal_anywhere", signal_anywhere, 0},

@@ -68,9 +68,27 @@ static void *forker(void *argument)
     return argument;
 }
 
+/* A signal handler forks while fork is under way; its child comes back into that fork, and the
+ * handlers that are still to run find nothing to open. */
+static void fork_in_fork(void)
+{
+    hk_gate_close();
+    hk_gate_close();                                    /* in the handler */
+    CHECK(hk_gate_closed == 2 && hk_gate_enter(&busy)); /* both are its own */
+    hk_gate_leave(&busy);
+    hk_gate_open();
+    CHECK(hk_gate_closed == 1);
+    hk_gate_close();
+    hk_gate_reset(); /* the child */
+    hk_gate_open();
+    CHECK(hk_gate_closed == 0 && hk_gate_enter(&busy));
+    hk_gate_leave(&busy);
+}
+
 int main(void)
 {
     CHECK(pthread_barrier_init(&barrier, NULL, 2) == 0);
+    fork_in_fork();
     leave_as_stranger();
     enter_deeper();
     CHECK(busy.depth == 1);
