@@ -97,6 +97,24 @@ static void step_aside(void)
     (void)sigaction(SIGSEGV, &previous, NULL);
 }
 
+/* Calls the handler that was there before as the system would have.  The mask that the signal found
+ * comes back when this one returns. */
+static void call_previous(int number, siginfo_t *info, void *context)
+{
+    sigset_t signals = previous.sa_mask;
+    (void)pthread_sigmask(SIG_BLOCK, &signals, NULL);
+    if ((previous.sa_flags & SA_NODEFER) != 0) {
+        (void)sigemptyset(&signals);
+        (void)sigaddset(&signals, number);
+        (void)pthread_sigmask(SIG_UNBLOCK, &signals, NULL);
+    }
+    if ((previous.sa_flags & SA_SIGINFO) != 0) {
+        previous.sa_sigaction(number, info, context);
+    } else {
+        previous.sa_handler(number);
+    }
+}
+
 static void handle(int number, siginfo_t *info, void *context)
 {
     int saved = errno;
@@ -104,10 +122,8 @@ static void handle(int number, siginfo_t *info, void *context)
     bool ours = !sent && explain(info->si_addr, access_kind(context));
     if (ours) {
         step_aside();
-    } else if ((previous.sa_flags & SA_SIGINFO) != 0) {
-        previous.sa_sigaction(number, info, context);
     } else if (previous.sa_handler != SIG_DFL && previous.sa_handler != SIG_IGN) {
-        previous.sa_handler(number);
+        call_previous(number, info, context);
     } else if (!sent || previous.sa_handler == SIG_DFL) {
         step_aside();
         if (sent) {

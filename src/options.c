@@ -31,8 +31,10 @@ typedef struct option {
 hk_options_t hk_options = {HK_OPTION_TABLE(X)};
 #undef X
 
+static hk_options_t staged; /* what is being read */
+
 #define X(type, field, name, standard, least, most, doc)                                           \
-    {OPTION_##type, name, &hk_options.field, least, most, COPY_##type},
+    {OPTION_##type, name, &staged.field, least, most, COPY_##type},
 static const option_t options[] = {HK_OPTION_TABLE(X)};
 #undef X
 
@@ -217,12 +219,10 @@ static void remove_options(char **environment)
     *kept = NULL;
 }
 
-void hk_options_read(char **environment)
+static void read_all(char **environment)
 {
-    static char *no_environment[] = {NULL};
-    environment = environment != NULL ? environment : no_environment;
     if (getauxval(AT_SECURE) != 0) {
-        hk_options.harden = 1; /* the environment is the attacker's: what protects is on */
+        staged.harden = 1; /* the environment is the attacker's: what protects is on */
         remove_options(environment);
         return;
     }
@@ -235,4 +235,15 @@ void hk_options_read(char **environment)
             }
         }
     }
+}
+
+void hk_options_read(char **environment, void (*prepare)(const hk_options_t *read))
+{
+    static char *no_environment[] = {NULL};
+    staged = hk_options;
+    read_all(environment != NULL ? environment : no_environment);
+    if (prepare != NULL) {
+        prepare(&staged);
+    }
+    hk_options = staged;
 }

@@ -1,7 +1,7 @@
 /*
  * options: what HAKMEM_<NAME> in the environment sets.  One table; adding an option is one row.
  *
- * Read once, by the library's constructor, before the program has threads; const afterwards.
+ * Read once, by the library's constructor; const afterwards.
  * Programs that run with raised privileges (AT_SECURE) ignore the environment and are hardened at
  * level 1.  They take what is meant for HAKMEM out of the environment, so that the programs they
  * start do not obey it either.  An unknown name or a bad value gets one line on stderr, and the
@@ -60,7 +60,9 @@ typedef struct hk_options {
 
 extern hk_options_t hk_options;
 
-/* Reads the environment; in a program with raised privileges, removes what is meant for HAKMEM. */
-void hk_options_read(char **environment);
+/* Reads the environment; in a program with raised privileges, removes what is meant for HAKMEM.
+ * Then calls prepare (or nothing, if it is NULL) with what was read, and only then is that in
+ * force: other threads may be at work already. */
+void hk_options_read(char **environment, void (*prepare)(const hk_options_t *read));
 
 #endif

@@ -33,17 +33,36 @@ static void fork_child(void)
     hk_housekeeper_forget();
 }
 
+static void prepare(const hk_options_t *read)
+{
+    if (read->harden != 0) {
+        hk_canary_start(read->harden);
+    }
+}
+
+/* To exit's end: pthread_atfork's handlers go when the library's destructors run, and other threads
+ * may fork after that.  The library is never unloaded. */
+static bool register_fork_handlers(void)
+{
+#ifdef __GLIBC__
+    extern int __register_atfork(void (*before)(void), void (*parent)(void), void (*child)(void),
+                                 void *library);
+    return __register_atfork(hk_thread_fork_prepare, hk_thread_fork_parent, fork_child, NULL) == 0;
+#else
+    return pthread_atfork(hk_thread_fork_prepare, hk_thread_fork_parent, fork_child) == 0;
+#endif
+}
+
 /* Runs early, so that HAKMEM's fork handlers are registered before the program's: its prepare
  * handler then runs after theirs, and its other two before theirs. */
 __attribute__((constructor(101))) static void start(void)
 {
-    hk_options_read(environ);
+    hk_options_read(environ, prepare);
     (void)hk_thread_make_key(); /* without one, the first thread that needs it tries again */
     uint64_t now_ms = hk_os_clock_ms();
     hk_decay_start(now_ms);
     hk_peak_start(now_ms);
     if (hk_options.harden != 0) {
-        hk_canary_start(hk_options.harden);
         hk_thread_harden();
     }
     hk_housekeeper_set_chore(hk_path_replay_uncached);
@@ -61,7 +80,7 @@ __attribute__((constructor(101))) static void start(void)
     if (hk_options.harden != 0 || hk_options.guard_sample != 0) {
         hk_fault_start();
     }
-    if (pthread_atfork(hk_thread_fork_prepare, hk_thread_fork_parent, fork_child) != 0) {
+    if (!register_fork_handlers()) {
         hk_log_warning("no memory for the fork handlers:", "forking with threads is not safe");
     }
 }

@@ -386,6 +386,32 @@ static void in_a_child(void)
 
 /* ---- All of it ---- */
 
+/* A handler of SIGABRT that allocates, though the free was found to be bad under a lock. */
+static void allocate_in_handler(int number)
+{
+    CHECK(number == SIGABRT && t_malloc(100000) != NULL && t_malloc(10) != NULL);
+}
+
+static void expect_abort_with_handler(void)
+{
+    pid_t pid = fork();
+    CHECK(pid >= 0);
+    if (pid == 0) {
+        struct rlimit none = {0, 0};
+        (void)setrlimit(RLIMIT_CORE, &none);
+        CHECK(close(2) == 0);
+        CHECK(signal(SIGABRT, allocate_in_handler) != SIG_ERR);
+        hak_heap_t *heap = hak_heap_create();
+        char *block = hak_heap_malloc(heap, 100);
+        t_free(block);
+        t_free(block);
+        _exit(0);
+    }
+    int status = 0;
+    CHECK(waitpid(pid, &status, 0) == pid);
+    CHECKF(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT, " (status 0x%x)", (unsigned)status);
+}
+
 static void run_offsets(void (*body)(void), const char *what)
 {
     for (offset = 1; offset < size; offset += offset < 16 || offset + 16 >= size ? 1 : 16)
@@ -432,5 +458,6 @@ int main(void)
         }
         free_all();
     }
+    expect_abort_with_handler();
     return 0;
 }

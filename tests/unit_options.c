@@ -27,7 +27,7 @@ static void read_options(char **environment)
     CHECK(saved >= 0 && file >= 0);
     CHECK(dup2(file, 2) == 2);
     hk_options = standard;
-    hk_options_read(environment);
+    hk_options_read(environment, NULL);
     CHECK(dup2(saved, 2) == 2);
     ssize_t got = pread(file, said, sizeof said - 1, 0);
     CHECK(got >= 0);

@@ -78,7 +78,7 @@ static void expect_entry(hk_options_t *expected, const char *entry)
 
 static void read_options(void *environment)
 {
-    hk_options_read((char **)environment);
+    hk_options_read((char **)environment, NULL);
 }
 
 static void check_said(const char *said, size_t length, size_t entries)
