@@ -94,6 +94,9 @@ static void end_epoch(hk_cache_t *cache, uint64_t now_ms)
         hk_policy_sparse_bytes(hk_heap_units(heap) * HK_UNIT_BYTES, hk_heap_free_bytes(heap)) > 0;
     bool over = now_ms - cache->epoch_ms >= HK_DECAY_MS;
     cache->epoch_growths = growths;
+    if (over) {
+        hk_peak_settle();
+    }
     if (grew || over) {
         cache->epoch_ms = now_ms;
         dissolve_idle(cache);

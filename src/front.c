@@ -246,6 +246,14 @@ void *hk_front_resize(hk_heap_t *heap, void *block, size_t size)
                   : size > usable && usable > HK_SMALL_MAX
                       ? hk_front_hand_out(hk_path_allocate_growing(size))
                       : hak_malloc(size);
+    if (moved == NULL && size > usable && usable > HK_SMALL_MAX) {
+        /* Where there was no memory for both, there may be for the rest, now that all that was free
+         * has gone. */
+        void *resized = hk_path_resize(block, size);
+        if (resized != NULL) {
+            return hk_front_hand_out(resized);
+        }
+    }
     if (moved == NULL) {
         /* A smaller block can always stay where it is. */
         bool stays = size <= usable && hk_path_try_refit(block, usable, size);

@@ -52,7 +52,8 @@ void *hk_front_allocate_in(hk_heap_t *heap, size_t alignment, size_t size, bool 
     }
     bool fresh = false;
     void *block = hk_path_allocate_past_caches(heap, size, alignment, &fresh);
-    if (block == NULL && hk_path_trim(0) > 0) {
+    if (block == NULL) {
+        (void)hk_path_trim(0); /* even if it finds nothing, another thread may have given back */
         block = hk_path_allocate_past_caches(heap, size, alignment, &fresh);
     }
     if (hk_refuge_has_deferred()) {

@@ -124,6 +124,11 @@ bool hk_limit_take_pressure(void)
     return hk_exchange_acq_rel(&hk_limit_pressed, 0) != 0;
 }
 
+void hk_limit_press_again(void)
+{
+    hk_store_relaxed(&hk_limit_pressed, 1);
+}
+
 bool hk_limit_is_exceeded(void)
 {
     size_t soft = hk_limit_get(HK_LIMIT_SOFT);

@@ -51,6 +51,9 @@ size_t hk_limit_release_reserve(void);
 /* Clears hk_limit_pressed; true if it was set, and then the caller has to reclaim. */
 bool hk_limit_take_pressure(void);
 
+/* Puts it back: a later call of any thread takes it. */
+void hk_limit_press_again(void);
+
 /* Whether more is committed than the soft limit says. */
 bool hk_limit_is_exceeded(void);
 

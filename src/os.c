@@ -20,6 +20,10 @@
 #include "atomic.h"
 #include "poison.h"
 
+#ifndef MADV_DONTNEED_LOCKED
+#define MADV_DONTNEED_LOCKED 24 /* the C library's headers may be older than the kernel */
+#endif
+
 size_t hk_os_page_bytes(void)
 {
     static _Atomic size_t page_bytes; /* atomic: whoever is first stores what all would */
@@ -151,9 +155,10 @@ static bool advise(void *address, size_t bytes, int advice)
     return done;
 }
 
+/* The second call, since Linux 5.18, is for memory that the program has locked. */
 bool hk_os_purge(void *address, size_t bytes)
 {
-    return advise(address, bytes, MADV_DONTNEED);
+    return advise(address, bytes, MADV_DONTNEED) || advise(address, bytes, MADV_DONTNEED_LOCKED);
 }
 
 void hk_os_residency(const void *address, size_t bytes, unsigned char *pages)

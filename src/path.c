@@ -128,8 +128,8 @@ static bool try_refit_any(void *block, size_t usable, size_t size)
         hk_guard_shrink(block, size);
     } else if (size <= usable) {
         hk_large_t *large = walled_large_of(block);
-        if (large != NULL) {
-            (void)hk_retire_resize(large, size);
+        if (large != NULL && !hk_retire_resize(large, size)) {
+            hk_retire_keep(large, size);
         }
     }
     return size <= usable;

@@ -231,6 +231,28 @@ void hk_peak_give(void)
     }
 }
 
+/* What the peak was before it was lowered.  A mapping that comes and goes mostly untouched is not
+ * made way for each time. */
+static _Atomic size_t mapped_peak; /* atomic: only rises, but for a race that does no harm */
+
+void hk_peak_settle(void)
+{
+    size_t peak = hk_load_relaxed(&hk_peak_bytes);
+    size_t committed = hk_limit_committed_bytes();
+    if (peak <= committed + HK_SPARSE_BYTES_MIN) {
+        return; /* nor is the system asked in small processes */
+    }
+    size_t resident = hk_os_peak_resident_bytes();
+    size_t most = resident > committed ? resident : committed;
+    if (resident == 0 || most >= peak) {
+        return;
+    }
+    if (peak > hk_load_relaxed(&mapped_peak)) {
+        hk_store_relaxed(&mapped_peak, peak);
+    }
+    (void)hk_cas_acq_rel(&hk_peak_bytes, &peak, most); /* if it fails, another's peak is newer */
+}
+
 /* ---- Before a large block ---- */
 
 static hk_allowance_t beside = {.bytes = HK_BESIDE_BYTES_FIRST};
@@ -254,7 +276,8 @@ static size_t allowed_beside(hk_allowance_t *allowance, size_t bytes, size_t mos
 static void make_way_for_mapping(size_t more)
 {
     size_t committed = hk_limit_committed_bytes();
-    if (more <= HK_RUN_BYTES_MAX || committed + more <= hk_load_relaxed(&hk_peak_bytes)) {
+    if (more <= HK_RUN_BYTES_MAX || committed + more <= hk_load_relaxed(&hk_peak_bytes) ||
+        committed + more <= hk_load_relaxed(&mapped_peak)) { /* relaxed: hints */
         return;
     }
     size_t empty_units = more >> HK_UNIT_SHIFT;

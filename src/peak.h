@@ -10,7 +10,7 @@
 #include "limit.h"
 #include "policy.h"
 
-/* atomic: the most that was ever committed, in steps. */
+/* atomic: the most that was ever committed, in steps; or may have been memory: hk_peak_settle. */
 extern _Atomic size_t hk_peak_bytes;
 
 /* Of each place of free memory: what is left of what it was to give at the last look. */
@@ -44,6 +44,10 @@ static inline bool hk_peak_is_due(void)
  * allows for what is committed.  One call gives two portions, or as much as the process has grown
  * by if that is more; the next calls give the rest.  Inside the gate, with no lock held. */
 void hk_peak_give(void);
+
+/* What was committed may have been mostly untouched, or was refused by the system in the end: then
+ * the peak is lowered to what can have been memory.  To be called now and then. */
+void hk_peak_settle(void);
 
 /* To be called before a block of the size is allocated.  If it will be a direct mapping that takes
  * the process beyond its peak, as much of what is free and resident goes, if it is much.  If it is

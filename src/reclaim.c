@@ -42,9 +42,8 @@ static uint32_t count_of(size_t bytes, unsigned shift)
     return bytes >> shift < UINT32_MAX ? (uint32_t)(bytes >> shift) : UINT32_MAX;
 }
 
-size_t hk_reclaim_all(hk_cache_t *cache, size_t keep_bytes)
+static size_t reclaim_all_locked(hk_cache_t *cache, size_t keep_bytes)
 {
-    hk_lock_acquire(&reclaim_lock, HK_RANK_RECLAIM);
     if (cache != NULL) {
         hk_cache_flush(cache);
     }
@@ -53,6 +52,13 @@ size_t hk_reclaim_all(hk_cache_t *cache, size_t keep_bytes)
     bytes += hk_pool_part_purge(keep_bytes, count_of(keep_bytes, HK_SUPERSLAB_SHIFT));
     bytes += hk_run_purge(keep_bytes); /* last: areas that have their lent slots again go whole */
     (void)hk_retire_drain();           /* address space alone */
+    return bytes;
+}
+
+size_t hk_reclaim_all(hk_cache_t *cache, size_t keep_bytes)
+{
+    hk_lock_acquire(&reclaim_lock, HK_RANK_RECLAIM);
+    size_t bytes = reclaim_all_locked(cache, keep_bytes);
     hk_lock_release(&reclaim_lock, HK_RANK_RECLAIM);
     return bytes;
 }
@@ -95,6 +101,19 @@ void hk_reclaim_set_notify(hk_reclaim_notify_t notify)
     hk_store_release(&notify_program, notify); /* release: pairs with the load below */
 }
 
+/* At the soft limit nobody waits for a thread that is giving back already.  False if there is
+ * one. */
+static bool relieve(hk_cache_t *cache)
+{
+    bool first = hk_lock_try_acquire(&reclaim_lock, HK_RANK_RECLAIM);
+    if (first) {
+        (void)reclaim_all_locked(cache, 0);
+        hk_lock_release(&reclaim_lock, HK_RANK_RECLAIM);
+        (void)hk_reclaim_holes();
+    }
+    return first;
+}
+
 /* The program may do anything in its callback, malloc too, and a fork must not wait for it: so it
  * runs outside the gate. */
 void hk_reclaim_under_pressure(void)
@@ -105,16 +124,20 @@ void hk_reclaim_under_pressure(void)
     int saved = errno;
     reclaiming = true;
     hk_cache_t *cache = hk_thread_attach();
+    bool done = true;
     if (hk_thread_enter(cache)) {
-        (void)hk_reclaim_all(cache, 0);
-        (void)hk_reclaim_holes();
+        done = relieve(cache);
         hk_thread_leave(cache);
     }
     hk_reclaim_notify_t notify = hk_load_acquire(&notify_program);
-    if (notify != NULL && hk_limit_is_exceeded()) {
+    if (done && notify != NULL && hk_limit_is_exceeded()) {
         notify(hk_limit_committed_bytes(), hk_limit_get(HK_LIMIT_SOFT));
     }
-    hk_limit_settle();
+    if (done) {
+        hk_limit_settle();
+    } else {
+        hk_limit_press_again(); /* the other one may be at work for a trim */
+    }
     reclaiming = false;
     errno = saved;
 }

@@ -363,6 +363,12 @@ bool hk_retire_resize(hk_large_t *large, size_t size)
     return true;
 }
 
+void hk_retire_keep(hk_large_t *large, size_t size)
+{
+    large->size = size;
+    hk_canary_fill(slack_of(large), large->bytes - size);
+}
+
 void hk_retire_free(hk_large_t *large)
 {
     unsigned most = waiting_most();
@@ -380,15 +386,16 @@ void hk_retire_free(hk_large_t *large)
     }
 }
 
+/* No more than can wait: others may free more all the time. */
 size_t hk_retire_drain(void)
 {
     size_t bytes = 0;
     hk_large_t *large;
-    while ((large = make_room(0, 0)) != NULL) {
+    for (unsigned i = 0; i < WAITING_MAX && (large = make_room(0, 0)) != NULL; i++) {
         bytes += large->bytes;
         unmap_retired(large);
     }
-    while ((large = take_any_spare()) != NULL) {
+    for (unsigned i = 0; i < WAITING_MAX && (large = take_any_spare()) != NULL; i++) {
         bytes += large->room;
         unmap(large);
     }

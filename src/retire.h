@@ -24,6 +24,9 @@ void hk_retire_free(hk_large_t *large);
 /* Resizes the block, and moves its pages if need be; after false it is as it was. */
 bool hk_retire_resize(hk_large_t *large, size_t size);
 
+/* For a block that gets smaller and could not be resized: it has the size and keeps its pages. */
+void hk_retire_keep(hk_large_t *large, size_t size);
+
 /* Unmaps all waiting ones; returns their bytes of address space. */
 size_t hk_retire_drain(void);
 

@@ -3,26 +3,32 @@
  */
 #include "bitrange.h"
 #include "limit.h"
+#include "options.h"
 #include "os.h"
 #include "policy.h"
 #include "run.h"
 
 /* Purges the dirty ones of the pages, which belong to nobody while the lock is open; returns the
- * bytes. */
-static size_t purge_pages_relocking(hk_run_area_t *area, size_t first, size_t pages)
+ * bytes.  The program may have asked for huge pages in a block that lay there: of what is in a run
+ * of a huge page's size, no such advice stays for the next ones. */
+static size_t purge_pages_relocking(hk_run_area_t *area, size_t first, size_t pages, bool is_long)
 {
     hk_runs_t *part = area->part;
     size_t end = first + pages;
     size_t purged = 0;
     while ((first = hk_bitrange_find_set(area->dirty, first, end - first)) < end) {
         size_t stop = hk_bitrange_find_clear(area->dirty, first, end - first);
+        char *address = area->base + (first << area->page_shift);
+        size_t bytes = (stop - first) << area->page_shift;
         hk_lock_release(&part->lock, HK_RANK_RUNS);
-        bool done = hk_os_purge(area->base + (first << area->page_shift), (stop - first)
-                                                                              << area->page_shift);
+        if (is_long && hk_options.huge < 2) {
+            hk_os_prefer_small(address, bytes);
+        }
+        bool done = hk_os_purge(address, bytes);
         hk_lock_acquire(&part->lock, HK_RANK_RUNS);
         if (done) {
             hk_bitrange_clear(area->dirty, first, stop - first);
-            purged += (stop - first) << area->page_shift;
+            purged += bytes;
         }
         first = stop;
     }
@@ -51,7 +57,8 @@ static size_t purge_one(hk_runs_t *part, size_t keep_bytes)
         if (kept > 0) {
             hk_run_area_put_locked(area, first, kept, dirty_kept);
         }
-        bytes = purge_pages_relocking(area, first + kept, whole - kept);
+        bool is_long = whole << area->page_shift >= HK_SUPERSLAB_BYTES;
+        bytes = purge_pages_relocking(area, first + kept, whole - kept, is_long);
         size_t left = hk_bitrange_count(area->dirty, first + kept, whole - kept);
         hk_run_area_put_locked(area, first + kept, whole - kept, left);
         hk_run_area_note_warm_locked(part);

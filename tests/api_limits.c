@@ -165,6 +165,29 @@ static void check_heap_reclaims(void)
     CHECK(hak_limit_set(HAK_LIMIT_HARD, 0) == 0);
 }
 
+/* A block may grow where it is though there is no place for it and its copy. */
+static void check_grows_in_place(void)
+{
+    enum { MUCH = 10 * MIB, MORE = 24 * MIB, SMALL = 2000 };
+    char *block = hak_realloc(hak_malloc(MORE), MUCH); /* it leaves pages behind itself */
+    CHECK(block != NULL);
+    test_fill(block, MUCH, 1);
+    size_t count = 0;
+    while (count < BLOCKS && count * SMALL < 18 * MIB)
+        CHECK((blocks[count++] = hak_malloc(SMALL)) != NULL);
+    (void)hak_trim(0);
+    for (size_t i = 0; i < count; i++) {
+        memset(blocks[i], 1, SMALL);
+        hak_free(blocks[i]);
+    }
+    CHECK(hak_limit_set(HAK_LIMIT_HARD, hak_limit_committed()) == 0);
+    char *grown = hak_realloc(block, MORE);
+    CHECK(grown != NULL);
+    CHECK_PATTERN(grown, MUCH, MUCH, 1);
+    hak_free(grown);
+    CHECK(hak_limit_set(HAK_LIMIT_HARD, 0) == 0);
+}
+
 /* A block that realloc cannot make smaller, as there is no place for the smaller one, stays what it
  * was, or with hardening at least where it was; it is freed by the size that was asked for last.
  * With time HAKMEM finds something to give back, so one of a few blocks has to stay. */
@@ -290,6 +313,7 @@ int main(void)
     check_heap_reclaims();
     check_callback();
     check_unshrunk();
+    check_grows_in_place();
     check_new_threads();
     CHECK(hak_check() == 0);
     return 0;

@@ -48,8 +48,9 @@ typedef struct fake_os {
     _Atomic uint64_t clock_ms;
     _Atomic uint64_t clock_reads;
     _Atomic unsigned cpu_count;
-    _Atomic size_t most_bytes; /* not 0: larger mappings fail */
-    _Atomic size_t page_bytes; /* not 0: larger pages than the system's */
+    _Atomic size_t most_bytes;          /* not 0: larger mappings fail */
+    _Atomic size_t page_bytes;          /* not 0: larger pages than the system's */
+    _Atomic size_t peak_resident_bytes; /* 0: it does not say */
     _Atomic bool main_thread;
     void (*on_purge)(
         void); /* not NULL: called before each purge, whose caller holds RECLAIM at most */
@@ -318,7 +319,7 @@ size_t hk_os_read_file(const char *path, char *text, size_t text_bytes)
 
 size_t hk_os_peak_resident_bytes(void)
 {
-    return 0; /* it does not say */
+    return atomic_load(&fake_os.peak_resident_bytes);
 }
 
 uint64_t hk_os_physical_bytes(void)

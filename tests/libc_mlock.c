@@ -4,6 +4,7 @@
  * LD_PRELOAD=libhakmem.so.
  */
 #include "test.h"
+#include <malloc.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 
@@ -24,9 +25,63 @@ static size_t locked_bytes(void)
     return strtoul(line + 6, NULL, 10) * KIB;
 }
 
+static size_t resident_bytes(void)
+{
+    char text[256];
+    int fd = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
+    CHECK(fd >= 0);
+    ssize_t got = read(fd, text, sizeof text - 1);
+    close(fd);
+    CHECK(got > 0);
+    text[got] = 0;
+    const char *second = strchr(text, ' ');
+    CHECK(second != NULL);
+    return strtoul(second, NULL, 10) * (size_t)sysconf(_SC_PAGESIZE);
+}
+
+/* A page that is still locked when its block is freed keeps no other memory from going back. */
+static void one_page(void)
+{
+    enum { SIZE = 600 * KIB, COUNT = 60, LOCKED = 33 };
+    char *blocks[COUNT];
+    size_t before = resident_bytes();
+    for (int i = 0; i < COUNT; i++) {
+        CHECK((blocks[i] = v_malloc(SIZE)) != NULL);
+        test_fill(blocks[i], SIZE, (uint64_t)i);
+    }
+    CHECK(mlock(blocks[LOCKED], 1) == 0);
+    size_t freed = 0;
+    for (int i = 0; i < COUNT; i++) {
+        if (i % 2 != 0 || i == LOCKED + 1) { /* the others keep their areas mapped */
+            v_free(blocks[i]);
+            freed += SIZE;
+        }
+    }
+    (void)malloc_trim(0);
+    size_t after = resident_bytes();
+    CHECKF(after < before + COUNT * (size_t)SIZE - freed + 2 * MIB, " (%zu KiB, then %zu)",
+           before / KIB, after / KIB);
+    for (int i = 0; i < COUNT; i += 2) {
+        if (i != LOCKED + 1)
+            v_free(blocks[i]);
+    }
+}
+
+/* Since Linux 5.18 the system takes locked pages too. */
+static bool takes_locked(void)
+{
+    char *page = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    CHECK(page != MAP_FAILED && mlock(page, 1) == 0);
+    bool taken = madvise(page, 4096, 24 /* MADV_DONTNEED_LOCKED */) == 0;
+    CHECK(munmap(page, 4096) == 0);
+    return taken;
+}
+
 int main(void)
 {
     test_require_preload();
+    if (takes_locked())
+        one_page();
     v_free(v_malloc(100));
     if (mlockall(MCL_CURRENT | MCL_FUTURE) != 0) {
         printf("libc_mlock: skipped, mlockall: %s\n", strerror(errno));

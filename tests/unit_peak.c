@@ -8,6 +8,7 @@
 #include <hakmem/hakmem.h>
 
 #include "fake_os.h"
+#include "peak.h"
 #include "policy.h"
 #include "stats_now.h"
 
@@ -159,6 +160,32 @@ static void give_of_the_next(void)
     hak_free(vector);
 }
 
+/* A block that was never touched, and is gone, was no peak of memory. */
+static void untouched(void)
+{
+    enum { HUGE_BYTES = 1 << 30, STEP_MS = 10 };
+    fake_os.peak_resident_bytes = 70 * MIB;
+    hak_free(hak_malloc(HUGE_BYTES));
+    (void)keep_nodes();
+    CHECK(hk_peak_bytes >= HUGE_BYTES);
+    for (int ms = 0; ms < 2 * HK_DECAY_MS; ms += STEP_MS) {
+        fake_os_advance(STEP_MS);
+        (void)keep_nodes();
+    }
+    CHECKF(hk_peak_bytes == 70 * MIB, " (%zu)", (size_t)hk_peak_bytes);
+
+    /* What was touched was one. */
+    fake_os.peak_resident_bytes = 70 * MIB + HUGE_BYTES;
+    hak_free(hak_malloc(HUGE_BYTES));
+    (void)keep_nodes();
+    size_t peak = hk_peak_bytes;
+    for (int ms = 0; ms < 2 * HK_DECAY_MS; ms += STEP_MS) {
+        fake_os_advance(STEP_MS);
+        (void)keep_nodes();
+    }
+    CHECK(peak >= HUGE_BYTES && hk_peak_bytes == peak);
+}
+
 /* Each in a process of its own, which has had no peak before. */
 int main(int argc, char **argv)
 {
@@ -168,6 +195,7 @@ int main(int argc, char **argv)
         {"mapping_beside_nodes", mapping_beside_nodes, 0},
         {"give_idle_runs", give_idle_runs, 0},
         {"give_of_the_next", give_of_the_next, 0},
+        {"untouched", untouched, 0},
     };
     return test_cases(argc, argv, cases, TEST_COUNT(cases), 60);
 }

@@ -47,6 +47,28 @@ static void test_runs(void)
     CHECK(hk_run_warm_bytes() == 0);
 }
 
+/* The program may have asked for huge pages in a long block: the pages that go are asked to be
+ * small. */
+static void test_advice(void)
+{
+    bool fresh;
+    size_t small = fake_os.small_bytes;
+    hk_run_t *run = hk_run_allocate(RUN_BYTES, 1, &fresh);
+    CHECK(run != NULL);
+    hk_run_t *rest = hk_run_allocate(HK_SUPERSLAB_BYTES / 2, 1, &fresh);
+    hk_run_t *end = hk_run_allocate(RUN_BYTES, 1, &fresh);
+    CHECK(rest != NULL && end != NULL && hk_run_free(rest));
+    small = fake_os.small_bytes;
+    CHECK(hk_run_purge(1) > 0 && fake_os.small_bytes == small); /* too short for any */
+    hk_run_t *longest = hk_run_allocate(2 * (size_t)HK_SUPERSLAB_BYTES, 1, &fresh);
+    CHECK(longest != NULL && hk_run_free(longest));
+    small = fake_os.small_bytes;
+    size_t purged = hk_run_purge(1);
+    CHECK(purged > HK_SUPERSLAB_BYTES && fake_os.small_bytes >= small + purged);
+    CHECK(hk_run_free(run) && hk_run_free(end));
+    (void)hk_run_purge(0);
+}
+
 static void test_slabs(void)
 {
     hk_slab_t *slabs[SLABS];
@@ -68,6 +90,7 @@ int main(void)
     void *first = hak_malloc(1);
     CHECK(first != NULL);
     test_runs();
+    test_advice();
     test_slabs();
     (void)hk_run_purge(0);
     hak_free(first);
