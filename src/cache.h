@@ -72,7 +72,6 @@ typedef struct hk_cache {
     uint32_t passes;           /* tick; of which so many are left; none with hardening */
     hk_view_t *own_view;       /* the thread's; NULL: nobody would hear of its end */
     hk_view_t *_Atomic view;   /* the same, once others may touch it; NULL before */
-    _Atomic uint32_t left;     /* atomic: its thread has ended, and whoever clears this ends it */
     void *epoch_newest[HK_CLASS_COUNT];        /* the newest block as the last epoch ended */
     uint64_t epoch_ms;                         /* when that was */
     uint32_t epoch_growths;                    /* and how much the heap had grown by then */
@@ -82,6 +81,7 @@ typedef struct hk_cache {
     hk_run_shelf_t shelf;
     struct hk_cache *next; /* lock(caches) */
     struct hk_cache *prev; /* lock(caches) */
+    _Atomic uint32_t left; /* atomic: its thread has ended, and whoever clears this ends it */
     hk_busy_t busy;        /* atomic: read by a forking thread */
 } hk_cache_t;
 
