@@ -26,7 +26,7 @@ static hk_heap_t *heap_at(uint32_t owner)
 
 static uint32_t threads_of(const hk_heap_t *heap)
 {
-    return hk_load_relaxed(&heap->threads); /* relaxed: under the lock, or a hint */
+    return hk_load_relaxed(&heap->threads); /* relaxed: under the lock */
 }
 
 static hk_heap_t *add_heap_locked(void)
@@ -160,13 +160,13 @@ static size_t hidden_bytes(const hk_heap_t *heap)
     return hk_heap_inbox_bytes(heap) + hk_heap_sparse_bytes(heap);
 }
 
-/* What the heap's thread works with.  If it has just ended, another one may come in its place.
- * relaxed: hints */
+/* What the heap's thread works with; or the next one, which comes in the place of one that has
+ * ended. */
 static size_t busy_bytes(const hk_heap_t *heap, uint64_t now_ms)
 {
-    bool busy = hk_ms_since(hk_load_relaxed(&heap->seen_ms), now_ms) < HK_BUSY_MS;
-    size_t most = threads_of(heap) > 0 ? (size_t)HK_BUSY_BYTES : (size_t)HK_JUST_LEFT_BYTES;
-    return busy ? hk_least(idle_bytes(heap) + hidden_bytes(heap), most) : 0;
+    uint64_t seen_ms = hk_load_relaxed(&heap->seen_ms); /* relaxed: a hint */
+    bool busy = hk_ms_since(seen_ms, now_ms) < HK_BUSY_MS;
+    return busy ? hk_least(idle_bytes(heap) + hidden_bytes(heap), HK_BUSY_BYTES) : 0;
 }
 
 static void add_idle(hk_heap_t *heap, void *context)

@@ -31,10 +31,9 @@ enum {
     HK_LINGER_BYTES = 16 << 20,     /* so much to give back empties a thread's magazines, */
     HK_LINGER_BYTES_MIN = 1 << 20,  /* until there is no more than this */
     HK_BUSY_MS = 64,                /* a heap is busy whose thread came by so recently, and */
-    HK_BUSY_BYTES = 4 << 20,      /* so much of what is free in it is what its thread works with, */
-    HK_JUST_LEFT_BYTES = 1 << 20, /* or the next one, if that thread has ended */
-    HK_FREED_SHARE = 4,     /* of what begins a watch: a thread that freed it looks what is free */
-    HK_END_BYTES = 4 << 20, /* less that is free stays at a thread's end */
+    HK_BUSY_BYTES = 4 << 20, /* so much of what is free in it is what its thread works with */
+    HK_FREED_SHARE = 4,      /* of what begins a watch: a thread that freed it looks what is free */
+    HK_END_BYTES = 4 << 20,  /* less that is free stays at a thread's end */
     HK_END_BYTES_PER_MS = 128 << 10,   /* so much since the last time may go at a thread's end */
     HK_BESIDE_BYTES_FIRST = 2 << 20,   /* so much may go before large blocks at first, */
     HK_BESIDE_BYTES_PER_MS = 32 << 10, /* so much more with time, */

@@ -27,7 +27,7 @@ enum {
     PAUSE_MS = 5000,
     OWNERS = 4,
     EACH = FREED_BYTES / OWNERS / LIST_BYTES,
-    WORKERS = 7,                                /* each with a heap of its own, */
+    WORKERS = 6,                                /* each with a heap of its own, */
     WORKED_BYTES = HK_BUSY_BYTES - (512 << 10), /* and so much, all in all enough for a watch */
     WATCH_MS = 1000 + 100, /* how long a watch lasts after the last that somebody knew, or more */
 };
@@ -314,16 +314,8 @@ static void remote(void)
     CHECK(pthread_join(thread, NULL) == 0);
 }
 
-static void end_all(const pthread_t *owners, int threads)
-{
-    (void)pthread_barrier_wait(&all_awake);
-    for (int i = 0; i < threads; i++)
-        CHECK(pthread_join(owners[i], NULL) == 0);
-}
-
-/* What this thread has freed for several others, so many blocks for each; then goes on.  The others
- * may have ended before. */
-static void for_several(int threads, int each, bool ended, void (*go_on)(void))
+/* What this thread has freed for several others, so many blocks for each; then goes on. */
+static void for_several(int threads, int each, void (*go_on)(void))
 {
     pthread_t owners[WORKERS];
     owned_t owned[WORKERS];
@@ -336,15 +328,14 @@ static void for_several(int threads, int each, bool ended, void (*go_on)(void))
     }
     for (int i = 0; i < WARM_UP; i++)
         pair(NODE_BYTES);
-    if (ended)
-        end_all(owners, threads);
     for (int i = 0; i < threads * each; i++)
         hak_free(blocks[i]);
     go_on();
     wait_with_pairs(NODE_BYTES, 1, GAP_MS);
     watch_ends(NODE_BYTES);
-    if (!ended)
-        end_all(owners, threads);
+    (void)pthread_barrier_wait(&all_awake);
+    for (int i = 0; i < threads; i++)
+        CHECK(pthread_join(owners[i], NULL) == 0);
 }
 
 static void watched(void)
@@ -355,7 +346,7 @@ static void watched(void)
 /* Each of their inboxes has room for it. */
 static void remote_to_several(void)
 {
-    for_several(OWNERS, EACH, false, watched);
+    for_several(OWNERS, EACH, watched);
 }
 
 static void step(size_t size)
@@ -378,20 +369,7 @@ static void watched_later(void)
 /* What threads work with that are there just now begins no watch; once they are not, it does. */
 static void in_work(void)
 {
-    for_several(WORKERS, WORKED_BYTES / LIST_BYTES, false, watched_later);
-}
-
-static void watched_soon(void)
-{
-    step(1000);
-    CHECK(hk_cache_watch_is_on());
-}
-
-/* Nobody works with what threads had that are gone. */
-static void worked(void)
-{
-    CHECK(hk_thread_make_key()); /* their ends are heard of */
-    for_several(WORKERS, WORKED_BYTES / LIST_BYTES, true, watched_soon);
+    for_several(WORKERS, WORKED_BYTES / LIST_BYTES, watched_later);
 }
 
 /* Memory that is in use all the time, in whatever way it comes and goes, begins no watch. */
@@ -440,7 +418,6 @@ int main(int argc, char **argv)
         {"remote", remote, 0},
         {"remote_to_several", remote_to_several, 0},
         {"in_work", in_work, 0},
-        {"worked", worked, 0},
         {"in_use", in_use, 0},
     };
     return test_cases(argc, argv, cases, TEST_COUNT(cases), 60);
