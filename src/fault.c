@@ -72,6 +72,12 @@ static bool explain_region(const hk_region_t *region, const char *address, const
     return true;
 }
 
+/* The region so many bytes further on; the sum may wrap. */
+static const hk_region_t *region_at(const char *address, uintptr_t further)
+{
+    return hk_registry_find((const void *)((uintptr_t)address + further));
+}
+
 static bool explain(const char *address, const char *access)
 {
     const hk_region_t *region = hk_registry_find(address);
@@ -82,12 +88,12 @@ static bool explain(const char *address, const char *access)
     if (region != NULL && region->kind == HK_REGION_GUARD) {
         return hk_guard_explain(address, access);
     }
-    const hk_region_t *next = hk_registry_find(address + hk_os_page_bytes());
+    const hk_region_t *next = region_at(address, hk_os_page_bytes());
     if (next != NULL && next != region && explain_region(next, address, access)) {
         return true;
     }
     for (unsigned chunk = 0; region == NULL && chunk < SEARCHED_CHUNKS; chunk++) {
-        region = hk_registry_find(address - ((size_t)chunk << HK_SUPERSLAB_SHIFT));
+        region = region_at(address, 0 - ((uintptr_t)chunk << HK_SUPERSLAB_SHIFT));
     }
     return region != NULL && explain_region(region, address, access);
 }

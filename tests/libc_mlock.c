@@ -27,16 +27,9 @@ static size_t locked_bytes(void)
 
 static size_t resident_bytes(void)
 {
-    char text[256];
-    int fd = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
-    CHECK(fd >= 0);
-    ssize_t got = read(fd, text, sizeof text - 1);
-    close(fd);
-    CHECK(got > 0);
-    text[got] = 0;
-    const char *second = strchr(text, ' ');
-    CHECK(second != NULL);
-    return strtoul(second, NULL, 10) * (size_t)sysconf(_SC_PAGESIZE);
+    size_t bytes;
+    test_statm(NULL, &bytes);
+    return bytes;
 }
 
 /* A page that is still locked when its block is freed keeps no other memory from going back. */

@@ -13,7 +13,7 @@
 
 static sigjmp_buf before_fault;
 static int faults;
-static volatile char *volatile no_page = (volatile char *)64;
+static volatile char *no_page;
 
 static bool is_blocked(int number)
 {
@@ -68,6 +68,7 @@ static void by_default(void)
 
 int main(int argc, char **argv)
 {
+    no_page = (char *)(uintptr_t)strtoul("64", NULL, 10); /* the compiler may not judge it */
     const test_case_t cases[] = {
         {"jumps_out", jumps_out, 0},
         {"by_default", by_default, 0},
