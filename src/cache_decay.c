@@ -138,8 +138,8 @@ static void go_on(hk_cache_t *cache, uint64_t now_ms)
     note_given(cache, left);
 }
 
-/* A thread may free much between two steps and then take no more slow path.  It is news if what is
- * free but for sparse slabs is much: these may never go, whatever else is freed. */
+/* A thread may free much between two steps and then take no more slow path.  It is news if much
+ * is free but for sparse slabs, which may never go, and what other threads work with. */
 static void look_what_is_free(hk_cache_t *cache, uint64_t now_ms)
 {
     size_t watch_bytes = hk_policy_watch_bytes(hk_limit_committed_bytes());

@@ -242,17 +242,15 @@ void *hk_front_resize(hk_heap_t *heap, void *block, size_t size)
         }
     }
     heap = heap != NULL ? heap : owned_heap_of(block);
+    bool grows = size > usable && usable > HK_SMALL_MAX;
     void *moved = heap != NULL ? hk_front_allocate_in(heap, 1, size, false)
-                  : size > usable && usable > HK_SMALL_MAX
-                      ? hk_front_hand_out(hk_path_allocate_growing(size))
-                      : hak_malloc(size);
-    if (moved == NULL && size > usable && usable > HK_SMALL_MAX) {
+                  : grows      ? hk_front_hand_out(hk_path_allocate_growing(size))
+                               : hak_malloc(size);
+    if (moved == NULL && grows) {
         /* Where there was no memory for both, there may be for the rest, now that all that was free
          * has gone. */
         void *resized = hk_path_resize(block, size);
-        if (resized != NULL) {
-            return hk_front_hand_out(resized);
-        }
+        return resized != NULL ? hk_front_hand_out(resized) : hk_front_fail(ENOMEM);
     }
     if (moved == NULL) {
         /* A smaller block can always stay where it is. */

@@ -154,19 +154,11 @@ static size_t idle_bytes(const hk_heap_t *heap)
     return hk_heap_depot_bytes(heap) + hk_heap_empty_units(heap) * HK_UNIT_BYTES;
 }
 
-/* In the inbox, and to go of the slabs if they are sparse. */
-static size_t hidden_bytes(const hk_heap_t *heap)
-{
-    return hk_heap_inbox_bytes(heap) + hk_heap_sparse_bytes(heap);
-}
-
-/* What the heap's thread works with; or the next one, which comes in the place of one that has
- * ended. */
-static size_t busy_bytes(const hk_heap_t *heap, uint64_t now_ms)
+/* Whether a thread works with the heap, or did just now: another one may come in its place. */
+static bool is_busy(const hk_heap_t *heap, uint64_t now_ms)
 {
     uint64_t seen_ms = hk_load_relaxed(&heap->seen_ms); /* relaxed: a hint */
-    bool busy = hk_ms_since(seen_ms, now_ms) < HK_BUSY_MS;
-    return busy ? hk_least(idle_bytes(heap) + hidden_bytes(heap), HK_BUSY_BYTES) : 0;
+    return hk_ms_since(seen_ms, now_ms) < HK_BUSY_MS;
 }
 
 static void add_idle(hk_heap_t *heap, void *context)
@@ -174,14 +166,16 @@ static void add_idle(hk_heap_t *heap, void *context)
     hk_heaps_idle_t *idle = context;
     idle->depot_bytes += hk_heap_depot_bytes(heap);
     idle->empty_bytes += hk_heap_empty_units(heap) * HK_UNIT_BYTES;
-    if (heap != idle->mine) {
-        idle->other_bytes += hidden_bytes(heap);
-        size_t busy = busy_bytes(heap, idle->now_ms);
-        idle->busy_bytes += busy;
-        idle->busy_idle_bytes += hk_least(idle_bytes(heap), busy);
+    if (heap == idle->mine) {
+        return;
     }
-    if (heap != idle->mine &&
-        (idle->fullest == NULL || idle_bytes(heap) > idle_bytes(idle->fullest))) {
+    size_t kept = idle_bytes(heap);
+    size_t hidden = hk_heap_inbox_bytes(heap) + hk_heap_sparse_bytes(heap);
+    size_t busy = is_busy(heap, idle->now_ms) ? hk_least(kept + hidden, HK_BUSY_BYTES) : 0;
+    idle->other_bytes += hidden;
+    idle->busy_bytes += busy;
+    idle->busy_idle_bytes += hk_least(kept, busy);
+    if (idle->fullest == NULL || kept > idle_bytes(idle->fullest)) {
         idle->fullest = heap;
     }
 }

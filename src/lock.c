@@ -37,16 +37,16 @@ static HK_COLD _Noreturn void reject(void)
     abort();
 }
 
-void hk_lock_check_none(void)
-{
-    if (HK_UNLIKELY(held_ranks != 0)) {
-        reject();
-    }
-}
-
 bool hk_lock_holds_any(void)
 {
     return held_ranks != 0;
+}
+
+void hk_lock_check_none(void)
+{
+    if (HK_UNLIKELY(hk_lock_holds_any())) {
+        reject();
+    }
 }
 
 /* Ranks only rise. */

@@ -139,7 +139,7 @@ void hk_os_unmap(void *address, size_t bytes)
     int saved = errno;
     hk_poison_clear(address, bytes);
     if (munmap(address, bytes) != 0) {
-        (void)madvise(address, bytes, MADV_DONTNEED);
+        (void)hk_os_purge(address, bytes);
         leave(address, bytes);
     } else if (HK_UNLIKELY(hk_load_relaxed(&left.count) > 0)) {
         unmap_left();

@@ -129,11 +129,11 @@ void hk_reclaim_under_pressure(void)
         done = relieve(cache);
         hk_thread_leave(cache);
     }
-    hk_reclaim_notify_t notify = hk_load_acquire(&notify_program);
-    if (done && notify != NULL && hk_limit_is_exceeded()) {
-        notify(hk_limit_committed_bytes(), hk_limit_get(HK_LIMIT_SOFT));
-    }
     if (done) {
+        hk_reclaim_notify_t notify = hk_load_acquire(&notify_program);
+        if (notify != NULL && hk_limit_is_exceeded()) {
+            notify(hk_limit_committed_bytes(), hk_limit_get(HK_LIMIT_SOFT));
+        }
         hk_limit_settle();
     } else {
         hk_limit_press_again(); /* the other one may be at work for a trim */

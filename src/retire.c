@@ -342,6 +342,12 @@ static bool grow(hk_large_t *large, size_t bytes)
     return true;
 }
 
+void hk_retire_keep(hk_large_t *large, size_t size)
+{
+    large->size = size;
+    hk_canary_fill(slack_of(large), large->bytes - size);
+}
+
 bool hk_retire_resize(hk_large_t *large, size_t size)
 {
     size_t bytes = hk_align_up(size + (size == 0), hk_os_page_bytes());
@@ -358,15 +364,8 @@ bool hk_retire_resize(hk_large_t *large, size_t size)
     hk_large_add_purged(large->bytes + growth - bytes);
     hk_large_add_used(bytes - large->bytes);
     large->bytes = bytes;
-    large->size = size;
-    hk_canary_fill(slack_of(large), bytes - size);
+    hk_retire_keep(large, size);
     return true;
-}
-
-void hk_retire_keep(hk_large_t *large, size_t size)
-{
-    large->size = size;
-    hk_canary_fill(slack_of(large), large->bytes - size);
 }
 
 void hk_retire_free(hk_large_t *large)

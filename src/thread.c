@@ -29,11 +29,20 @@ static _Atomic uint32_t end_key_made;
 
 /* ---- Threads come and go ---- */
 
-/* What the fast paths see from now on. */
-static void see(hk_cache_t *cache)
+/* Puts a cache in force for the thread; the empty one: the thread has none.  The fast paths see no
+ * hardened one. */
+static void set_cache(hk_cache_t *cache)
 {
-    hk_store_relaxed(&hk_thread_view.by_malloc, cache); /* relaxed: see cache.h */
-    hk_thread_view.by_free = cache;
+    hk_cache_t *seen = cache->hardened ? &hk_cache_empty : cache;
+    hk_thread_own = cache;
+    hk_store_relaxed(&hk_thread_view.by_malloc, seen); /* relaxed: see cache.h */
+    hk_thread_view.by_free = seen;
+}
+
+/* NULL if the thread has none. */
+static hk_cache_t *own_cache(void)
+{
+    return hk_thread_own != &hk_cache_empty ? hk_thread_own : NULL;
 }
 
 static void unlink_cache_locked(hk_cache_t *cache)
@@ -71,10 +80,8 @@ static hk_cache_t *take_left(void)
 {
     hk_lock_acquire(&hk_heaps_lock, HK_RANK_CACHES);
     hk_cache_t *cache = hk_cache_list;
-    uint32_t left = 1;
-    while (cache != NULL && !hk_cas_seq_cst(&cache->left, &left, 0)) {
+    while (cache != NULL && hk_exchange_seq_cst(&cache->left, 0) == 0) {
         cache = cache->next;
-        left = 1;
     }
     hk_lock_release(&hk_heaps_lock, HK_RANK_CACHES);
     return cache;
@@ -100,8 +107,7 @@ static HK_COLD void leave_cache(hk_cache_t *cache)
     cache->own_view = NULL;
     hk_store_seq_cst(&cache->view, NULL); /* nobody traps this thread any more: see cache_watch.c */
     hk_lock_release(&hk_heaps_lock, HK_RANK_CACHES);
-    see(&hk_cache_empty);
-    hk_thread_own = &hk_cache_empty;
+    set_cache(&hk_cache_empty);
     hk_store_seq_cst(&cache->left, 1);
     hk_add_seq_cst(&left_caches, 1);
     if (hk_gate_enter_stranger()) {
@@ -124,8 +130,7 @@ static void end_thread(void *argument)
      * stranger. */
     hk_gate_force_stranger();
     bool is_last = retire_cache(cache);
-    see(&hk_cache_empty);
-    hk_thread_own = &hk_cache_empty;
+    set_cache(&hk_cache_empty);
     hk_gate_leave(&cache->busy);
     free_cache(cache, is_last);
     end_left_caches();
@@ -201,13 +206,6 @@ static void attach_heap_locked(hk_cache_t *cache)
     cache->quick = heap->hardened && hk_canary.extent == HK_CANARY_PART;
     hk_store_relaxed(&cache->quick_malloc, cache->quick); /* relaxed: see cache.h */
     cache->quarantine = heap->hardened ? hk_quarantine_new(HK_QUARANTINE_THREAD) : NULL;
-}
-
-/* Puts the thread's cache in force. */
-static void set_cache(hk_cache_t *cache)
-{
-    hk_thread_own = cache;
-    see(cache->hardened ? &hk_cache_empty : cache);
 }
 
 static hk_cache_t *make_cache(void)
@@ -353,7 +351,7 @@ void hk_thread_fork_parent(void)
     if (hk_load_seq_cst(&hk_gate_closed) == 0) {
         hk_refuge_close();
     }
-    hk_cache_t *mine = hk_thread_own != &hk_cache_empty ? hk_thread_own : NULL;
+    hk_cache_t *mine = own_cache();
     if (hk_load_seq_cst(&left_caches) != 0 && !may_not_lock() && hk_thread_enter(mine)) {
         end_left_caches();
         hk_thread_leave(mine);
@@ -362,7 +360,7 @@ void hk_thread_fork_parent(void)
 
 void hk_thread_fork_child(void)
 {
-    hk_cache_t *mine = hk_thread_own != &hk_cache_empty ? hk_thread_own : NULL;
+    hk_cache_t *mine = own_cache();
     hk_gate_reset();
     hk_meta_reset_lock();
     hk_large_reset_lock();

@@ -25,19 +25,12 @@ static size_t locked_bytes(void)
     return strtoul(line + 6, NULL, 10) * KIB;
 }
 
-static size_t resident_bytes(void)
-{
-    size_t bytes;
-    test_statm(NULL, &bytes);
-    return bytes;
-}
-
 /* A page that is still locked when its block is freed keeps no other memory from going back. */
 static void one_page(void)
 {
     enum { SIZE = 600 * KIB, COUNT = 60, LOCKED = 33 };
     char *blocks[COUNT];
-    size_t before = resident_bytes();
+    size_t before = test_rss_bytes();
     for (int i = 0; i < COUNT; i++) {
         CHECK((blocks[i] = v_malloc(SIZE)) != NULL);
         test_fill(blocks[i], SIZE, (uint64_t)i);
@@ -51,7 +44,7 @@ static void one_page(void)
         }
     }
     (void)malloc_trim(0);
-    size_t after = resident_bytes();
+    size_t after = test_rss_bytes();
     CHECKF(after < before + COUNT * (size_t)SIZE - freed + 2 * MIB, " (%zu KiB, then %zu)",
            before / KIB, after / KIB);
     for (int i = 0; i < COUNT; i += 2) {

@@ -52,13 +52,12 @@ static void test_runs(void)
 static void test_advice(void)
 {
     bool fresh;
-    size_t small = fake_os.small_bytes;
     hk_run_t *run = hk_run_allocate(RUN_BYTES, 1, &fresh);
     CHECK(run != NULL);
     hk_run_t *rest = hk_run_allocate(HK_SUPERSLAB_BYTES / 2, 1, &fresh);
     hk_run_t *end = hk_run_allocate(RUN_BYTES, 1, &fresh);
     CHECK(rest != NULL && end != NULL && hk_run_free(rest));
-    small = fake_os.small_bytes;
+    size_t small = fake_os.small_bytes;
     CHECK(hk_run_purge(1) > 0 && fake_os.small_bytes == small); /* too short for any */
     hk_run_t *longest = hk_run_allocate(2 * (size_t)HK_SUPERSLAB_BYTES, 1, &fresh);
     CHECK(longest != NULL && hk_run_free(longest));

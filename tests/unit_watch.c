@@ -179,7 +179,7 @@ static void busy_then_seldom(void)
 
 static pthread_barrier_t barrier, all_awake;
 
-/* One block of four stays in each slab. */
+/* Of four blocks in a row one stays. */
 static void leave_sparse(void **from, size_t count)
 {
     for (size_t i = 0; i < count; i++)
