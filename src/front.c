@@ -235,18 +235,20 @@ void *hk_front_resize(hk_heap_t *heap, void *block, size_t size)
     if (size >= usable / 2 && hk_path_try_refit(block, usable, size)) {
         return block;
     }
-    if (usable > HK_SMALL_MAX) {
+    hk_heap_t *owner = owned_heap_of(block);
+    bool stays_in_heap = heap == NULL || heap == owner; /* where its pages may move to */
+    if (usable > HK_SMALL_MAX && stays_in_heap) {
         void *resized = hk_path_resize(block, size);
         if (resized != NULL) {
             return hk_front_hand_out(resized);
         }
     }
-    heap = heap != NULL ? heap : owned_heap_of(block);
+    heap = heap != NULL ? heap : owner;
     bool grows = size > usable && usable > HK_SMALL_MAX;
     void *moved = heap != NULL ? hk_front_allocate_in(heap, 1, size, false)
                   : grows      ? hk_front_hand_out(hk_path_allocate_growing(size))
                                : hak_malloc(size);
-    if (moved == NULL && grows) {
+    if (moved == NULL && grows && stays_in_heap) {
         /* Where there was no memory for both, there may be for the rest, now that all that was free
          * has gone. */
         void *resized = hk_path_resize(block, size);

@@ -161,6 +161,32 @@ static void resized_blocks_stay(void)
     CHECK(t_check() == 0);
 }
 
+/* A block that hak_heap_realloc moves into another heap is that one's, however large it is. */
+static void moves_into_another_heap(void)
+{
+    static const size_t sizes[] = {100, 20 * KIB, 200 * KIB, 3 * MIB, 40 * MIB};
+    for (size_t i = 0; i < 2 * TEST_COUNT(sizes); i++) {
+        size_t size = sizes[i / 2];
+        hak_heap_t *from = hak_heap_create();
+        hak_heap_t *to = hak_heap_create();
+        CHECK(from != NULL && to != NULL);
+        char *block = i % 2 == 0 ? t_heap_malloc(from, size) : t_malloc(size);
+        CHECK(block != NULL);
+        memset(block, 7, size);
+        uint64_t before = live_bytes();
+        char *moved = t_heap_realloc(to, block, 2 * size);
+        CHECK(moved != NULL && moved != block && moved[0] == 7 && moved[size - 1] == 7);
+        hak_heap_destroy(from);
+        moved[2 * size - 1] = 8;
+        CHECK(moved[size - 1] == 7);
+        char *other = t_heap_malloc(to, 2 * size);
+        CHECK(other != NULL && other != moved);
+        CHECK(t_check() == 0);
+        hak_heap_destroy(to);
+        CHECK(live_bytes() <= before + 64 * KIB);
+    }
+}
+
 /* Heaps that come and go leave nothing behind. */
 static void many_heaps(void)
 {
@@ -447,6 +473,7 @@ int main(void)
     freed_blocks_wait();
     failures();
     resized_blocks_stay();
+    moves_into_another_heap();
     many_heaps();
     threads_in_a_heap();
     threads_come_and_go();
