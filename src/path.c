@@ -30,8 +30,9 @@ static size_t slab_usable_bytes(const hk_slab_t *slab, const void *block, const 
     if (slab->heap->hardened) {
         return hk_harden_usable_bytes(slab, block, what);
     }
-    bool owned = slab->heap->owner == HK_OWNER_NONE; /* then its blocks have no live bits */
-    if (owned ? !hk_slab_starts_block(slab, block) : !hk_live_is_set(block)) {
+    if (slab->heap->owner == HK_OWNER_NONE) { /* then its blocks have no live bits */
+        hk_suspect_check_owned(slab, block, what, what_if_free);
+    } else if (!hk_live_is_set(block)) {
         hk_suspect_check(hk_thread_own, block, what, what_if_free);
     }
     return hk_class_info[slab->class_index].block_bytes;

@@ -63,6 +63,17 @@ void hk_suspect_check(const hk_cache_t *cache, const void *block, const char *wh
     }
 }
 
+void hk_suspect_check_owned(const hk_slab_t *slab, const void *block, const char *what,
+                            const char *what_if_free)
+{
+    hk_lock_acquire(&slab->heap->lock, HK_RANK_HEAP);
+    hk_put_result_t result = hk_slab_probe(slab, block);
+    hk_lock_release(&slab->heap->lock, HK_RANK_HEAP);
+    if (result != HK_PUT_DONE) {
+        hk_suspect_check(NULL, block, what, what_if_free);
+    }
+}
+
 void hk_suspect_reject_foreign(const char *what, const void *block)
 {
     hk_log_fatal(what, block, "not a block of this allocator, or already given back");

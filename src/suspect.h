@@ -18,6 +18,10 @@
 HK_COLD void hk_suspect_check(const hk_cache_t *cache, const void *block, const char *what,
                               const char *what_if_free);
 
+/* The same for a block of a first-class heap, whose bitmap tells. */
+void hk_suspect_check_owned(const hk_slab_t *slab, const void *block, const char *what,
+                            const char *what_if_free);
+
 /* End the process with a line about an address where HAKMEM has no block; or where none starts in
  * an area. */
 HK_COLD _Noreturn void hk_suspect_reject_foreign(const char *what, const void *block);
