@@ -19,7 +19,7 @@
  * it may lie behind. */
 enum { SEARCHED_CHUNKS = 4096 };
 
-static struct sigaction previous; /* const once started */
+static struct sigaction previous; /* const once started, but for a handler that serves once */
 
 static const char *access_kind(const void *context)
 {
@@ -107,17 +107,21 @@ static void step_aside(void)
  * comes back when this one returns. */
 static void call_previous(int number, siginfo_t *info, void *context)
 {
-    sigset_t signals = previous.sa_mask;
+    struct sigaction called = previous;
+    if ((called.sa_flags & (int)SA_RESETHAND) != 0) {
+        previous.sa_handler = SIG_DFL;
+    }
+    sigset_t signals = called.sa_mask;
     (void)pthread_sigmask(SIG_BLOCK, &signals, NULL);
-    if ((previous.sa_flags & SA_NODEFER) != 0) {
+    if ((called.sa_flags & SA_NODEFER) != 0) {
         (void)sigemptyset(&signals);
         (void)sigaddset(&signals, number);
         (void)pthread_sigmask(SIG_UNBLOCK, &signals, NULL);
     }
-    if ((previous.sa_flags & SA_SIGINFO) != 0) {
-        previous.sa_sigaction(number, info, context);
+    if ((called.sa_flags & SA_SIGINFO) != 0) {
+        called.sa_sigaction(number, info, context);
     } else {
-        previous.sa_handler(number);
+        called.sa_handler(number);
     }
 }
 

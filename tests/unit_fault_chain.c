@@ -1,6 +1,7 @@
 /*
  * Faults that are not HAKMEM's reach the handler that was there before, as the system would have
- * called it: with its mask, and with SIGSEGV open if it asked for that; so it may jump out.
+ * called it: with its mask, with SIGSEGV open if it asked for that, so it may jump out, and once
+ * only if it asked for that.
  */
 #include "test.h"
 
@@ -66,6 +67,32 @@ static TEST_UNUSED void by_default(void)
     }
 }
 
+static void serve(int number)
+{
+    CHECK(number == SIGSEGV);
+    if (++faults > 1)
+        _exit(1);
+}
+
+/* A handler that serves once: the second fault ends the process. */
+static TEST_UNUSED void serves_once(void)
+{
+    pid_t pid = fork();
+    CHECK(pid >= 0);
+    if (pid == 0) {
+        struct rlimit none = {0, 0};
+        struct sigaction action = {.sa_handler = serve, .sa_flags = (int)SA_RESETHAND};
+        (void)setrlimit(RLIMIT_CORE, &none);
+        CHECK(sigaction(SIGSEGV, &action, NULL) == 0);
+        hk_fault_start();
+        *no_page = 1;
+        _exit(0);
+    }
+    int status = 0;
+    CHECK(waitpid(pid, &status, 0) == pid);
+    CHECKF(WIFSIGNALED(status) && WTERMSIG(status) == SIGSEGV, " (0x%x)", (unsigned)status);
+}
+
 int main(int argc, char **argv)
 {
     no_page = (char *)(uintptr_t)strtoul("64", NULL, 10); /* the compiler may not judge it */
@@ -73,6 +100,7 @@ int main(int argc, char **argv)
         {"jumps_out", jumps_out, 0},
 #ifndef __SANITIZE_THREAD__ /* whose runtime keeps a handler of its own, and never gives way */
         {"by_default", by_default, 0},
+        {"serves_once", serves_once, 0},
 #endif
     };
     return test_cases(argc, argv, cases, TEST_COUNT(cases), 60);
