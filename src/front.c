@@ -35,10 +35,12 @@ static HK_NOINLINE void *allocate_span(size_t size, size_t alignment, bool zeroe
     return zeroed && !fresh ? hk_front_clear(block, size) : block;
 }
 
-/* For when the magazines have been tried, or must not serve: asks the heap. */
+/* For when the magazines have been tried, or must not serve: asks the heap.  malloc jumps here, so
+ * this function returns to malloc's caller. */
 static HK_NOINLINE void *malloc_past_magazines(size_t size)
 {
-    void *block = hk_front_hand_out(hk_path_malloc_slow(hk_class_of(size), size, 1));
+    void *block = hk_front_hand_out(
+        hk_path_malloc_slow(hk_class_of(size), size, 1, __builtin_return_address(0)));
     return block != NULL ? block : hk_front_fail(ENOMEM);
 }
 
@@ -72,8 +74,8 @@ static HK_NOINLINE void *malloc_beyond_table(size_t size)
     if (size > HK_SMALL_MAX) {
         return allocate_span(size, 1, false);
     }
-    void *block = hk_front_hand_out(hk_path_malloc(hk_class_compute(size), size, 1));
-    return block != NULL ? block : hk_front_fail(ENOMEM);
+    void *block = hk_path_try_malloc(hk_class_compute(size));
+    return HK_LIKELY(block != NULL) ? hk_front_hand_out(block) : malloc_past_magazines(size);
 }
 
 HAK_API HK_FAST void *hak_malloc(size_t size)
@@ -116,8 +118,11 @@ static void *allocate_aligned(size_t alignment, size_t size)
     if (class_index == HK_CLASS_COUNT) {
         return allocate_span(size, alignment, false);
     }
-    void *block = hk_front_hand_out(hk_path_malloc(class_index, size, alignment));
-    return block != NULL ? block : hk_front_fail(ENOMEM);
+    void *block = hk_path_try_malloc(class_index);
+    if (HK_UNLIKELY(block == NULL)) {
+        block = hk_path_malloc_slow(class_index, size, alignment, __builtin_return_address(0));
+    }
+    return hk_front_hand_out(block) != NULL ? block : hk_front_fail(ENOMEM);
 }
 
 HAK_API void *hak_aligned_alloc(size_t alignment, size_t size)

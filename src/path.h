@@ -11,8 +11,10 @@
 #include "thread.h"
 
 /* Returns a block of the class, which is the one for the size and the alignment; NULL without
- * memory.  The loaded magazine is empty, or mallocs are trapped. */
-HK_COLD void *hk_path_malloc_slow(unsigned class_index, size_t size, size_t alignment);
+ * memory.  The loaded magazine is empty, or mallocs are trapped.  return_address is the call's that
+ * the program made. */
+HK_COLD void *hk_path_malloc_slow(unsigned class_index, size_t size, size_t alignment,
+                                  const void *return_address);
 
 /* Returns a block of the heap itself, past all caches; inside the gate. */
 void *hk_path_allocate_past_caches(hk_heap_t *heap, size_t size, size_t alignment, bool *fresh);
@@ -123,17 +125,17 @@ HK_INLINE size_t hk_path_near_bytes(const void *block)
     return found ? hk_class_info[class_index].block_bytes : 0;
 }
 
-/* The fast path of malloc. */
-HK_INLINE void *hk_path_malloc(unsigned class_index, size_t size, size_t alignment)
+/* The fast path of malloc: a block out of the loaded magazine; NULL if that is empty, or mallocs are
+ * trapped. */
+HK_INLINE void *hk_path_try_malloc(unsigned class_index)
 {
     hk_cache_t *cache = hk_load_relaxed(&hk_thread_view.by_malloc); /* relaxed: see cache.h */
     void **top = cache->top[class_index];
     void *block = top[0];
-    if (HK_UNLIKELY(block == NULL)) { /* empty: see magazine.h */
-        return hk_path_malloc_slow(class_index, size, alignment);
+    if (HK_LIKELY(block != NULL)) { /* not empty: see magazine.h */
+        cache->top[class_index] = top - 1;
+        hk_live_set(block);
     }
-    cache->top[class_index] = top - 1;
-    hk_live_set(block);
     return block;
 }
 

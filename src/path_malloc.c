@@ -10,6 +10,7 @@
 #include "reclaim.h"
 #include "refuge.h"
 #include "span.h"
+#include "trace.h"
 
 /* The class for the size in the heap, hardened or not; HK_CLASS_COUNT if there is none. */
 static unsigned class_in(const hk_heap_t *heap, size_t size, size_t alignment)
@@ -225,7 +226,8 @@ static HK_NOINLINE void *take_trapped(hk_cache_t *cache, unsigned class_index)
     return block;
 }
 
-void *hk_path_malloc_slow(unsigned class_index, size_t size, size_t alignment)
+void *hk_path_malloc_slow(unsigned class_index, size_t size, size_t alignment,
+                          const void *return_address)
 {
     hk_cache_t *cache = hk_thread_own;
     void *passed = hk_path_pass(class_index);
@@ -235,7 +237,7 @@ void *hk_path_malloc_slow(unsigned class_index, size_t size, size_t alignment)
     if (HK_UNLIKELY(*cache->top[class_index] != NULL && !cache->hardened)) {
         return take_trapped(cache, class_index);
     }
-    if (HK_UNLIKELY(hk_options.guard_sample != 0)) {
+    if (HK_UNLIKELY(hk_options.guard_sample != 0) && !hk_trace_is_unwinder(return_address)) {
         void *sampled = allocate_sampled(class_index, size, alignment);
         if (sampled != NULL) {
             return sampled;

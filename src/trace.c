@@ -6,15 +6,44 @@
 
 #include <errno.h>
 #include <execinfo.h>
+#include <link.h>
+#include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include "log.h"
 
+/* Where libgcc_s is; const once started. */
+static uintptr_t unwinder_start;
+static uintptr_t unwinder_end;
+
+static int find_unwinder(struct dl_phdr_info *info, size_t size, void *context)
+{
+    (void)size;
+    (void)context;
+    if (strstr(info->dlpi_name, "/libgcc_s.so") == NULL) {
+        return 0;
+    }
+    for (unsigned i = 0; i < info->dlpi_phnum; i++) {
+        const ElfW(Phdr) *header = &info->dlpi_phdr[i];
+        if (header->p_type == PT_LOAD && (header->p_flags & PF_X) != 0) {
+            unwinder_start = info->dlpi_addr + header->p_vaddr;
+            unwinder_end = unwinder_start + header->p_memsz;
+        }
+    }
+    return 1;
+}
+
 void hk_trace_start(void)
 {
     hk_trace_t trace;
     hk_trace_take(&trace);
+    (void)dl_iterate_phdr(find_unwinder, NULL);
+}
+
+bool hk_trace_is_unwinder(const void *return_address)
+{
+    return (uintptr_t)return_address - unwinder_start < unwinder_end - unwinder_start;
 }
 
 void hk_trace_take(hk_trace_t *trace)

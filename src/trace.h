@@ -4,6 +4,10 @@
  * Traces are taken by the C library's backtrace, which opens libgcc_s when it is first called.
  * hk_trace_start makes that first call, outside of malloc, and only if traces will be wanted.
  * Where libgcc_s is missing, traces are empty.
+ *
+ * Older libgcc_s hold a lock of their own while they sort the unwind tables that a program has
+ * registered, as those with generated code do, and allocate meanwhile.  A trace would wait for that
+ * lock, so none may be taken for a block that libgcc_s asks for.
  */
 #ifndef HK_TRACE_H
 #define HK_TRACE_H
@@ -20,6 +24,9 @@ typedef struct hk_trace {
 
 /* From the library's constructor. */
 void hk_trace_start(void);
+
+/* Whether the address, to which a call returns, lies in libgcc_s. */
+bool hk_trace_is_unwinder(const void *return_address);
 
 /* Takes the calling thread's trace.  No lock may be held. */
 void hk_trace_take(hk_trace_t *trace);

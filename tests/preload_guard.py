@@ -71,11 +71,19 @@ def programs_run():
             expect(done.returncode == 0 and done.stdout == "ok\n", f"python, sampling {every}, level {level}: {done}")
 
 
+def unwinding():
+    """Nothing waits in the unwinder for itself."""
+    for level in ("0", "1"):
+        done = run([PROGRAMS / "libc_unwind"], HAKMEM_HARDEN=level)
+        expect(done.returncode == 0 and done.stderr == "", f"libc_unwind, level {level}: {done}")
+
+
 def main():
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     misuse()
     strangers()
     programs_run()
+    unwinding()
     print("\n".join(FAILURES + [f"preload_guard: {len(FAILURES)} failures"]))
     return 1 if FAILURES else 0
 
