@@ -61,6 +61,7 @@ hk_canary_state_t hk_canary_read(const void *block, size_t block_bytes, size_t *
     return hk_canary_is_live(block, block_bytes, seal, size) ? HK_CANARY_LIVE
            : tail == 0                                       ? HK_CANARY_UNUSED
            : tail == hk_canary_free(seal)                    ? HK_CANARY_FREE
+           : tail == hk_canary_changing(seal)                ? HK_CANARY_CHANGING
                                                              : HK_CANARY_BROKEN;
 }
 
@@ -68,7 +69,9 @@ void hk_canary_rearm(void *block, size_t block_bytes, size_t size)
 {
     size_t before;
     uint64_t seal = hk_canary_seal(block);
-    if (hk_canary_is_live(block, block_bytes, seal, &before) && before < size) {
+    bool live = hk_canary_is_live(block, block_bytes, seal, &before);
+    hk_canary_begin_change(block, block_bytes, seal);
+    if (live && before < size) {
         if (hk_canary.extent == HK_CANARY_PART) {
             hk_canary_store((char *)block + before, 0); /* the pattern */
         } else {
@@ -78,11 +81,11 @@ void hk_canary_rearm(void *block, size_t block_bytes, size_t size)
     hk_canary_arm(block, block_bytes, size, seal, hk_canary.extent);
 }
 
-bool hk_canary_try_end(void *block, size_t block_bytes, size_t size)
+bool hk_canary_try_begin_change(void *block, size_t block_bytes, size_t size)
 {
     uint64_t seal = hk_canary_seal(block);
     uint64_t live = hk_canary_live(seal, size);
-    return hk_cas_acq_rel(hk_canary_tail(block, block_bytes), &live, hk_canary_free(seal));
+    return hk_cas_acq_rel(hk_canary_tail(block, block_bytes), &live, hk_canary_changing(seal));
 }
 
 bool hk_canary_is_zero(const void *from, size_t count)

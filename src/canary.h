@@ -11,6 +11,9 @@
  * is a block that was never used, and its tail is zero too.  So whoever writes past a block's end
  * or into a free block leaves a trace.
  *
+ * While a block is armed or cleared its tail says that it is changing.  A signal handler may jump
+ * out in between, or end the process: whoever looks at all blocks passes over such a one.
+ *
  * The only state is the secret and the extent; both are const once hardening has started.
  */
 #ifndef HK_CANARY_H
@@ -25,7 +28,8 @@ enum {
     HK_CANARY_TAIL_BYTES = 8,
     HK_CANARY_SIZE_BITS = 20,
     HK_CANARY_FREE_BIT = 1 << HK_CANARY_SIZE_BITS, /* above the size */
-    HK_CANARY_SHIFT = 16,                          /* the tail starts like the pattern */
+    HK_CANARY_CHANGING_BIT = HK_CANARY_FREE_BIT << 1,
+    HK_CANARY_SHIFT = 16, /* the tail starts like the pattern */
     HK_CANARY_WORD_BYTES = 8,
 };
 
@@ -35,8 +39,9 @@ enum {
 typedef enum hk_canary_state {
     HK_CANARY_LIVE,
     HK_CANARY_FREE,
-    HK_CANARY_UNUSED, /* zero: never handed out since its memory was fresh */
-    HK_CANARY_BROKEN, /* none of these: overwritten */
+    HK_CANARY_UNUSED,   /* zero: never handed out since its memory was fresh */
+    HK_CANARY_CHANGING, /* between two of these, and its content with it */
+    HK_CANARY_BROKEN,   /* none of these: overwritten */
 } hk_canary_state_t;
 
 /* How much is checked and cleared.  The fast paths are compiled for each extent, so that those of
@@ -101,6 +106,19 @@ static inline uint64_t hk_canary_free(uint64_t seal)
     return seal ^ (uint64_t)HK_CANARY_FREE_BIT << HK_CANARY_SHIFT;
 }
 
+static inline uint64_t hk_canary_changing(uint64_t seal)
+{
+    return seal ^ (uint64_t)HK_CANARY_CHANGING_BIT << HK_CANARY_SHIFT;
+}
+
+/* Says that a block which the caller alone may change is changing. */
+HK_INLINE void hk_canary_begin_change(void *block, size_t block_bytes, uint64_t seal)
+{
+    /* relaxed: the block reaches other threads by the program's own means */
+    hk_store_relaxed(hk_canary_tail(block, block_bytes), hk_canary_changing(seal));
+    hk_fence_signal();
+}
+
 /* Makes count blocks in a row unused, whatever lies there: clears as much of them as the level
  * looks at. */
 void hk_canary_reset(char *first, size_t block_bytes, size_t count);
@@ -113,7 +131,8 @@ hk_canary_state_t hk_canary_read(const void *block, size_t block_bytes, size_t *
 /* Whether the tail of a block is that of a live one; *size is its size then. */
 HK_INLINE bool hk_canary_is_live(const void *block, size_t block_bytes, uint64_t seal, size_t *size)
 {
-    /* relaxed: only a holder of the block changes it, and hk_canary_try_end decides between two */
+    /* relaxed: only a holder of the block changes it, and hk_canary_try_begin_change decides
+     * between two */
     uint64_t content = hk_load_relaxed(hk_canary_tail(block, block_bytes)) ^ seal;
     *size = content >> HK_CANARY_SHIFT;
     return (content & 0xffff) == 0 && *size <= block_bytes - HK_CANARY_TAIL_BYTES;
@@ -126,12 +145,13 @@ HK_INLINE void hk_canary_arm(void *block, size_t block_bytes, size_t size, uint6
                              hk_canary_extent_t extent)
 {
     char *end = (char *)block + size;
+    hk_canary_begin_change(block, block_bytes, seal);
     if (extent == HK_CANARY_WHOLE) {
         hk_canary_fill(end, block_bytes - HK_CANARY_TAIL_BYTES - size);
     } else {
         hk_canary_store(end, HK_CANARY_PATTERN_START);
     }
-    /* relaxed: the block reaches other threads by the program's own means */
+    hk_fence_signal();
     hk_store_relaxed(hk_canary_tail(block, block_bytes), hk_canary_live(seal, size));
 }
 
@@ -156,15 +176,9 @@ HK_INLINE bool hk_canary_holds(const void *block, size_t block_bytes, size_t siz
 
 /* ---- Free blocks ---- */
 
-/* Marks a live block free, where no other thread can be freeing it. */
-HK_INLINE void hk_canary_end(void *block, size_t block_bytes, uint64_t seal)
-{
-    hk_store_relaxed(hk_canary_tail(block, block_bytes), hk_canary_free(seal));
-}
-
-/* The same where another thread can; false if the block is no longer live, because that thread was
- * first. */
-HK_COLD bool hk_canary_try_end(void *block, size_t block_bytes, size_t size);
+/* As hk_canary_begin_change, for a live block that another thread may be freeing; false if it is no
+ * longer live, because that thread was first. */
+HK_COLD bool hk_canary_try_begin_change(void *block, size_t block_bytes, size_t size);
 
 typedef uint64_t hk_canary_pair_t __attribute__((vector_size(16), aligned(8), may_alias));
 
@@ -204,6 +218,15 @@ HK_INLINE void hk_canary_clear(void *block, size_t block_bytes, hk_canary_extent
         HK_CANARY_EACH_PAIR(HK_CANARY_CLEAR, block, block_bytes);
 #undef HK_CANARY_CLEAR
     }
+}
+
+/* Clears a changing block, and marks it free. */
+HK_INLINE void hk_canary_end(void *block, size_t block_bytes, uint64_t seal,
+                             hk_canary_extent_t extent)
+{
+    hk_canary_clear(block, block_bytes, extent);
+    hk_fence_signal();
+    hk_store_relaxed(hk_canary_tail(block, block_bytes), hk_canary_free(seal));
 }
 
 /* Whether a free or unused block is still as it was cleared. */

@@ -46,6 +46,7 @@ static size_t check_live(const hk_slab_t *slab, const void *block, const char *w
     case HK_CANARY_LIVE: break;
     case HK_CANARY_FREE: hk_log_fatal(what_if_free, block, "the block is free already");
     case HK_CANARY_UNUSED: hk_log_fatal(what, block, "no block was ever allocated there");
+    case HK_CANARY_CHANGING: hk_log_fatal(what_if_free, block, "it is being freed or resized");
     case HK_CANARY_BROKEN: reject_overflow(block, block_bytes - HK_CANARY_TAIL_BYTES);
     }
     if (HK_UNLIKELY(!hk_canary_holds(block, block_bytes, size, hk_canary.extent))) {
@@ -58,10 +59,10 @@ void hk_harden_end(const hk_slab_t *slab, void *block)
 {
     size_t block_bytes = block_bytes_of(slab->class_index);
     size_t size = check_live(slab, block, "invalid free", "double free");
-    if (!hk_canary_try_end(block, block_bytes, size)) {
+    if (!hk_canary_try_begin_change(block, block_bytes, size)) {
         hk_log_fatal("double free", block, "another thread freed the block at the same time");
     }
-    hk_canary_clear(block, block_bytes, hk_canary.extent);
+    hk_canary_end(block, block_bytes, hk_canary_seal(block), hk_canary.extent);
 }
 
 size_t hk_harden_usable_bytes(const hk_slab_t *slab, const void *block, const char *what)
@@ -149,6 +150,7 @@ static void inspect_block(const void *block, size_t block_bytes)
         break;
     case HK_CANARY_FREE:
     case HK_CANARY_UNUSED: check_idle(block, block_bytes); break;
+    case HK_CANARY_CHANGING: break;
     case HK_CANARY_BROKEN: reject_overflow(block, block_bytes - HK_CANARY_TAIL_BYTES);
     }
 }

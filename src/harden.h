@@ -7,7 +7,7 @@
  * the near table marks the units of hardened heaps.  So each malloc and free comes here, but still
  * works with the thread's own magazines.
  *
- * A tail goes from live to free in one step.  Once there are several threads that is an atomic
+ * A tail stops being live in one step.  Once there are several threads that is an atomic
  * operation, so that of two threads that free the same block one is told.
  *
  * Heaps made before the options were read are not hardened, and their blocks are as always.
@@ -64,7 +64,7 @@ HK_INLINE bool hk_harden_is_live(hk_quarantined_t found, uint64_t seal, size_t *
            hk_canary_holds(found.block, found.bytes, *size, extent);
 }
 
-/* Marks the block free and clears it; false, and nothing done, if no live block with a whole canary
+/* Clears the block and marks it free; false, and nothing done, if no live block with a whole canary
  * starts there.  alone: no other thread can be freeing. */
 HK_INLINE bool hk_harden_try_end_as(hk_quarantined_t found, hk_canary_extent_t extent, bool alone)
 {
@@ -74,11 +74,11 @@ HK_INLINE bool hk_harden_try_end_as(hk_quarantined_t found, hk_canary_extent_t e
         return false;
     }
     if (alone) {
-        hk_canary_end(found.block, found.bytes, seal);
-    } else if (HK_UNLIKELY(!hk_canary_try_end(found.block, found.bytes, size))) {
+        hk_canary_begin_change(found.block, found.bytes, seal);
+    } else if (HK_UNLIKELY(!hk_canary_try_begin_change(found.block, found.bytes, size))) {
         return false;
     }
-    hk_canary_clear(found.block, found.bytes, extent);
+    hk_canary_end(found.block, found.bytes, seal, extent);
     return true;
 }
 

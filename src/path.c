@@ -205,17 +205,26 @@ size_t hk_path_trim(size_t keep_bytes)
     return bytes;
 }
 
+/* Looks for writes past blocks and into free ones, unless another thread may be at work on them. */
+static void inspect_blocks(void)
+{
+    if (hk_thread_shut_out()) {
+        hk_guard_inspect();
+        size_t most = hk_options.harden >= 2 ? SIZE_MAX : (size_t)INSPECTED_BLOCKS;
+        for (hk_pool_t *part = NULL; (part = hk_pool_part_next(part)) != NULL;) {
+            size_t done = hk_harden_inspect(part, most);
+            most -= done < most ? done : most;
+        }
+    }
+    hk_thread_let_in();
+}
+
 void hk_path_finish(void)
 {
     hk_cache_t *cache = hk_thread_own;
     if (cache != &hk_cache_empty && hk_gate_enter(&cache->busy)) {
-        if (hk_options.harden != 0 && hk_thread_is_alone()) {
-            hk_guard_inspect();
-            size_t most = hk_options.harden >= 2 ? SIZE_MAX : (size_t)INSPECTED_BLOCKS;
-            for (hk_pool_t *part = NULL; (part = hk_pool_part_next(part)) != NULL;) {
-                size_t done = hk_harden_inspect(part, most);
-                most -= done < most ? done : most;
-            }
+        if (hk_options.harden != 0) {
+            inspect_blocks();
         }
         hk_cache_flush(cache);
         hk_reclaim_heaps(FINISH_BLOCKS);

@@ -253,14 +253,25 @@ hk_cache_t *hk_thread_make_cache(void)
     return cache;
 }
 
-bool hk_thread_is_alone(void)
+/* A thread with a cache has its fast paths, which do not ask the gate; one without comes to the gate
+ * with each call. */
+bool hk_thread_shut_out(void)
 {
+    hk_gate_close();
     hk_lock_acquire(&hk_heaps_lock, HK_RANK_CACHES);
     const hk_cache_t *first = hk_cache_list;
     bool alone =
         !others_stayed_behind && (first == NULL || (first == hk_thread_own && first->next == NULL));
     hk_lock_release(&hk_heaps_lock, HK_RANK_CACHES);
-    return alone;
+    return alone && hk_load_seq_cst(&hk_gate_strangers.depth) == 0; /* behind the list: see fork */
+}
+
+void hk_thread_let_in(void)
+{
+    hk_gate_open();
+    if (hk_load_seq_cst(&hk_gate_closed) == 0) {
+        hk_refuge_close();
+    }
 }
 
 void hk_thread_harden(void)
@@ -347,10 +358,7 @@ void hk_thread_fork_prepare(void)
 
 void hk_thread_fork_parent(void)
 {
-    hk_gate_open();
-    if (hk_load_seq_cst(&hk_gate_closed) == 0) {
-        hk_refuge_close();
-    }
+    hk_thread_let_in();
     hk_cache_t *mine = own_cache();
     if (hk_load_seq_cst(&left_caches) != 0 && !may_not_lock() && hk_thread_enter(mine)) {
         end_left_caches();

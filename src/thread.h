@@ -33,9 +33,11 @@ bool hk_thread_make_key(void);
  * thread has a cache already, that is emptied and gets a hardened heap. */
 void hk_thread_harden(void);
 
-/* Whether no other thread has a cache, or had one when this process was forked: such a thread may
- * have been at work on a block. */
-bool hk_thread_is_alone(void);
+/* Closes the gate, as fork does, and returns whether no other thread can be at work on a block until
+ * hk_thread_let_in is called: none is inside, has a cache, or had one when this process was forked.
+ * Inside the gate; hk_thread_let_in is called in either case. */
+bool hk_thread_shut_out(void);
+void hk_thread_let_in(void);
 
 /* hk_thread_enter, for a thread that has found the gate closed or has no cache (NULL). */
 HK_COLD bool hk_thread_try_again(hk_cache_t *cache);

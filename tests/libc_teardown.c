@@ -313,6 +313,53 @@ static void detached_threads(void)
     start_detached();
 }
 
+enum { GIVEN = 2000, GIVEN_BYTES = 30000 };
+static void *given[GIVEN];
+static atomic_bool go;
+
+static void *frees_given(void *argument)
+{
+    (void)argument;
+    while (!atomic_load(&go)) {
+    }
+    for (size_t i = 0; i < GIVEN; i++)
+        v_free(given[i]);
+    for (;;)
+        (void)pause();
+    return NULL;
+}
+
+__attribute__((destructor)) static void let_go(void)
+{
+    atomic_store(&go, true);
+}
+
+/* The process ends while a detached thread, which has not used malloc before, frees blocks that it
+ * was given.  What they were allocated for is in no order. */
+static void first_use_at_exit(void)
+{
+    for (int i = 0; i < 12; i++) {
+        pid_t child = fork();
+        CHECK(child >= 0);
+        if (child == 0) {
+            test_rng_t rng = test_rng(i);
+            for (size_t n = 0; n < GIVEN; n++)
+                CHECK((given[n] = v_malloc(GIVEN_BYTES)) != NULL);
+            for (size_t n = GIVEN - 1; n > 0; n--) {
+                size_t other = test_below(&rng, n + 1);
+                void *block = given[n];
+                given[n] = given[other];
+                given[other] = block;
+            }
+            CHECK(pthread_detach(test_thread(frees_given, NULL)) == 0);
+            exit(0);
+        }
+        int status;
+        CHECK(waitpid(child, &status, 0) == child);
+        CHECKF(status == 0, " (%x)", (unsigned)status);
+    }
+}
+
 static void *calls_exit(void *argument)
 {
     pthread_t main_thread = *(pthread_t *)argument;
@@ -383,6 +430,7 @@ int main(int argc, char **argv)
         {"blocks_outlive_threads", blocks_outlive_threads, 0},
         {"exit_handlers", exit_handlers, 0},
         {"detached_threads", detached_threads, 0},
+        {"first_use_at_exit", first_use_at_exit, 0},
         {"main_exits_first", main_exits_first, 0},
         {"thread_calls_exit", thread_calls_exit, 0},
         {"cancelled_threads", cancelled_threads, 0},
