@@ -188,12 +188,13 @@ void hk_heap_depot_stock_locked(hk_heap_t *heap, hk_magazine_t *list)
 {
     hk_magazine_t *magazine;
     while ((magazine = hk_magazine_pop_list(&list)) != NULL) {
-        if (magazine->count == 0) {
-            hk_heap_depot_keep_spare(heap, magazine);
-        } else if (magazine->class_index != HK_MAGAZINE_MIXED) {
+        if (magazine->count > 0 && magazine->class_index == HK_MAGAZINE_MIXED) {
+            sort_magazine(heap, magazine);
+        } else if (magazine->count > 0 && hk_heap_depot_has_room(heap, magazine->class_index)) {
             hk_heap_depot_push(heap, magazine->class_index, magazine);
         } else {
-            sort_magazine(heap, magazine);
+            hk_heap_depot_dissolve_locked(heap, magazine);
+            hk_heap_depot_keep_spare(heap, magazine);
         }
     }
 }

@@ -38,6 +38,30 @@ static void test_depot_limit(void)
     hk_heap_delete(heap);
 }
 
+/* Nor does it matter who filled a magazine: what other heaps' threads send, all of one class, is
+ * held to the same. */
+static void test_depot_limit_of_inbox(void)
+{
+    enum { COUNT = 1000, CLASS = 47 };
+    hk_heap_t *heap = new_heap();
+    static hk_magazine_t *full[COUNT];
+    for (size_t i = 0; i < COUNT; i++)
+        full[i] = load(heap, CLASS, NULL);
+    size_t limit = hk_policy_depot_bytes(heap->units * HK_UNIT_BYTES);
+    for (size_t i = 0; i < COUNT; i++) {
+        size_t bytes = full[i]->count * (size_t)bytes_of(CLASS);
+        full[i]->class_index = CLASS;
+        hk_heap_hand_over(heap, full[i], bytes);
+        CHECK(heap->depot_bytes < limit + bytes);
+        (void)check_heap(heap, CLASS);
+    }
+    hk_heap_reclaim(heap, 0); /* takes in what is in the inbox still */
+    CHECK(heap->depot_bytes > 0 && heap->depot_bytes < limit + 16 * (size_t)bytes_of(CLASS));
+    hk_heap_reclaim(heap, SIZE_MAX);
+    CHECK(heap->depot_bytes == 0 && heap->units == 0 && heap->pool->used_units == 0);
+    hk_heap_delete(heap);
+}
+
 /* Larger blocks go to their slabs once the depots are half full. */
 static void test_depot_large_limit(void)
 {
@@ -267,6 +291,7 @@ static void test_reclaim(void)
 int main(void)
 {
     test_depot_limit();
+    test_depot_limit_of_inbox();
     test_depot_large_limit();
     test_surplus();
     test_bundles();
