@@ -11,7 +11,6 @@ hk_lock_t hk_heaps_lock;
 static struct {
     _Atomic uint32_t
         count; /* threads' heaps: entries 1 to count of hk_heap_table; written under lock(caches) */
-    uint32_t most;        /* lock(caches): how many there may be; 0 not asked yet */
     uint32_t owned_count; /* lock(caches) */
     hk_heap_t *owned;     /* lock(caches): first-class heaps */
     _Atomic(hk_heap_t *)
@@ -43,17 +42,16 @@ static hk_heap_t *add_heap_locked(void)
 
 static bool may_add_heap_locked(void)
 {
+    uint32_t numbers = HK_HEAPS_MAX - 2; /* 0 is none's, and one stays free for the orphan */
     uint32_t count = hk_load_relaxed(&heaps.count); /* relaxed: under the lock */
-    if (heaps.most == 0 && count > 0) {
-        uint32_t most = hk_policy_heaps_max(hk_os_cpu_count());
-        uint32_t numbers = HK_HEAPS_MAX - 2; /* 0 is none's, and one stays free for the orphan */
-        heaps.most = most < numbers ? most : numbers;
-    }
-    return heaps.most == 0 || count < heaps.most;
+    return count < numbers && count < hk_policy_heaps_max(hk_os_cpu_count());
 }
 
 hk_heap_t *hk_heaps_attach_locked(void)
 {
+    /* Threads may be bound to processors of their own, so each is asked.  A system call under a
+     * lock: a short one, and the thread's start takes a hundred times as long. */
+    hk_os_note_cpus();
     hk_heap_t *best = NULL;
     uint32_t count = hk_load_relaxed(&heaps.count); /* relaxed: under the lock */
     for (uint32_t owner = 1; owner <= count; owner++) {

@@ -256,16 +256,26 @@ uint64_t hk_os_clock_ms(void)
     return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
-unsigned hk_os_cpu_count(void)
+static _Atomic unsigned cpu_count; /* of known; atomic: read at any time */
+
+void hk_os_note_cpus(void)
 {
+    static unsigned long known[128]; /* 8192 processors */
     int saved = errno;
-    unsigned long mask[128] = {0}; /* 8192 processors */
+    unsigned long mask[128] = {0};
     long bytes = syscall(SYS_sched_getaffinity, 0, sizeof mask, mask);
     errno = saved;
     unsigned count = 0;
     for (long i = 0; i < bytes / (long)sizeof mask[0]; i++) {
-        count += (unsigned)__builtin_popcountl(mask[i]);
+        known[i] |= mask[i];
+        count += (unsigned)__builtin_popcountl(known[i]);
     }
+    hk_store_relaxed(&cpu_count, count); /* relaxed: a figure */
+}
+
+unsigned hk_os_cpu_count(void)
+{
+    unsigned count = hk_load_relaxed(&cpu_count); /* relaxed: a figure */
     return count > 0 ? count : 1;
 }
 

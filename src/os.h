@@ -60,7 +60,11 @@ bool hk_os_move_to(void *address, size_t old_bytes, void *target, size_t new_byt
 /* Milliseconds on a coarse monotonic clock. */
 uint64_t hk_os_clock_ms(void);
 
-/* The number of processors that this process may run on; 1 if the kernel does not say. */
+/* Adds the processors that the calling thread may run on to those that are known.  One thread at a
+ * time. */
+void hk_os_note_cpus(void);
+
+/* How many processors are known; 1 if the kernel does not say. */
 unsigned hk_os_cpu_count(void);
 
 /* Reads the beginning of a file into text and ends it with a 0; returns how many bytes come before

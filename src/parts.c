@@ -8,13 +8,7 @@
 
 uint32_t hk_parts_most(void)
 {
-    static _Atomic uint32_t most;            /* 0: not asked yet */
-    uint32_t parts = hk_load_relaxed(&most); /* relaxed: whoever asks first stores what all would */
-    if (parts == 0) {
-        parts = hk_policy_parts(hk_os_cpu_count());
-        hk_store_relaxed(&most, parts);
-    }
-    return parts;
+    return hk_policy_parts(hk_os_cpu_count());
 }
 
 void hk_parts_use(_Atomic uint32_t *last, uint32_t part)

@@ -32,7 +32,7 @@ hk_pool_t *hk_pool_part_move(hk_pool_t *part)
     if (users_of(from) <= 1) {
         return part;
     }
-    for (uint32_t i = 0; i < hk_parts_most(); i++) {
+    for (uint32_t i = 0, most = hk_parts_most(); i < most; i++) {
         best = users_of(i) < users_of(best) ? i : best;
     }
     if (users_of(best) + 1 >= users_of(from)) {

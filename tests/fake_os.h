@@ -327,6 +327,8 @@ uint64_t hk_os_physical_bytes(void)
     return fake_os_physical_bytes;
 }
 
+void hk_os_note_cpus(void) {}
+
 unsigned hk_os_cpu_count(void)
 {
     return atomic_load(&fake_os.cpu_count);

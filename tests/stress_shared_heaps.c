@@ -2,8 +2,9 @@
  * A correct program with more threads than heaps, so that threads share heaps and undo each other's
  * writes of neighbouring live bits: none of its frees may be taken for a bad one.
  *
- * It pretends to have one processor while the library counts them, and uses all of them afterwards:
- * four heaps for 32 threads that really run side by side.  Blocks are small, so that many share a
+ * Each thread is bound to one processor until it has allocated, which is when the library asks for
+ * its processors, and uses all of them afterwards: four heaps for 32 threads that really run side by
+ * side.  Blocks are small, so that many share a
  * word of bits; each is freed by its owner, by another thread, after its thread's end, or in a
  * forked child.  An argument gives the seconds.
  */
@@ -13,12 +14,15 @@
 #include <sched.h>
 #include <stdatomic.h>
 
+#define BOUND "STRESS_SHARED_HEAPS_BOUND"
+
 enum { THREADS = 32, MINE = 200, SHARED = 512, HEAPS_MOST = 4, CHILDREN = 20 };
 
 static _Atomic(unsigned char *) shared[SHARED]; /* blocks on their way from one thread to another */
 static _Atomic bool stop;
 static _Atomic uint64_t passed_on, ended_threads, late_frees;
 static pthread_key_t key;
+static pthread_mutex_t no_fork = PTHREAD_MUTEX_INITIALIZER;
 
 typedef struct worker {
     test_rng_t rng;
@@ -107,8 +111,32 @@ static void end_late(void *argument)
         t_free(worker);
 }
 
+static void bind_to_one(void)
+{
+    cpu_set_t all, one;
+    CHECK(sched_getaffinity(0, sizeof all, &all) == 0);
+    CPU_ZERO(&one);
+    for (size_t cpu = 0; CPU_COUNT(&one) == 0; cpu++) {
+        if (CPU_ISSET(cpu, &all))
+            CPU_SET(cpu, &one);
+    }
+    CHECK(sched_setaffinity(0, sizeof one, &one) == 0);
+}
+
+static void allocate_bound(void)
+{
+    cpu_set_t all;
+    bind_to_one();
+    CHECK(pthread_mutex_lock(&no_fork) == 0); /* or the thread would get its heap later */
+    t_free(t_malloc(1));
+    CHECK(pthread_mutex_unlock(&no_fork) == 0);
+    memset(&all, 0xff, sizeof all); /* as many of them as there are */
+    CHECK(sched_setaffinity(0, sizeof all, &all) == 0);
+}
+
 static void *work(void *argument)
 {
+    allocate_bound();
     worker_t *worker = t_calloc(1, sizeof *worker);
     CHECK(worker != NULL && pthread_setspecific(key, worker) == 0);
     worker->rng = test_rng((uintptr_t)argument);
@@ -122,6 +150,7 @@ static void *work(void *argument)
 /* Threads end and others come in their place, until it is time. */
 static void *keep_working(void *argument)
 {
+    allocate_bound();
     for (uintptr_t round = 0; !stop; round++)
         test_join(test_thread(work, (void *)((uintptr_t)argument + 1000 * round)));
     return NULL;
@@ -133,7 +162,9 @@ static void fork_once(test_rng_t *rng)
     unsigned char *taken[64];
     for (size_t i = 0; i < TEST_COUNT(taken); i++)
         taken[i] = atomic_exchange(&shared[test_below(rng, SHARED)], NULL);
+    CHECK(pthread_mutex_lock(&no_fork) == 0);
     pid_t pid = fork();
+    CHECK(pthread_mutex_unlock(&no_fork) == 0);
     CHECK(pid >= 0);
     for (size_t i = 0; i < TEST_COUNT(taken); i++) {
         if (taken[i] != NULL)
@@ -150,34 +181,18 @@ static void fork_once(test_rng_t *rng)
     CHECKF(status == 0, " (0x%x)", (unsigned)status);
 }
 
-static void *nothing(void *argument)
-{
-    return fill(t_malloc(100), 100) == argument ? argument : NULL;
-}
-
-/* Lets the library count one processor.  It looks when the second thread wants a heap. */
-static void pretend_one_processor(void)
-{
-    cpu_set_t all, one;
-    CHECK(sched_getaffinity(0, sizeof all, &all) == 0);
-    CPU_ZERO(&one);
-    for (size_t cpu = 0; CPU_COUNT(&one) == 0; cpu++) {
-        if (CPU_ISSET(cpu, &all))
-            CPU_SET(cpu, &one);
-    }
-    CHECK(sched_setaffinity(0, sizeof one, &one) == 0);
-    t_free(t_malloc(1));
-    test_join(test_thread(nothing, NULL));
-    CHECK(sched_setaffinity(0, sizeof all, &all) == 0);
-}
-
 int main(int argc, char **argv)
 {
+    if (getenv(BOUND) == NULL) { /* the first thread allocates before main */
+        bind_to_one();
+        CHECK(setenv(BOUND, "1", 1) == 0);
+        CHECK(execv("/proc/self/exe", argv) == 0);
+    }
     uint64_t seconds = test_arg(argc, argv, 1, 4);
     pthread_t threads[THREADS];
     test_rng_t rng = test_rng(11);
     CHECK(pthread_key_create(&key, end_late) == 0); /* before the library's own */
-    pretend_one_processor();
+    allocate_bound();
     for (uintptr_t i = 0; i < THREADS; i++)
         threads[i] = test_thread(keep_working, (void *)(i + 1));
     for (uint64_t i = 0; i < CHILDREN * seconds / 4 + 1; i++) {

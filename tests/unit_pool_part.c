@@ -297,7 +297,7 @@ int main(void)
 {
     while (hk_class_info[class_index].units != 1 || hk_class_info[class_index].block_count > 64)
         class_index++;
-    fake_os.cpu_count = 2; /* asked once: there are two parts */
+    fake_os.cpu_count = 2; /* there are two parts */
     test_growth();
     test_strain();
     test_serves_all();
