@@ -35,10 +35,13 @@ static void *take_uncached(hk_heap_t *heap, size_t size, size_t alignment)
     bool fresh;
     void *block;
     unsigned class_index = class_in(heap, size, alignment);
-    do {
+    if (class_index == HK_CLASS_COUNT) {
+        return hk_path_allocate_past_caches(heap, size, alignment, &fresh);
+    }
+    do { /* as reload */
         block = hk_path_allocate_past_caches(heap, size, alignment, &fresh);
-    } while (block == NULL && class_index < HK_CLASS_COUNT && hk_reclaim_at_cap(heap, class_index));
-    return block;
+    } while (block == NULL && hk_reclaim_at_cap(heap, class_index));
+    return block != NULL ? block : hk_path_allocate_past_caches(heap, size, alignment, &fresh);
 }
 
 /* The heap of a cache, or the heap for threads without one (NULL); NULL without memory.  Memory
@@ -68,14 +71,15 @@ static void *allocate_uncached(hk_cache_t *cache, size_t size, size_t alignment)
     return block;
 }
 
-/* A soft cap in the way gives way. */
+/* A soft cap in the way gives way.  Another thread may have raised it by the time it is asked for,
+ * so that it seems not to have been in the way. */
 static bool reload(hk_cache_t *cache, unsigned class_index)
 {
-    bool loaded;
-    do {
+    bool loaded = hk_cache_reload(cache, class_index);
+    while (!loaded && hk_reclaim_at_cap(cache->heap, class_index)) {
         loaded = hk_cache_reload(cache, class_index);
-    } while (!loaded && hk_reclaim_at_cap(cache->heap, class_index));
-    return loaded;
+    }
+    return loaded || hk_cache_reload(cache, class_index);
 }
 
 /* Not while blocks are sampled: they are counted when magazines are loaded, and this would fill
