@@ -53,7 +53,9 @@ void *hk_front_allocate_in(hk_heap_t *heap, size_t alignment, size_t size, bool 
     bool fresh = false;
     void *block = hk_path_allocate_past_caches(heap, size, alignment, &fresh);
     if (block == NULL) {
-        (void)hk_path_trim(0); /* even if it finds nothing, another thread may have given back */
+        hk_path_replay();
+        (void)hk_reclaim_all(cache,
+                             0); /* if it finds nothing, another thread may have given back */
         block = hk_path_allocate_past_caches(heap, size, alignment, &fresh);
     }
     if (hk_refuge_has_deferred()) {

@@ -124,7 +124,7 @@ void hk_reclaim_under_pressure(void)
     int saved = errno;
     reclaiming = true;
     hk_cache_t *cache = hk_thread_attach();
-    bool done = true;
+    bool done = false;
     if (hk_thread_enter(cache)) {
         done = relieve(cache);
         hk_thread_leave(cache);
@@ -136,7 +136,7 @@ void hk_reclaim_under_pressure(void)
         }
         hk_limit_settle();
     } else {
-        hk_limit_press_again(); /* the other one may be at work for a trim */
+        hk_limit_press_again(); /* another one may be at work for a trim, or a fork is under way */
     }
     reclaiming = false;
     errno = saved;
