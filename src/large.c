@@ -26,12 +26,19 @@ static struct {
     _Atomic size_t rest_bytes;   /* atomic: mapped behind what holders may use; relaxed: a sum */
 } mappings;
 
+/* In use so far; what was kept leaves by unmap_leaving. */
 static void unmap_large(hk_large_t *large)
 {
     hk_os_unmap(large->address, large->bytes);
     hk_limit_uncharge(large->bytes);
     hk_large_add_purged(large->bytes);
     hk_meta_free(HK_META_LARGE, large);
+}
+
+static void unmap_leaving(hk_large_t *large)
+{
+    unmap_large(large);
+    hk_limit_end_leaving();
 }
 
 static hk_large_t *remove_kept_locked(unsigned at)
@@ -89,12 +96,15 @@ static unsigned find_oldest_locked(uint64_t until_ms)
     return oldest;
 }
 
-/* That mapping, no longer kept; NULL if there is none. */
+/* That mapping, which is leaving; NULL if there is none. */
 static hk_large_t *take_oldest(uint64_t until_ms)
 {
     hk_lock_acquire(&mappings.lock, HK_RANK_LARGE);
     unsigned oldest = find_oldest_locked(until_ms);
     hk_large_t *found = oldest != KEPT_MAX ? remove_kept_locked(oldest) : NULL;
+    if (found != NULL) {
+        hk_limit_begin_leaving();
+    }
     hk_lock_release(&mappings.lock, HK_RANK_LARGE);
     return found;
 }
@@ -105,7 +115,7 @@ size_t hk_large_decay(uint64_t until_ms)
     hk_large_t *large;
     for (unsigned i = 0; i < KEPT_MAX && (large = take_oldest(until_ms)) != NULL; i++) {
         bytes += large->bytes;
-        unmap_large(large);
+        unmap_leaving(large);
     }
     return bytes;
 }
@@ -177,14 +187,18 @@ size_t hk_large_cut_kept(uint64_t until_ms, size_t bytes)
         mappings.kept_bytes -= bytes;
         tail = large->address + large->bytes;
     }
+    if (large != NULL) {
+        hk_limit_begin_leaving();
+    }
     hk_lock_release(&mappings.lock, HK_RANK_LARGE);
     if (whole) {
         bytes = large->bytes;
-        unmap_large(large);
+        unmap_leaving(large);
     } else if (tail != NULL) {
         hk_os_unmap(tail, bytes);
         hk_limit_uncharge(bytes);
         hk_large_add_purged(bytes);
+        hk_limit_end_leaving();
     }
     return large != NULL ? bytes : 0;
 }

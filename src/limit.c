@@ -7,6 +7,8 @@
 #include "policy.h"
 #include "wall.h"
 
+enum { LEAVING_MS = 100 };
+
 _Atomic uint32_t hk_limit_pressed;
 
 static struct {
@@ -14,6 +16,8 @@ static struct {
     _Atomic size_t bytes[HK_LIMIT_KINDS]; /* atomic: as set; 0 none */
     _Atomic size_t reserve;     /* atomic: of the hard limit, kept back; 0 once it is released */
     _Atomic size_t press_above; /* atomic: committing more than this is pressure; 0 never */
+    _Atomic uint32_t leaving;   /* atomic: how often memory has begun to leave; wraps */
+    _Atomic uint32_t left;      /* atomic: how often it was gone */
 } limit;
 
 /* relaxed, here and below: the figures order nothing, and each stands alone */
@@ -89,6 +93,38 @@ void hk_limit_uncharge(size_t bytes)
     size_t soft = hk_load_relaxed(&limit.bytes[HK_LIMIT_SOFT]);
     if (HK_UNLIKELY(soft != 0 && hk_policy_is_relieved(committed, soft))) {
         hk_store_relaxed(&limit.press_above, soft);
+    }
+}
+
+void hk_limit_begin_leaving(void)
+{
+    hk_add_acq_rel(&limit.leaving, 1);
+}
+
+/* release: whoever sees it sees the memory uncharged */
+void hk_limit_end_leaving(void)
+{
+    hk_add_acq_rel(&limit.left, 1);
+}
+
+/* What a thread was giving back when a handler jumped out of it never is gone: if nothing has moved
+ * all the time, it is forgotten.  Should it have been a slow call after all, there is less leaving
+ * than there seems for once, and nobody waits for that. */
+void hk_limit_wait_for_leaving(void)
+{
+    uint64_t begin_ms = hk_os_clock_ms();
+    uint32_t left = hk_load_acquire(&limit.left);
+    uint32_t before = left;
+    uint32_t leaving;
+    while ((int32_t)((leaving = hk_load_acquire(&limit.leaving)) - left) > 0) {
+        if (hk_ms_since(begin_ms, hk_os_clock_ms()) > LEAVING_MS) {
+            if (left == before) {
+                (void)hk_cas_acq_rel(&limit.leaving, &leaving, left);
+            }
+            return;
+        }
+        hk_os_yield();
+        left = hk_load_acquire(&limit.left);
     }
 }
 

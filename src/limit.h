@@ -35,6 +35,15 @@ void hk_limit_charge_always(size_t bytes);
 /* Counts bytes given back. */
 void hk_limit_uncharge(size_t bytes);
 
+/* Memory on its way back to the system is in no list any more, and counted until it is gone.  So
+ * who takes memory out of a list for that says so under the list's lock, and again when it is
+ * uncharged. */
+void hk_limit_begin_leaving(void);
+void hk_limit_end_leaving(void);
+
+/* Waits until nothing is leaving, for a tenth of a second at most.  Call without any lock held. */
+void hk_limit_wait_for_leaving(void);
+
 /* Whether a charge of bytes would be granted now. */
 bool hk_limit_allows(size_t bytes);
 

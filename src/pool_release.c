@@ -56,6 +56,9 @@ static unsigned take_empty_locked(hk_pool_t *pool, uint32_t keep_units, uint32_t
         hk_pool_remove_locked(pool, superslab);
         taken[count++] = superslab;
     }
+    if (count > 0) {
+        hk_limit_begin_leaving();
+    }
     return count;
 }
 
@@ -66,6 +69,7 @@ static size_t free_taken(hk_pool_t *pool, hk_superslab_t *const *taken, unsigned
     for (unsigned i = 0; i < count; i++) {
         units += hk_superslab_free(taken[i]);
     }
+    hk_limit_end_leaving();
     hk_lock_acquire(&pool->lock, HK_RANK_POOL);
     pool->purged_units += units;
     hk_lock_release(&pool->lock, HK_RANK_POOL);
@@ -130,6 +134,7 @@ static size_t purge_one(hk_pool_t *pool, uint32_t keep_units)
         hk_pool_set_free_locked(pool, superslab, superslab->free_units & ~mask);
         bool was_huge = superslab->huge;
         superslab->huge = false;
+        hk_limit_begin_leaving();
         hk_lock_release(&pool->lock, HK_RANK_POOL);
         bool idle_gone = was_huge && hk_superslab_make_small(superslab);
         bool done = hk_superslab_purge_units(superslab, mask);
@@ -144,6 +149,7 @@ static size_t purge_one(hk_pool_t *pool, uint32_t keep_units)
         } else {
             hk_pool_count_warm_locked(pool, units);
         }
+        hk_limit_end_leaving();
     }
     hk_lock_release(&pool->lock, HK_RANK_POOL);
     return bytes;

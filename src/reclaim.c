@@ -16,7 +16,8 @@
 enum { OTHERS_AT_CAP = 2 };
 
 /* Memory that one thread is giving back still counts until it is gone.  So at the limit another
- * thread, which finds nothing left to give back, must wait for that before it tries again. */
+ * thread, which finds nothing left to give back, must wait for that before it tries again: for who
+ * reclaims as well, at this lock, and then for who gives back in a step, at a peak or at its end. */
 static hk_lock_t reclaim_lock;
 
 static _Atomic(hk_reclaim_notify_t) notify_program; /* atomic: set at any time */
@@ -60,6 +61,7 @@ size_t hk_reclaim_all(hk_cache_t *cache, size_t keep_bytes)
     hk_lock_acquire(&reclaim_lock, HK_RANK_RECLAIM);
     size_t bytes = reclaim_all_locked(cache, keep_bytes);
     hk_lock_release(&reclaim_lock, HK_RANK_RECLAIM);
+    hk_limit_wait_for_leaving();
     return bytes;
 }
 

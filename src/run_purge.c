@@ -58,10 +58,12 @@ static size_t purge_one(hk_runs_t *part, size_t keep_bytes)
             hk_run_area_put_locked(area, first, kept, dirty_kept);
         }
         bool is_long = whole << area->page_shift >= HK_SUPERSLAB_BYTES;
+        hk_limit_begin_leaving();
         bytes = purge_pages_relocking(area, first + kept, whole - kept, is_long);
         size_t left = hk_bitrange_count(area->dirty, first + kept, whole - kept);
         hk_run_area_put_locked(area, first + kept, whole - kept, left);
         hk_run_area_note_warm_locked(part);
+        hk_limit_end_leaving();
     }
     hk_lock_release(&part->lock, HK_RANK_RUNS);
     return bytes;

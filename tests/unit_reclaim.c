@@ -9,6 +9,7 @@
 #include <hakmem/hakmem.h>
 
 #include "limit.h"
+#include "run.h"
 
 enum { EARLY = 8, LARGE_BYTES = 28 << 20, SMALL_BYTES = 100 << 10 };
 
@@ -31,11 +32,15 @@ static void *trim(void *argument)
     return argument;
 }
 
-int main(void)
+/* As a step or a peak does, without the lock of those that reclaim. */
+static void *purge(void *argument)
 {
-    for (size_t i = 0; i < EARLY; i++) { /* which are mappings of their own */
-        hak_free(hak_malloc(SMALL_BYTES));
-    }
+    CHECK(hk_run_purge(1) != 0);
+    return argument;
+}
+
+static void refused_beside(void *(*give_back)(void *))
+{
     void *large = hak_malloc(LARGE_BYTES);
     CHECK(large != NULL);
     CHECK(hak_limit_set(HAK_LIMIT_HARD, hak_limit_committed() + (2 << 20)) == 0);
@@ -44,8 +49,11 @@ int main(void)
         hak_realloc(large, SMALL_BYTES); /* where it is: the rest is purged, not unmapped */
     CHECK(small != NULL);
     CHECK(hak_limit_committed() >= LARGE_BYTES);
+    atomic_store(&begun, false);
+    atomic_store(&tries, false);
+    atomic_store(&tried, false);
     fake_os.on_purge = wait_for_other;
-    pthread_t thread = test_thread(trim, NULL);
+    pthread_t thread = test_thread(give_back, NULL);
     while (!atomic_load(&begun)) {
         usleep(1000);
     }
@@ -54,7 +62,19 @@ int main(void)
     atomic_store(&tried, true);
     test_join(thread);
     CHECK(wanted != NULL);
+    fake_os.on_purge = NULL;
     hak_free(wanted);
     hak_free(small);
+    CHECK(hak_limit_set(HAK_LIMIT_HARD, 0) == 0);
+    (void)hak_trim(0);
+}
+
+int main(void)
+{
+    for (size_t i = 0; i < EARLY; i++) { /* which are mappings of their own */
+        hak_free(hak_malloc(SMALL_BYTES));
+    }
+    refused_beside(trim);
+    refused_beside(purge);
     return 0;
 }
