@@ -11,6 +11,7 @@
 
 #include "front.h"
 #include "large.h"
+#include "limit.h"
 #include "log.h"
 #include "run.h"
 
@@ -234,7 +235,7 @@ void *hk_front_resize(hk_heap_t *heap, void *block, size_t size)
 {
     size_t usable =
         hk_path_usable_bytes(block, "invalid pointer: realloc", "invalid pointer: realloc");
-    if (size > PTRDIFF_MAX) {
+    if (size > PTRDIFF_MAX || (size > usable && !hk_limit_is_possible(size))) {
         return hk_front_fail(ENOMEM);
     }
     if (size >= usable / 2 && hk_path_try_refit(block, usable, size)) {

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "front.h"
+#include "limit.h"
 #include "log.h"
 #include "os.h"
 #include "reclaim.h"
@@ -52,7 +53,7 @@ void *hk_front_allocate_in(hk_heap_t *heap, size_t alignment, size_t size, bool 
     }
     bool fresh = false;
     void *block = hk_path_allocate_past_caches(heap, size, alignment, &fresh);
-    if (block == NULL) {
+    if (block == NULL && hk_limit_is_possible(size)) {
         hk_path_replay();
         (void)hk_reclaim_all(cache,
                              0); /* if it finds nothing, another thread may have given back */

@@ -7,7 +7,10 @@
 #include "policy.h"
 #include "wall.h"
 
-enum { LEAVING_MS = 100 };
+enum {
+    LEAVING_MS = 100,
+    ADDRESS_BITS = 48, /* no program has more */
+};
 
 _Atomic uint32_t hk_limit_pressed;
 
@@ -36,6 +39,11 @@ static size_t bound(void)
     size_t hard = hk_load_relaxed(&limit.bytes[HK_LIMIT_HARD]);
     size_t reserve = hk_load_relaxed(&limit.reserve);
     return hard == 0 ? SIZE_MAX : hard - (reserve < hard ? reserve : hard);
+}
+
+bool hk_limit_is_possible(size_t bytes)
+{
+    return bytes <= bound() && bytes >> ADDRESS_BITS == 0;
 }
 
 bool hk_limit_allows(size_t bytes)

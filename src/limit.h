@@ -44,6 +44,9 @@ void hk_limit_end_leaving(void);
 /* Waits until nothing is leaving, for a tenth of a second at most.  Call without any lock held. */
 void hk_limit_wait_for_leaving(void);
 
+/* Whether a charge of bytes could ever be granted, however much is given back before. */
+bool hk_limit_is_possible(size_t bytes);
+
 /* Whether a charge of bytes would be granted now. */
 bool hk_limit_allows(size_t bytes);
 

@@ -9,6 +9,7 @@
 #include "fake_os.h"
 #include "limit.h"
 #include "policy.h"
+#include "run.h"
 
 enum { BLOCKS = 4096, THREADS = 4 };
 
@@ -252,6 +253,37 @@ static void check_callback(void)
     hk_limit_set(HK_LIMIT_SOFT, 0);
 }
 
+static void refuse(void *block)
+{
+    CHECK(block == NULL && errno == ENOMEM);
+    errno = 0;
+}
+
+/* What could not be had even if all were given back is refused, and nothing is given back for it. */
+static void check_impossible(void)
+{
+    hak_heap_t *heap = hak_heap_create();
+    void *block = hak_malloc(200 * KIB);
+    CHECK(heap != NULL && block != NULL);
+    hak_free(hak_malloc(3 * MIB));
+    size_t warm = hk_run_warm_bytes();
+    CHECK(warm >= 2 * MIB);
+    for (int limited = 0; limited < 2; limited++) {
+        size_t size = limited ? 200 * MIB : (size_t)1 << 62;
+        CHECK(hak_limit_set(HAK_LIMIT_HARD, limited ? 100 * MIB : 0) == 0);
+        refuse(hak_malloc(size));
+        refuse(hak_calloc(2, size / 2));
+        refuse(hak_realloc(block, size));
+        refuse(hak_aligned_alloc(64, size));
+        refuse(hak_heap_malloc(heap, size));
+        refuse(hak_heap_realloc(heap, block, size));
+        CHECK(hk_run_warm_bytes() >= warm);
+    }
+    CHECK(hak_limit_set(HAK_LIMIT_HARD, 0) == 0);
+    hak_free(block);
+    hak_heap_destroy(heap);
+}
+
 int main(void)
 {
     check_policy();
@@ -270,6 +302,7 @@ int main(void)
     check_reserve();
     check_threads();
     check_callback();
+    check_impossible();
     CHECK(hak_check() == 0);
     return 0;
 }
