@@ -74,7 +74,7 @@ typedef struct hk_cache {
     hk_view_t *_Atomic view;   /* the same, once others may touch it; NULL before */
     void *epoch_newest[HK_CLASS_COUNT];        /* the newest block as the last epoch ended */
     uint64_t epoch_ms;                         /* when that was */
-    uint32_t epoch_growths;                    /* and how much the heap had grown by then */
+    size_t epoch_units;                        /* and how many the heap had then */
     hk_outgoing_t outgoing[HK_OUTGOING_SLOTS]; /* by owner */
     hk_magazine_t *spare;                      /* empty ones of the largest kind */
     uint32_t spare_count;

@@ -84,21 +84,22 @@ static void dissolve_idle(hk_cache_t *cache)
 }
 
 /* An epoch ends by growth only while the heap's slabs are sparse.  Otherwise few slabs are kept in
- * this way, and the blocks of a class that is called seldom would only go to and fro. */
+ * this way, and the blocks of a class that is called seldom would only go to and fro.  The heap has
+ * to be larger than when the last one ended: slabs that come back because magazines were dissolved
+ * are no growth. */
 static void end_epoch(hk_cache_t *cache, uint64_t now_ms)
 {
     const hk_heap_t *heap = cache->heap;
-    uint32_t growths = hk_heap_growths(heap);
-    bool grew =
-        growths != cache->epoch_growths &&
-        hk_policy_sparse_bytes(hk_heap_units(heap) * HK_UNIT_BYTES, hk_heap_free_bytes(heap)) > 0;
+    size_t units = hk_heap_units(heap);
+    bool grew = units >= cache->epoch_units + HK_EPOCH_UNITS &&
+                hk_policy_sparse_bytes(units * HK_UNIT_BYTES, hk_heap_free_bytes(heap)) > 0;
     bool over = now_ms - cache->epoch_ms >= HK_DECAY_MS;
-    cache->epoch_growths = growths;
     if (over) {
         hk_peak_settle();
     }
     if (grew || over) {
         cache->epoch_ms = now_ms;
+        cache->epoch_units = units;
         dissolve_idle(cache);
     }
 }

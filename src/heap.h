@@ -170,13 +170,6 @@ static inline size_t hk_heap_depot_bytes(const hk_heap_t *heap)
     return hk_load_relaxed(&heap->depot_bytes); /* relaxed: exact under the lock, else a hint */
 }
 
-/* How often the heap has grown by HK_EPOCH_ACQUIRES slabs from the pool.  Each time ends an epoch,
- * as time does, so that a heap reclaims what it can before it grows. */
-static inline uint32_t hk_heap_growths(const hk_heap_t *heap)
-{
-    return hk_load_relaxed(&heap->acquires) / HK_EPOCH_ACQUIRES; /* relaxed: a hint */
-}
-
 static inline size_t hk_heap_units(const hk_heap_t *heap)
 {
     return hk_load_relaxed(&heap->units); /* relaxed: exact under the lock, else a hint */

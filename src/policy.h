@@ -17,7 +17,8 @@ enum {
     HK_OUTGOING_BYTES = 256 * 1024, /* an outgoing magazine with this much is handed over */
     HK_INBOX_MAGAZINES = 64,        /* an inbox with more of them is drained by whoever pushes */
     HK_DECAY_MS = 250,              /* the epoch of the working-set estimate */
-    HK_EPOCH_ACQUIRES = 16, /* slabs that a heap took from the pool: they end an epoch too */
+    HK_EPOCH_ACQUIRES = 16,         /* slabs from the pool end an epoch of a heap's depots too, */
+    HK_EPOCH_UNITS = 4, /* and so many units more of its heap one of a cache's idle classes */
     HK_PEAK_STEP_BYTES = 256 << 10, /* least growth between two looks at a new peak */
     HK_PEAK_KEPT_BYTES = 32 << 20,  /* given back of kept mappings at one, at most */
     HK_PACE_BYTES_MIN = 64 << 10,   /* given back at one though it was in vain so far */
