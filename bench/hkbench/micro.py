@@ -30,6 +30,7 @@ TABLE = [
     ("mixed8192", 1, SMALL, QUICK, 1), ("mixed8192", 2, SMALL, QUICK, 1),
     ("mixed8192", 4, SMALL, FULL, 1), ("mixed8192", 16, SMALL, FULL, 1),
     ("pair", 1, SMALL, QUICK, 0.5), ("pair_mix", 1, SMALL, NORMAL, 1),
+    ("requests", 1, SMALL, QUICK, 0.5), ("requests", 2, SMALL, FULL, 1),
     ("batch_fifo", 1, SMALL, NORMAL, 1), ("batch_lifo", 1, SMALL, NORMAL, 1),
     ("batch_random", 1, SMALL, QUICK, 0.5), ("batch_random", 2, SMALL, FULL, 1),
     ("replace1k", 1, SMALL, NORMAL, 1), ("replace1k", 2, SMALL, FULL, 1),

@@ -52,6 +52,25 @@ static uint64_t pair_mix(struct worker *w)
     return pairs;
 }
 
+/* The temporaries of a request, or of a function: a few of mixed sizes, up to buffers of 20 KiB,
+ * freed in reverse; beside them nothing lives.  One operation = one block. */
+static uint64_t requests(struct worker *w)
+{
+    enum { TEMPORARIES = 8, STRINGS = 4 };
+    uint64_t count = micro_scaled(1000000);
+    for (uint64_t i = 0; i < count; i++) {
+        void *block[TEMPORARIES];
+        for (int n = 0; n < TEMPORARIES; n++) {
+            uint32_t r = bench_next(&w->seed);
+            block[n] =
+                get(n < STRINGS ? size_between(r, 100, 1000) : size_between(r, KIB, 20 * KIB));
+        }
+        for (int n = TEMPORARIES; n-- > 0;)
+            put(block[n]);
+    }
+    return count * TEMPORARIES;
+}
+
 enum { BATCH = 100000, BATCH_ROUNDS = 40 };
 
 /* Allocates a batch, then frees it in the order the table `order` gives. */
@@ -123,6 +142,8 @@ const struct workload micro_local[] = {
      0},
     {"pair", pair, 1, 1, "a temporary of one size, 32 B; op = malloc + free", 0, 0, 0},
     {"pair_mix", pair_mix, 1, 1, "a temporary of changing size, 16..1039 B", 0, 0, 0},
+    {"requests", requests, 1, 1,
+     "a request's eight temporaries, 100 B to 20 KiB, freed in reverse; op = block", 0, 0, 0},
     {"batch_fifo", batch_fifo, 1, 1, "a phase that builds, then drops in order, as a queue", 0, 0,
      0},
     {"batch_lifo", batch_lifo, 1, 1, "a phase that builds, then drops in reverse, as a stack", 0, 0,
