@@ -76,11 +76,8 @@ void hk_guard_start(uint64_t every, bool strict, bool stacks)
     guard.seed = hk_random_seed();
     guard.every = every;
     guard.strict = strict;
-    guard.stacks = stacks;
     guard.slots = slots;
-    if (stacks) {
-        hk_trace_start(); /* allocates: nothing may be sampled in there */
-    }
+    guard.stacks = stacks && hk_trace_start(); /* allocates: nothing may be sampled in there */
     guard.base = base;
 }
 

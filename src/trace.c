@@ -17,6 +17,19 @@
 static uintptr_t unwinder_start;
 static uintptr_t unwinder_end;
 
+/* Whether the object asks for a dynamic loader: one of a dynamic program does. */
+static int asks_for_loader(struct dl_phdr_info *info, size_t size, void *context)
+{
+    (void)size;
+    (void)context;
+    for (unsigned i = 0; i < info->dlpi_phnum; i++) {
+        if (info->dlpi_phdr[i].p_type == PT_INTERP) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
 static int find_unwinder(struct dl_phdr_info *info, size_t size, void *context)
 {
     (void)size;
@@ -34,11 +47,15 @@ static int find_unwinder(struct dl_phdr_info *info, size_t size, void *context)
     return 1;
 }
 
-void hk_trace_start(void)
+bool hk_trace_start(void)
 {
+    if (dl_iterate_phdr(asks_for_loader, NULL) == 0) {
+        return false;
+    }
     hk_trace_t trace;
     hk_trace_take(&trace);
     (void)dl_iterate_phdr(find_unwinder, NULL);
+    return true;
 }
 
 bool hk_trace_is_unwinder(const void *return_address)

@@ -8,6 +8,9 @@
  * Older libgcc_s hold a lock of their own while they sort the unwind tables that a program has
  * registered, as those with generated code do, and allocate meanwhile.  A trace would wait for that
  * lock, so none may be taken for a block that libgcc_s asks for.
+ *
+ * In a fully static program libgcc is a part of the program.  What it asks for cannot be told from
+ * the rest, and it cannot unwind yet when the library's constructor runs.  No trace is taken there.
  */
 #ifndef HK_TRACE_H
 #define HK_TRACE_H
@@ -22,8 +25,8 @@ typedef struct hk_trace {
     void *frames[HK_TRACE_FRAMES];
 } hk_trace_t;
 
-/* From the library's constructor. */
-void hk_trace_start(void);
+/* From the library's constructor; false if no trace may be taken in this program. */
+bool hk_trace_start(void);
 
 /* Whether the address, to which a call returns, lies in libgcc_s. */
 bool hk_trace_is_unwinder(const void *return_address);

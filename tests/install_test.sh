@@ -74,6 +74,11 @@ for program in c_archive cxx_archive c_fully_static cxx_fully_static c_object cx
     check "$stage/make/$program"
 done
 ! readelf -lW "$stage/make/c_fully_static" | grep -q INTERP || fail "c_fully_static is not static"
+for program in c_fully_static cxx_fully_static; do
+    for every in 1 2; do
+        check timeout 60 env HAKMEM_GUARD_SAMPLE=$every "$stage/make/$program"
+    done
+done
 [ "$(pkg-config --modversion hakmem)" = "$("$root/bin/hakmem" version | sed -n 's/^hakmem //p')" ] ||
     fail "pkg-config and the command disagree on the version"
 
