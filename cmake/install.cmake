@@ -10,8 +10,8 @@ install(FILES man/hakmem.1 DESTINATION ${CMAKE_INSTALL_MANDIR}/man1)
 install(FILES man/hakmem.3 DESTINATION ${CMAKE_INSTALL_MANDIR}/man3)
 
 # The prefix is known only now: cmake --install --prefix may differ from the configured one.
-set(hk_pc_libdir ${CMAKE_INSTALL_LIBDIR})
-set(hk_pc_includedir ${CMAKE_INSTALL_INCLUDEDIR})
+cmake_path(APPEND hk_pc_libdir "\${prefix}" ${CMAKE_INSTALL_LIBDIR}) # the latter alone, if it is absolute
+cmake_path(APPEND hk_pc_includedir "\${prefix}" ${CMAKE_INSTALL_INCLUDEDIR})
 configure_file(cmake/hakmem.pc.in hakmem.pc.in @ONLY)
 install(CODE "
     file(READ \"${CMAKE_CURRENT_BINARY_DIR}/hakmem.pc.in\" pc)

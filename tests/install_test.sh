@@ -33,6 +33,23 @@ grep -qx "prefix=$prefix" "$root/lib/pkgconfig/hakmem.pc" || fail "hakmem.pc doe
 ! grep -rqF -e "$stage" -e "$HK_TEST_BUILD" -e "$HK_TEST_SOURCE" "$root/lib/pkgconfig" "$root/lib/cmake" ||
     fail "installed files name the build's paths"
 
+step "other directories"
+other=$stage/other_build
+CC=$cc cmake -S "$HK_TEST_SOURCE" -B "$other" -DHK_BUILD_TESTS=OFF -DCMAKE_INSTALL_LIBDIR=lib/x \
+    -DCMAKE_INSTALL_INCLUDEDIR="$prefix/headers" >"$stage/log" 2>&1 || { cat "$stage/log"; fail "other directories"; }
+cp -a "$HK_TEST_BUILD"/{libhakmem.*,hakmem.o,bin} "$other"
+DESTDIR=$stage/other cmake --install "$other" --prefix "$prefix" >"$stage/log" 2>&1 ||
+    { cat "$stage/log"; fail "cmake --install"; }
+for file in headers/hakmem/hakmem.h lib/x/libhakmem.so lib/x/pkgconfig/hakmem.pc lib/x/cmake/hakmem/hakmem-config.cmake; do
+    [ -e "$stage/other$prefix/$file" ] || fail "$file is not installed"
+done
+[ "$(cd "$stage/other" && echo * */*)" = "opt opt/hakmem" ] || fail "something lies outside the prefix"
+for variable in prefix="$prefix" libdir="$prefix/lib/x" includedir="$prefix/headers"; do
+    found=$(PKG_CONFIG_PATH=$stage/other$prefix/lib/x/pkgconfig pkg-config --variable="${variable%%=*}" hakmem)
+    [ "$found" = "${variable#*=}" ] ||
+        fail "hakmem.pc does not say $variable"
+done
+
 step "the installed command"
 [ "$("$root/bin/hakmem" run -- printenv LD_PRELOAD)" = "$(realpath "$root/lib/libhakmem.so.1")" ] ||
     fail "hakmem run does not find the installed library"
