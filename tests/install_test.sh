@@ -96,6 +96,8 @@ for program in c_fully_static cxx_fully_static; do
         check timeout 60 env HAKMEM_GUARD_SAMPLE=$every "$stage/make/$program"
     done
 done
+! grep -i warning "$stage/log" || fail "the pkg-config consumer builds with warnings"
+check "$stage/make/host" "$stage/make/plugin.so"
 [ "$(pkg-config --modversion hakmem)" = "$("$root/bin/hakmem" version | sed -n 's/^hakmem //p')" ] ||
     fail "pkg-config and the command disagree on the version"
 
