@@ -32,18 +32,19 @@ extern "C" {
 #define HAKMEM_VERSION_MINOR 0
 #define HAKMEM_VERSION_PATCH 0
 
-#define HAK_API __attribute__((visibility("default")))
+#define HAK_API __attribute__((__visibility__("default")))
 
 typedef struct hk_heap hak_heap_t;
 
 /* What compilers are told about the functions below.
+ * Their names have underscores, since a program may have a macro malloc.
  * HAK_SIZE: which argument is the block's size.  _FORTIFY_SOURCE takes its bounds from it; as with
  * malloc these are the size asked for, even if hak_usable_size is more.
  * HAK_FREED: what may free the block; gcc warns of anything else (-Wmismatched-dealloc).  It also
  * warns where a hak_ function frees a block of malloc's.  That works; to have no warning, call
  * free, which works too. */
-#define HAK_SIZE(...) __attribute__((alloc_size(__VA_ARGS__)))
-#define HAK_ALIGN(parameter) __attribute__((alloc_align(parameter)))
+#define HAK_SIZE(...) __attribute__((__alloc_size__(__VA_ARGS__)))
+#define HAK_ALIGN(parameter) __attribute__((__alloc_align__(parameter)))
 #if defined(__GNUC__) && !defined(__clang__) && __GNUC__ >= 11
 HAK_API void hak_free(void *block);
 HAK_API void hak_free_sized(void *block, size_t size);
@@ -53,17 +54,18 @@ HAK_API void *hak_reallocarray(void *block, size_t count, size_t size);
 HAK_API void *hak_heap_realloc(hak_heap_t *heap, void *block, size_t size);
 HAK_API void hak_heap_destroy(hak_heap_t *heap);
 #define HAK_FREED                                                                                  \
-    __attribute__((malloc(hak_free), malloc(hak_free_sized), malloc(hak_free_aligned_sized),       \
-                   malloc(hak_realloc), malloc(hak_reallocarray), malloc(hak_heap_realloc, 2),     \
-                   malloc(free), malloc(realloc)))
-#define HAK_DESTROYED __attribute__((malloc(hak_heap_destroy)))
+    __attribute__((__malloc__(hak_free), __malloc__(hak_free_sized),                               \
+                   __malloc__(hak_free_aligned_sized), __malloc__(hak_realloc),                    \
+                   __malloc__(hak_reallocarray), __malloc__(hak_heap_realloc, 2),                  \
+                   __malloc__(free), __malloc__(realloc)))
+#define HAK_DESTROYED __attribute__((__malloc__(hak_heap_destroy)))
 #else
 #define HAK_FREED
 #define HAK_DESTROYED
 #endif
-#define HAK_RESIZES HAK_API HAK_FREED __attribute__((warn_unused_result))
-#define HAK_ALLOCATES HAK_RESIZES __attribute__((malloc))
-#define HAK_CREATES HAK_API HAK_DESTROYED __attribute__((malloc, warn_unused_result))
+#define HAK_RESIZES HAK_API HAK_FREED __attribute__((__warn_unused_result__))
+#define HAK_ALLOCATES HAK_RESIZES __attribute__((__malloc__))
+#define HAK_CREATES HAK_API HAK_DESTROYED __attribute__((__malloc__, __warn_unused_result__))
 
 /* The version of the library that is running, as major * 10000 + minor * 100 + patch. */
 HAK_API int hak_version(void);

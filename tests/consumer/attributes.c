@@ -2,9 +2,16 @@
  * What hakmem.h tells the compiler: right uses are no warning and blocks have bounds; each MISTAKE
  * is a warning of gcc's.
  */
-#include <hakmem/hakmem.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+
+/* As programs have them that count their blocks. */
+#define malloc(size) count_malloc(size, __FILE__, __LINE__)
+#define free(block) count_free(block, __FILE__, __LINE__)
+#include <hakmem/hakmem.h>
+#undef malloc
+#undef free
 
 #ifdef MISTAKE
 static void mistake(void)
