@@ -66,7 +66,7 @@ step "CMake, shared and static"
 cmake -S "$consumer" -B "$stage/consumer" -DCMAKE_PREFIX_PATH="$root" -DCMAKE_C_COMPILER="$cc" \
     -DCMAKE_CXX_COMPILER="$cxx" >"$stage/log" 2>&1 && cmake --build "$stage/consumer" >>"$stage/log" 2>&1 ||
     { cat "$stage/log"; fail "the CMake consumer does not build"; }
-for program in c_shared cxx_shared c_static cxx_static; do
+for program in c_shared cxx_shared unnamed c_static cxx_static; do
     check "$stage/consumer/$program"
 done
 readelf -d "$stage/consumer/c_shared" | grep -q 'NEEDED.*libhakmem.so.1' || fail "c_shared does not need the library"
@@ -86,6 +86,7 @@ make -C "$stage/make" CC="$cc" CXX="$cxx" OBJECT="$root/lib/hakmem.o" >"$stage/l
 export LD_LIBRARY_PATH=$root/lib
 check "$stage/make/c_shared"
 check "$stage/make/cxx_shared"
+check "$stage/make/unnamed"
 unset LD_LIBRARY_PATH
 for program in c_archive cxx_archive c_fully_static cxx_fully_static c_object cxx_object; do
     check "$stage/make/$program"
