@@ -38,7 +38,7 @@ static const struct {
 
 typedef struct sample {
     double value[FIGURES];
-    int status;
+    int end; /* as wait has it */
     pid_t pid;
 } sample_t;
 
@@ -90,16 +90,16 @@ static sample_t run_once(const compare_plan_t *plan, int side, const char *repor
     if (pid == 0)
         become_program(plan, side, report);
 
-    int status;
+    int end;
     struct rusage usage;
-    while (wait4(pid, &status, 0, &usage) < 0)
+    while (wait4(pid, &end, 0, &usage) < 0)
         if (errno != EINTR)
             err(STATUS_CANNOT_PRELOAD, "wait4");
     return (sample_t){
         .value = {[WALL] = now() - start,
                   [CPU] = seconds(usage.ru_utime) + seconds(usage.ru_stime),
                   [PEAK] = (double)usage.ru_maxrss / 1024},
-        .status = WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status),
+        .end = end,
         .pid = pid,
     };
 }
@@ -191,21 +191,23 @@ static void remove_directory(const char *directory)
         waitpid(pid, NULL, 0);
 }
 
-/* Says once which run failed first, and how.  Returns the status of it. */
+/* Says once which run failed first, and how.  Returns the status of it, 128 + the signal. */
 static int note_failure(int first_status, const sample_t *sample, int side)
 {
-    if (first_status != 0 || sample->status == 0)
+    if (first_status != 0 || sample->end == 0)
         return first_status;
+    int killed = WIFSIGNALED(sample->end);
+    int number = killed ? WTERMSIG(sample->end) : WEXITSTATUS(sample->end);
     warnx("the program failed on %s: %s %d",
           side == ON_HAKMEM ? "HAKMEM" : "the system's allocator",
-          sample->status > 128 ? "signal" : "exit status",
-          sample->status > 128 ? sample->status - 128 : sample->status);
-    return sample->status;
+          killed ? "signal" : "exit status", number);
+    return killed ? 128 + number : number;
 }
 
 static int is_interrupted(const sample_t *sample)
 {
-    return sample->status == 128 + SIGINT || sample->status == 128 + SIGQUIT;
+    return WIFSIGNALED(sample->end) &&
+           (WTERMSIG(sample->end) == SIGINT || WTERMSIG(sample->end) == SIGQUIT);
 }
 
 /* Returns the first failure's status; *complete says whether every run took place. */

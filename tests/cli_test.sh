@@ -199,6 +199,10 @@ expect 0 'Median of 1 run ' "$hakmem" compare -n 1 -- ls /
 ! grep -q '^bin$' output || { echo "FAILED: compare shows the program's output"; failures=$((failures + 1)); }
 expect 0 '^shown$' "$hakmem" compare -n 1 -p -- echo shown
 expect 5 'exit status 5' "$hakmem" compare -n 1 -- sh -c 'exit 5'
+expect 255 'exit status 255' "$hakmem" compare -n 1 -- sh -c 'exit 255'
+expect 130 'Median of 1 run' "$hakmem" compare -n 1 -- sh -c 'exit 130'
+expect 130 'signal 2' "$hakmem" compare -n 1 -- sh -c 'kill -INT $$'
+! grep -q Median output || { echo "FAILED: compare goes on after an interrupt"; failures=$((failures + 1)); }
 expect 143 'signal 15' "$hakmem" compare -n 1 -- sh -c 'kill -TERM $$'
 expect 125 'nothing to compare' env LD_PRELOAD="$lib" "$hakmem" compare -- true
 
