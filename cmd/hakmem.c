@@ -107,6 +107,19 @@ static void set_option(struct argp_state *state, const char *text)
     free(name);
 }
 
+/* The report goes where the path leads from here, wherever the program goes until its end.  In the
+ * name of this directory a %p would be replaced, so there the path stays as it is. */
+static void set_report(struct argp_state *state, const char *path)
+{
+    char *here = *path != '\0' && *path != '/' ? getcwd(NULL, 0) : NULL;
+    char *absolute = NULL;
+    if (here && !strstr(here, "%p") && asprintf(&absolute, "%s/%s", here, path) < 0)
+        argp_failure(state, STATUS_CANNOT_PRELOAD, ENOMEM, "-f");
+    setenv("HAKMEM_STATS_FILE", absolute ? absolute : path, 1);
+    free(absolute);
+    free(here);
+}
+
 static int parse_runs(struct argp_state *state, const char *text)
 {
     char *end;
@@ -125,7 +138,7 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
     case 's': settings->stats = true; return 0;
     case 'f':
         settings->stats = true;
-        setenv("HAKMEM_STATS_FILE", argument, 1);
+        set_report(state, argument);
         return 0;
     case 'j':
         settings->stats = true;

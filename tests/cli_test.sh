@@ -22,8 +22,10 @@ cd "$work" || exit 1
 cat >probe.c <<'C'
 #include <stdio.h>
 #include <stdlib.h>
-int main(void)
+#include <unistd.h>
+int main(int argc, char **argv)
 {
+    if (argc == 2 && chdir(argv[1]) != 0) return 1;
     for (int i = 0; i < 100000; i++) free(malloc(100));
     puts(getenv("LD_PRELOAD") ? getenv("LD_PRELOAD") : "none");
     return 0;
@@ -94,6 +96,12 @@ expect 0 '' "$hakmem" run --stats-file "$work/report.txt" -- ./probe
 [ -s report.txt ] || { echo "FAILED: --stats-file wrote nothing"; failures=$((failures + 1)); }
 expect 0 '' "$hakmem" run --stats-file "$work/report.%p" -- ./probe
 ls report.[0-9]* >/dev/null 2>&1 || { echo "FAILED: --stats-file with %p"; failures=$((failures + 1)); }
+
+expect 0 '' "$hakmem" run --stats-file elsewhere.%p -- ./probe tree
+ls elsewhere.[0-9]* >/dev/null 2>&1 || { echo "FAILED: --stats-file follows the program"; failures=$((failures + 1)); }
+mkdir 100%pure
+expect 0 '' sh -c 'cd 100%pure && "$1" run --stats-file report -- ../probe' sh "$hakmem"
+[ -s 100%pure/report ] || { echo "FAILED: --stats-file in 100%pure"; failures=$((failures + 1)); }
 
 # ---- Programs that cannot be run ----
 
