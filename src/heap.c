@@ -314,12 +314,7 @@ void hk_heap_delete(hk_heap_t *heap)
         heap->runs = run->next;
         (void)hk_run_free(run);
     }
-    for (unsigned kind = 0; kind < HK_MAGAZINE_KINDS; kind++) {
-        hk_magazine_t *magazine;
-        while ((magazine = hk_magazine_pop_list(&heap->spare[kind])) != NULL) {
-            hk_meta_free(HK_META_MAGAZINE + kind, magazine);
-        }
-    }
+    hk_heap_depot_free_spares(heap);
     if (heap->quarantine != NULL) {
         hk_quarantine_delete(heap->quarantine);
     }

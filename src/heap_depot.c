@@ -9,46 +9,54 @@
 /* Empty magazines that change hands at once.  A heap keeps fewer than two bundles of each kind. */
 enum { BUNDLE = 16 };
 
-/* Takes a bundle of magazines that another heap had too many of.  Where blocks are freed by other
- * threads than allocate them, empty magazines have to go the other way; and the lock on that way is
- * all heaps', so they go many at a time. */
-static hk_magazine_t *take_bundle(hk_heap_t *heap, unsigned kind)
+/* Makes `count` of the spare magazines, from `first` on, a bundle for other heaps.  Where blocks are
+ * freed by other threads than allocate them, empty magazines have to go the other way; and the lock
+ * on that way is all heaps', so they go many at a time. */
+static void free_bundle(hk_magazine_t *first, uint16_t count)
 {
-    hk_magazine_t *bundle = hk_meta_take_bundle(HK_META_MAGAZINE + kind);
-    if (bundle != NULL) {
-        bundle->kind = (uint8_t)kind; /* its first word was the list's */
-        bundle->capacity = (uint16_t)hk_magazine_capacity(kind);
-        heap->spare[kind] = bundle->next;
-        heap->spare_count[kind] = BUNDLE - 1;
-        bundle->next = NULL;
-    }
-    return bundle;
+    first->slot[0] = (void *)(uintptr_t)count; /* no block: it is empty */
+    hk_meta_free_bundle(HK_META_MAGAZINE + first->kind, first);
 }
 
-static hk_magazine_t *new_magazine(unsigned kind)
+static bool take_bundle(hk_heap_t *heap, unsigned kind)
 {
-    hk_magazine_t *magazine = hk_meta_allocate(HK_META_MAGAZINE + kind, hk_magazine_bytes(kind));
-    if (magazine != NULL) {
+    hk_magazine_t *first = hk_meta_take_bundle(HK_META_MAGAZINE + kind);
+    if (first == NULL) {
+        return false;
+    }
+    first->kind = (uint8_t)kind; /* its first word was the list's */
+    first->capacity = (uint16_t)hk_magazine_capacity(kind);
+    heap->spare[kind] = first;
+    heap->spare_count[kind] = (uint16_t)(uintptr_t)first->slot[0];
+    return true;
+}
+
+/* As many as fill a piece of metadata: what shares its lines is one heap's. */
+static bool make_spares(hk_heap_t *heap, unsigned kind)
+{
+    size_t bytes = hk_align_up(hk_magazine_bytes(kind), HK_META_ALIGNMENT);
+    char *memory = hk_meta_allocate(HK_META_MAGAZINE + kind, bytes);
+    if (memory == NULL) {
+        return false;
+    }
+    for (char *end = memory + bytes; memory < end; memory += hk_magazine_bytes(kind)) {
+        hk_magazine_t *magazine = (hk_magazine_t *)memory;
         magazine->kind = (uint8_t)kind;
-        magazine->next = NULL;
         magazine->capacity = (uint16_t)hk_magazine_capacity(kind);
         magazine->slot[magazine->capacity] = HK_MAGAZINE_END;
+        hk_magazine_push_list(&heap->spare[kind], magazine);
+        heap->spare_count[kind]++;
     }
-    return magazine;
+    return true;
 }
 
 hk_magazine_t *hk_heap_depot_take_spare(hk_heap_t *heap, unsigned kind)
 {
-    hk_magazine_t *magazine = hk_magazine_pop_list(&heap->spare[kind]);
-    if (magazine != NULL) {
-        heap->spare_count[kind]--;
-    } else {
-        magazine = take_bundle(heap, kind);
-        magazine = magazine != NULL ? magazine : new_magazine(kind);
-        if (magazine == NULL) {
-            return NULL;
-        }
+    if (heap->spare[kind] == NULL && !take_bundle(heap, kind) && !make_spares(heap, kind)) {
+        return NULL;
     }
+    hk_magazine_t *magazine = hk_magazine_pop_list(&heap->spare[kind]);
+    heap->spare_count[kind]--;
     magazine->count = 0;
     magazine->marks = HK_MARKS_CLEAR;
     return magazine;
@@ -69,7 +77,16 @@ void hk_heap_depot_keep_spare(hk_heap_t *heap, hk_magazine_t *magazine)
     heap->spare[kind] = last->next;
     heap->spare_count[kind] = BUNDLE;
     last->next = NULL;
-    hk_meta_free_bundle(HK_META_MAGAZINE + kind, magazine);
+    free_bundle(magazine, BUNDLE);
+}
+
+void hk_heap_depot_free_spares(hk_heap_t *heap)
+{
+    for (unsigned kind = 0; kind < HK_MAGAZINE_KINDS; kind++) {
+        if (heap->spare[kind] != NULL) {
+            free_bundle(heap->spare[kind], heap->spare_count[kind]);
+        }
+    }
 }
 
 void hk_heap_depot_dissolve_locked(hk_heap_t *heap, hk_magazine_t *magazine)

@@ -14,6 +14,9 @@ enum { HK_EPOCH_MAGAZINES = 32 }; /* dissolved in one epoch's step, about 50 us 
 hk_magazine_t *hk_heap_depot_take_spare(hk_heap_t *heap, unsigned kind);
 void hk_heap_depot_keep_spare(hk_heap_t *heap, hk_magazine_t *magazine);
 
+/* Leaves them to other heaps: this one is being deleted. */
+void hk_heap_depot_free_spares(hk_heap_t *heap);
+
 /* Puts the magazine's blocks back into their slabs. */
 void hk_heap_depot_dissolve_locked(hk_heap_t *heap, hk_magazine_t *magazine);
 

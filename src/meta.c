@@ -21,12 +21,12 @@ typedef struct free_node {
 
 /* At the start of each chunk but the first; the rest is handed out. */
 typedef struct chunk {
-    _Alignas(HK_CACHE_LINE) struct chunk *older; /* const */
+    _Alignas(HK_META_ALIGNMENT) struct chunk *older; /* const */
 } chunk_t;
 
 /* The first chunk is part of the library, so that a small program maps nothing for it; untouched
  * pages cost nothing. */
-static _Alignas(HK_CACHE_LINE) char first_chunk[FIRST_CHUNK_BYTES];
+static _Alignas(HK_META_ALIGNMENT) char first_chunk[FIRST_CHUNK_BYTES];
 
 static struct {
     hk_lock_t lock;
@@ -86,7 +86,7 @@ static void *pop_locked(free_node_t **list)
 
 void *hk_meta_allocate(hk_meta_kind_t kind, size_t bytes)
 {
-    bytes = hk_align_up(bytes, HK_CACHE_LINE);
+    bytes = hk_align_up(bytes, HK_META_ALIGNMENT);
     hk_lock_acquire(&meta.lock, HK_RANK_META);
     void *memory = pop_locked(&meta.freed[kind]);
     if (memory == NULL && (bytes <= meta.left || add_chunk(bytes))) {

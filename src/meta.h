@@ -21,8 +21,12 @@ typedef enum hk_meta_kind {
     HK_META_KINDS,
 } hk_meta_kind_t;
 
-/* Memory of bytes, aligned to a cache line; NULL if there is none.  One kind always asks for the
- * same size. */
+/* Processors fetch cache lines in pairs, so two threads that write to the lines of one pair wait for
+ * one another as if it were one line. */
+#define HK_META_ALIGNMENT ((size_t)2 * HK_CACHE_LINE)
+
+/* Memory of bytes, aligned to and rounded up to HK_META_ALIGNMENT; NULL if there is none.  One kind
+ * always asks for the same size. */
 void *hk_meta_allocate(hk_meta_kind_t kind, size_t bytes);
 void hk_meta_free(hk_meta_kind_t kind, void *memory);
 
