@@ -1,31 +1,21 @@
 /*
- * override: the rest of glibc's malloc family, and C++'s operator new by its mangled names, so that
- * no C++ library is needed.  The names that are aliases of hak_ functions stand in front.c.
+ * override: the rest of glibc's malloc family.  The names that are aliases of hak_ functions stand
+ * in front.c.
  * Compiles to nothing with HK_NO_OVERRIDE.
  */
 #define _GNU_SOURCE
-#include <dlfcn.h>
 #include <errno.h>
 #include <hakmem/hakmem.h>
 #include <malloc.h>
 #include <stdio.h>
 
 #include "front.h"
-#include "log.h"
 #include "os.h"
 
 #ifndef HK_NO_OVERRIDE
 
-/* No C header declares these. */
+/* malloc.h does not declare it. */
 int posix_memalign(void **result, size_t alignment, size_t size);
-void *_Znwm(size_t size);
-void *_Znam(size_t size);
-void *_ZnwmRKSt9nothrow_t(size_t size, const void *tag);
-void *_ZnamRKSt9nothrow_t(size_t size, const void *tag);
-void *_ZnwmSt11align_val_t(size_t size, size_t alignment);
-void *_ZnamSt11align_val_t(size_t size, size_t alignment);
-void *_ZnwmSt11align_val_tRKSt9nothrow_t(size_t size, size_t alignment, const void *tag);
-void *_ZnamSt11align_val_tRKSt9nothrow_t(size_t size, size_t alignment, const void *tag);
 
 HAK_API size_t malloc_usable_size(void *block)
 {
@@ -141,122 +131,5 @@ HAK_API int mallopt(int parameter, int value)
     (void)parameter;
     (void)value;
     return 1;
-}
-
-/* ---- C++ ---- */
-
-typedef void (*new_handler_t)(void);
-
-/* Absent from fully static programs. */
-#pragma weak dlsym
-
-/* Functions of the C++ runtime, if the program has one. */
-__attribute__((weak)) new_handler_t _ZSt15get_new_handlerv(void);
-__attribute__((weak, noreturn)) void _ZSt17__throw_bad_allocv(void);
-
-/* What operator new does when there is no memory: the program's handler may find some, or
- * throws. */
-static HK_COLD void *new_slow(size_t alignment, size_t size)
-{
-    for (;;) {
-        new_handler_t handler = _ZSt15get_new_handlerv != NULL ? _ZSt15get_new_handlerv() : NULL;
-        if (handler == NULL) {
-            return NULL;
-        }
-        handler();
-        void *block = hak_aligned_alloc(alignment, size);
-        if (block != NULL) {
-            return block;
-        }
-    }
-}
-
-static HK_COLD void *new_or_throw(size_t alignment, size_t size)
-{
-    void *block = new_slow(alignment, size);
-    if (block == NULL) {
-        if (_ZSt17__throw_bad_allocv == NULL) {
-            hk_log_fatal("out of memory: operator new", NULL, "and no C++ runtime to throw");
-        }
-        _ZSt17__throw_bad_allocv();
-    }
-    return block;
-}
-
-/* A nothrow operator must not let an exception of the handler out, and C cannot catch one: the C++
- * runtime's own form, which calls our throwing one and catches, does that. */
-static HK_COLD void *new_nothrow_slow(size_t alignment, size_t size)
-{
-    static const char nothrow_tag;
-    const bool aligned = alignment > 1;
-    void *next = dlsym != NULL ? dlsym(RTLD_NEXT, aligned ? "_ZnwmSt11align_val_tRKSt9nothrow_t"
-                                                          : "_ZnwmRKSt9nothrow_t")
-                               : NULL;
-    if (next == NULL) {
-        return new_slow(alignment, size);
-    }
-    return aligned ? ((void *(*)(size_t, size_t, const void *))next)(size, alignment, &nothrow_tag)
-                   : ((void *(*)(size_t, const void *))next)(size, &nothrow_tag);
-}
-
-static void *new_plain(size_t size)
-{
-    void *block = hak_malloc(size);
-    return HK_LIKELY(block != NULL) ? block : new_or_throw(1, size);
-}
-
-static void *new_plain_nothrow(size_t size)
-{
-    void *block = hak_malloc(size);
-    return HK_LIKELY(block != NULL) ? block : new_nothrow_slow(1, size);
-}
-
-static void *new_aligned(size_t size, size_t alignment)
-{
-    void *block = hak_aligned_alloc(alignment, size);
-    return HK_LIKELY(block != NULL) ? block : new_or_throw(alignment, size);
-}
-
-static void *new_aligned_nothrow(size_t size, size_t alignment)
-{
-    void *block = hak_aligned_alloc(alignment, size);
-    return HK_LIKELY(block != NULL) ? block : new_nothrow_slow(alignment, size);
-}
-
-HAK_API void *_Znwm(size_t size)
-{
-    return new_plain(size);
-}
-HAK_API void *_Znam(size_t size)
-{
-    return new_plain(size);
-}
-HAK_API void *_ZnwmRKSt9nothrow_t(size_t size, const void *tag)
-{
-    (void)tag;
-    return new_plain_nothrow(size);
-}
-HAK_API void *_ZnamRKSt9nothrow_t(size_t size, const void *tag)
-{
-    (void)tag;
-    return new_plain_nothrow(size);
-}
-HAK_API void *_ZnwmSt11align_val_t(size_t size, size_t alignment)
-{
-    return new_aligned(size, alignment);
-}
-HAK_API void *_ZnamSt11align_val_t(size_t size, size_t alignment)
-{
-    return new_aligned(size, alignment);
-}
-HAK_API void *_ZnwmSt11align_val_tRKSt9nothrow_t(size_t size, size_t alignment, const void *tag)
-{
-    (void)tag;
-    return new_aligned_nothrow(size, alignment);
-}
-HAK_API void *_ZnamSt11align_val_tRKSt9nothrow_t(size_t size, size_t alignment, const void *tag)
-{
-    (void)tag;
-    return new_aligned_nothrow(size, alignment);
 }
 #endif
