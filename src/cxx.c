@@ -109,20 +109,16 @@ static HK_COLD void *new_or_throw(const char *form, size_t alignment, size_t siz
     return next(size, alignment, NULL);
 }
 
-/* A nothrow form must not let an exception of the handler out, and C cannot catch one: the C++
- * runtime's own form, which calls our throwing one and catches, does that. */
-static HK_COLD void *new_or_null(size_t alignment, size_t size)
+/* A nothrow form must not let an exception of the handler out, and C cannot catch one: the runtime's
+ * own form, which calls our throwing one and catches, does that. */
+static HK_COLD void *new_or_null(const char *form, size_t alignment, size_t size,
+                                 const void *caller)
 {
-    static const char nothrow_tag;
-    const bool aligned = alignment > 1;
-    void *next = dlsym != NULL ? dlsym(RTLD_NEXT, aligned ? "_ZnwmSt11align_val_tRKSt9nothrow_t"
-                                                          : "_ZnwmRKSt9nothrow_t")
-                               : NULL;
-    if (next == NULL) {
-        return new_by_handler(alignment, size);
+    if (_ZSt15get_new_handlerv != NULL && _ZSt15get_new_handlerv() == NULL) {
+        return NULL;
     }
-    return aligned ? ((void *(*)(size_t, size_t, const void *))next)(size, alignment, &nothrow_tag)
-                   : ((void *(*)(size_t, const void *))next)(size, &nothrow_tag);
+    new_t next = runtime_new(form, caller);
+    return next != NULL ? next(size, alignment, NULL) : new_by_handler(alignment, size);
 }
 
 /* ---- operator new ---- */
@@ -143,16 +139,18 @@ HK_INLINE void *new_aligned(size_t size, size_t alignment, const void *caller)
                                     : new_or_throw("_ZnwmSt11align_val_t", alignment, size, caller);
 }
 
-static void *new_nothrow(size_t size)
+HK_INLINE void *new_nothrow(size_t size, const void *caller)
 {
     void *block = hak_malloc(size);
-    return HK_LIKELY(block != NULL) ? block : new_or_null(1, size);
+    return HK_LIKELY(block != NULL) ? block : new_or_null("_ZnwmRKSt9nothrow_t", 1, size, caller);
 }
 
-static void *new_nothrow_aligned(size_t size, size_t alignment)
+HK_INLINE void *new_nothrow_aligned(size_t size, size_t alignment, const void *caller)
 {
     void *block = hak_aligned_alloc(alignment, size);
-    return HK_LIKELY(block != NULL) ? block : new_or_null(alignment, size);
+    return HK_LIKELY(block != NULL)
+               ? block
+               : new_or_null("_ZnwmSt11align_val_tRKSt9nothrow_t", alignment, size, caller);
 }
 
 HAK_API void *_Znwm(size_t size)
@@ -174,21 +172,21 @@ HAK_API void *_ZnamSt11align_val_t(size_t size, size_t alignment)
 HAK_API void *_ZnwmRKSt9nothrow_t(size_t size, const void *tag)
 {
     (void)tag;
-    return new_nothrow(size);
+    return new_nothrow(size, HK_CALLER);
 }
 HAK_API void *_ZnamRKSt9nothrow_t(size_t size, const void *tag)
 {
     (void)tag;
-    return new_nothrow(size);
+    return new_nothrow(size, HK_CALLER);
 }
 HAK_API void *_ZnwmSt11align_val_tRKSt9nothrow_t(size_t size, size_t alignment, const void *tag)
 {
     (void)tag;
-    return new_nothrow_aligned(size, alignment);
+    return new_nothrow_aligned(size, alignment, HK_CALLER);
 }
 HAK_API void *_ZnamSt11align_val_tRKSt9nothrow_t(size_t size, size_t alignment, const void *tag)
 {
     (void)tag;
-    return new_nothrow_aligned(size, alignment);
+    return new_nothrow_aligned(size, alignment, HK_CALLER);
 }
 #endif

@@ -18,6 +18,12 @@ void second_call_gives_up()
         std::set_new_handler(nullptr);
 }
 
+void throws_standard()
+{
+    handler_calls++;
+    throw std::bad_alloc();
+}
+
 template <typename Call> bool throws_bad_alloc(Call call)
 {
     try {
@@ -41,6 +47,13 @@ template <typename Call> void check_throwing(Call call)
 template <typename Call> void check_nothrow(Call call)
 {
     CHECK(call() == nullptr);
+    for (std::new_handler handler : {second_call_gives_up, throws_standard}) {
+        handler_calls = 0;
+        std::set_new_handler(handler);
+        CHECK(call() == nullptr);
+        CHECKF(handler_calls == (handler == throws_standard ? 1 : 2), " (%d calls)", handler_calls);
+        std::set_new_handler(nullptr);
+    }
 }
 
 } // namespace
