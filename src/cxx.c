@@ -1,5 +1,10 @@
 /*
- * cxx: C++'s operator new, by its mangled names, so that no C++ library is needed.
+ * cxx: C++'s operators new and delete, by their mangled names, so that no C++ library is needed.
+ *
+ * A program may have operators of its own in the place of some of them, and then the others have to
+ * call these.  So all are weak, for neither the compiler nor the linker may then take a call by name
+ * for a call of the function in this file.
+ *
  * Compiles to nothing with HK_NO_OVERRIDE.
  */
 #define _GNU_SOURCE
@@ -11,15 +16,33 @@
 
 #ifndef HK_NO_OVERRIDE
 
+#define HK_OPERATOR HAK_API __attribute__((weak))
+
 /* No C header declares these. */
-void *_Znwm(size_t size);
-void *_Znam(size_t size);
-void *_ZnwmRKSt9nothrow_t(size_t size, const void *tag);
-void *_ZnamRKSt9nothrow_t(size_t size, const void *tag);
-void *_ZnwmSt11align_val_t(size_t size, size_t alignment);
-void *_ZnamSt11align_val_t(size_t size, size_t alignment);
-void *_ZnwmSt11align_val_tRKSt9nothrow_t(size_t size, size_t alignment, const void *tag);
-void *_ZnamSt11align_val_tRKSt9nothrow_t(size_t size, size_t alignment, const void *tag);
+HK_OPERATOR void *_Znwm(size_t size);
+HK_OPERATOR void *_Znam(size_t size);
+HK_OPERATOR void *_ZnwmRKSt9nothrow_t(size_t size, const void *tag);
+HK_OPERATOR void *_ZnamRKSt9nothrow_t(size_t size, const void *tag);
+HK_OPERATOR void *_ZnwmSt11align_val_t(size_t size, size_t alignment);
+HK_OPERATOR void *_ZnamSt11align_val_t(size_t size, size_t alignment);
+HK_OPERATOR void *_ZnwmSt11align_val_tRKSt9nothrow_t(size_t size, size_t alignment,
+                                                     const void *tag);
+HK_OPERATOR void *_ZnamSt11align_val_tRKSt9nothrow_t(size_t size, size_t alignment,
+                                                     const void *tag);
+HK_OPERATOR void _ZdlPv(void *block);
+HK_OPERATOR void _ZdaPv(void *block);
+HK_OPERATOR void _ZdlPvm(void *block, size_t size);
+HK_OPERATOR void _ZdaPvm(void *block, size_t size);
+HK_OPERATOR void _ZdlPvRKSt9nothrow_t(void *block, const void *tag);
+HK_OPERATOR void _ZdaPvRKSt9nothrow_t(void *block, const void *tag);
+HK_OPERATOR void _ZdlPvSt11align_val_t(void *block, size_t alignment);
+HK_OPERATOR void _ZdaPvSt11align_val_t(void *block, size_t alignment);
+HK_OPERATOR void _ZdlPvmSt11align_val_t(void *block, size_t size, size_t alignment);
+HK_OPERATOR void _ZdaPvmSt11align_val_t(void *block, size_t size, size_t alignment);
+HK_OPERATOR void _ZdlPvSt11align_val_tRKSt9nothrow_t(void *block, size_t alignment,
+                                                     const void *tag);
+HK_OPERATOR void _ZdaPvSt11align_val_tRKSt9nothrow_t(void *block, size_t alignment,
+                                                     const void *tag);
 
 /* ---- The C++ runtime ---- */
 
@@ -123,21 +146,46 @@ static HK_COLD void *new_or_null(const char *form, size_t alignment, size_t size
 
 /* ---- operator new ---- */
 
-/* The code that asked for memory. */
+/* memcheck tells by the address whether what was allocated by the one is freed by the other. */
+#if defined(__clang__)
+#define HK_OWN_ADDRESS
+#else
+#define HK_OWN_ADDRESS __attribute__((no_icf))
+#endif
+
+/* The code that asked for memory, also where another form has jumped here. */
 #define HK_CALLER __builtin_return_address(0)
 
-HK_INLINE void *new_plain(size_t size, const void *caller)
+HK_OWN_ADDRESS static void *new_object(size_t size)
 {
     void *block = hak_malloc(size);
-    return HK_LIKELY(block != NULL) ? block : new_or_throw("_Znwm", 1, size, caller);
+    return HK_LIKELY(block != NULL) ? block : new_or_throw("_Znwm", 1, size, HK_CALLER);
 }
 
-HK_INLINE void *new_aligned(size_t size, size_t alignment, const void *caller)
+HK_OWN_ADDRESS static void *new_array(size_t size)
+{
+    return _Znwm(size);
+}
+
+HK_OWN_ADDRESS static void *new_object_aligned(size_t size, size_t alignment)
 {
     void *block = hak_aligned_alloc(alignment, size);
-    return HK_LIKELY(block != NULL) ? block
-                                    : new_or_throw("_ZnwmSt11align_val_t", alignment, size, caller);
+    return HK_LIKELY(block != NULL)
+               ? block
+               : new_or_throw("_ZnwmSt11align_val_t", alignment, size, HK_CALLER);
 }
+
+HK_OWN_ADDRESS static void *new_array_aligned(size_t size, size_t alignment)
+{
+    return _ZnwmSt11align_val_t(size, alignment);
+}
+
+HK_ALIAS(new_object) void *_Znwm(size_t size);
+HK_ALIAS(new_array) void *_Znam(size_t size);
+HK_ALIAS(new_object_aligned) void *_ZnwmSt11align_val_t(size_t size, size_t alignment);
+HK_ALIAS(new_array_aligned) void *_ZnamSt11align_val_t(size_t size, size_t alignment);
+
+/* ---- operator new, nothrow ---- */
 
 HK_INLINE void *new_nothrow(size_t size, const void *caller)
 {
@@ -153,40 +201,144 @@ HK_INLINE void *new_nothrow_aligned(size_t size, size_t alignment, const void *c
                : new_or_null("_ZnwmSt11align_val_tRKSt9nothrow_t", alignment, size, caller);
 }
 
-HAK_API void *_Znwm(size_t size)
+/* What the program has in the place of ours may throw: where there is a runtime, that catches. */
+
+HK_OPERATOR void *_ZnwmRKSt9nothrow_t(size_t size, const void *tag)
 {
-    return new_plain(size, HK_CALLER);
+    if (HK_LIKELY(_Znwm == new_object)) {
+        return new_nothrow(size, HK_CALLER);
+    }
+    new_t next = runtime_new("_ZnwmRKSt9nothrow_t", HK_CALLER);
+    return next != NULL ? next(size, 1, tag) : _Znwm(size);
 }
-HAK_API void *_Znam(size_t size)
+
+HK_OPERATOR void *_ZnamRKSt9nothrow_t(size_t size, const void *tag)
 {
-    return new_plain(size, HK_CALLER);
+    if (HK_LIKELY(_Znam == new_array && _Znwm == new_object)) {
+        return new_nothrow(size, HK_CALLER);
+    }
+    new_t next = runtime_new("_ZnamRKSt9nothrow_t", HK_CALLER);
+    return next != NULL ? next(size, 1, tag) : _Znam(size);
 }
-HAK_API void *_ZnwmSt11align_val_t(size_t size, size_t alignment)
+
+HK_OPERATOR void *_ZnwmSt11align_val_tRKSt9nothrow_t(size_t size, size_t alignment, const void *tag)
 {
-    return new_aligned(size, alignment, HK_CALLER);
+    if (HK_LIKELY(_ZnwmSt11align_val_t == new_object_aligned)) {
+        return new_nothrow_aligned(size, alignment, HK_CALLER);
+    }
+    new_t next = runtime_new("_ZnwmSt11align_val_tRKSt9nothrow_t", HK_CALLER);
+    return next != NULL ? next(size, alignment, tag) : _ZnwmSt11align_val_t(size, alignment);
 }
-HAK_API void *_ZnamSt11align_val_t(size_t size, size_t alignment)
+
+HK_OPERATOR void *_ZnamSt11align_val_tRKSt9nothrow_t(size_t size, size_t alignment, const void *tag)
 {
-    return new_aligned(size, alignment, HK_CALLER);
+    if (HK_LIKELY(_ZnamSt11align_val_t == new_array_aligned &&
+                  _ZnwmSt11align_val_t == new_object_aligned)) {
+        return new_nothrow_aligned(size, alignment, HK_CALLER);
+    }
+    new_t next = runtime_new("_ZnamSt11align_val_tRKSt9nothrow_t", HK_CALLER);
+    return next != NULL ? next(size, alignment, tag) : _ZnamSt11align_val_t(size, alignment);
 }
-HAK_API void *_ZnwmRKSt9nothrow_t(size_t size, const void *tag)
+
+/* ---- operator delete ---- */
+
+HK_OWN_ADDRESS HK_FAST static void delete_object(void *block)
+{
+    hk_front_take_back(block);
+}
+
+HK_OWN_ADDRESS static void delete_array(void *block)
+{
+    _ZdlPv(block);
+}
+
+HK_ALIAS(delete_object) void _ZdlPv(void *block);
+HK_ALIAS(delete_array) void _ZdaPv(void *block);
+
+/* From this size on a sized form has to look further: 0 until it is known that the program has no
+ * operator delete of its own, and for good if it has.  Relaxed: who sees 0 looks. */
+static _Atomic size_t look_from;
+
+static HK_NOINLINE void delete_sized_slow(void *block, size_t size, void (*unsized)(void *))
+{
+    if (HK_UNLIKELY(hk_load_relaxed(&look_from) == 0)) {
+        if (_ZdlPv != delete_object || _ZdaPv != delete_array) {
+            unsized(block);
+            return;
+        }
+        hk_store_relaxed(&look_from, HK_TABLE_MAX + 1);
+    }
+    hak_free_sized(block, size);
+}
+
+/* For nearly every block the near table has just the class that the size has, whoever owns the
+ * block.  If it has not, the size is checked as free_sized does. */
+HK_INLINE void delete_sized(void *block, size_t size, void (*unsized)(void *))
+{
+    if (HK_UNLIKELY(size >= hk_load_relaxed(&look_from) ||
+                    !hk_path_is_of_class(block, hk_class_table[size]))) {
+        delete_sized_slow(block, size, unsized);
+    } else {
+        hk_front_take_back(block);
+    }
+}
+
+HK_OPERATOR HK_FAST void _ZdlPvm(void *block, size_t size)
+{
+    delete_sized(block, size, _ZdlPv);
+}
+
+HK_OPERATOR HK_FAST void _ZdaPvm(void *block, size_t size)
+{
+    delete_sized(block, size, _ZdaPv);
+}
+
+HK_OPERATOR void _ZdlPvRKSt9nothrow_t(void *block, const void *tag)
 {
     (void)tag;
-    return new_nothrow(size, HK_CALLER);
+    _ZdlPv(block);
 }
-HAK_API void *_ZnamRKSt9nothrow_t(size_t size, const void *tag)
+
+HK_OPERATOR void _ZdaPvRKSt9nothrow_t(void *block, const void *tag)
 {
     (void)tag;
-    return new_nothrow(size, HK_CALLER);
+    _ZdaPv(block);
 }
-HAK_API void *_ZnwmSt11align_val_tRKSt9nothrow_t(size_t size, size_t alignment, const void *tag)
+
+/* ---- operator delete, aligned ---- */
+
+HK_OPERATOR HK_FAST void _ZdlPvSt11align_val_t(void *block, size_t alignment)
+{
+    (void)alignment;
+    hk_front_take_back(block);
+}
+
+HK_OPERATOR void _ZdaPvSt11align_val_t(void *block, size_t alignment)
+{
+    _ZdlPvSt11align_val_t(block, alignment);
+}
+
+HK_OPERATOR void _ZdlPvmSt11align_val_t(void *block, size_t size, size_t alignment)
+{
+    (void)size;
+    _ZdlPvSt11align_val_t(block, alignment);
+}
+
+HK_OPERATOR void _ZdaPvmSt11align_val_t(void *block, size_t size, size_t alignment)
+{
+    (void)size;
+    _ZdaPvSt11align_val_t(block, alignment);
+}
+
+HK_OPERATOR void _ZdlPvSt11align_val_tRKSt9nothrow_t(void *block, size_t alignment, const void *tag)
 {
     (void)tag;
-    return new_nothrow_aligned(size, alignment, HK_CALLER);
+    _ZdlPvSt11align_val_t(block, alignment);
 }
-HAK_API void *_ZnamSt11align_val_tRKSt9nothrow_t(size_t size, size_t alignment, const void *tag)
+
+HK_OPERATOR void _ZdaPvSt11align_val_tRKSt9nothrow_t(void *block, size_t alignment, const void *tag)
 {
     (void)tag;
-    return new_nothrow_aligned(size, alignment, HK_CALLER);
+    _ZdaPvSt11align_val_t(block, alignment);
 }
 #endif

@@ -317,60 +317,15 @@ HAK_API int hak_version(void)
     return HAKMEM_VERSION_MAJOR * 10000 + HAKMEM_VERSION_MINOR * 100 + HAKMEM_VERSION_PATCH;
 }
 
-/* ---- The C library's names, and C++'s operator delete: the same functions ---- */
+/* ---- The C library's names: the same functions ---- */
 
 #ifndef HK_NO_OVERRIDE
-/* The C++ operators are functions of their own: memcheck tells by the address whether what was
- * allocated by the one is freed by the other. */
-#if defined(__clang__)
-#define HK_OWN_ADDRESS
-#else
-#define HK_OWN_ADDRESS __attribute__((no_icf))
-#endif
-
-HK_OWN_ADDRESS HK_FAST static void delete_object(void *block)
-{
-    hk_front_take_back(block);
-}
-
-HK_OWN_ADDRESS HK_FAST static void delete_array(void *block)
-{
-    hk_front_take_back(block);
-}
-
-/* For nearly every block the near table has just the class that the size has, whoever owns the
- * block.  If it has not, the size is checked as free_sized does. */
-HK_INLINE void delete_sized(void *block, size_t size)
-{
-    if (block == NULL) {
-        return;
-    }
-    if (HK_UNLIKELY(size > HK_TABLE_MAX || !hk_path_is_of_class(block, hk_class_table[size]))) {
-        check_size(block, 1, size);
-    }
-    hk_front_take_back(block);
-}
-
-HK_OWN_ADDRESS HK_FAST static void delete_sized_object(void *block, size_t size)
-{
-    delete_sized(block, size);
-}
-
-HK_OWN_ADDRESS HK_FAST static void delete_sized_array(void *block, size_t size)
-{
-    delete_sized(block, size);
-}
-
 /* The names with __libc_ are glibc's too: a program that has a malloc of its own on top of them may
- * leave realloc and strdup alone, and all of them must be of one allocator.
- *
- * Further arguments of a delete, an alignment or a tag, and a size beside an alignment, lie in
- * registers that the target does not read. */
+ * leave realloc and strdup alone, and all of them must be of one allocator. */
 #define HK_ALIAS_TABLE(X)                                                                          \
     X(void *, malloc, (size_t size), hak_malloc)                                                   \
     X(void *, calloc, (size_t count, size_t size), hak_calloc)                                     \
     X(void *, realloc, (void *block, size_t size), hak_realloc)                                    \
-    X(void *, reallocarray, (void *block, size_t count, size_t size), hak_reallocarray)            \
     X(void *, aligned_alloc, (size_t alignment, size_t size), hak_aligned_alloc)                   \
     X(void, free, (void *block), hak_free)                                                         \
     X(void, cfree, (void *block), hak_free)                                                        \
@@ -381,19 +336,7 @@ HK_OWN_ADDRESS HK_FAST static void delete_sized_array(void *block, size_t size)
     X(void, free_sized, (void *block, size_t size), hak_free_sized)                                \
     X(void, free_aligned_sized, (void *block, size_t alignment, size_t size),                      \
       hak_free_aligned_sized)                                                                      \
-    X(int, malloc_trim, (size_t keep_bytes), hak_trim)                                             \
-    X(void, _ZdlPv, (void *block), delete_object)                                                  \
-    X(void, _ZdaPv, (void *block), delete_array)                                                   \
-    X(void, _ZdlPvm, (void *block, size_t size), delete_sized_object)                              \
-    X(void, _ZdaPvm, (void *block, size_t size), delete_sized_array)                               \
-    X(void, _ZdlPvRKSt9nothrow_t, (void *block), delete_object)                                    \
-    X(void, _ZdaPvRKSt9nothrow_t, (void *block), delete_array)                                     \
-    X(void, _ZdlPvSt11align_val_t, (void *block), delete_object)                                   \
-    X(void, _ZdaPvSt11align_val_t, (void *block), delete_array)                                    \
-    X(void, _ZdlPvmSt11align_val_t, (void *block), delete_object)                                  \
-    X(void, _ZdaPvmSt11align_val_t, (void *block), delete_array)                                   \
-    X(void, _ZdlPvSt11align_val_tRKSt9nothrow_t, (void *block), delete_object)                     \
-    X(void, _ZdaPvSt11align_val_tRKSt9nothrow_t, (void *block), delete_array)
+    X(int, malloc_trim, (size_t keep_bytes), hak_trim)
 
 #define X(type, name, parameters, target) HK_ALIAS(target) type name parameters;
 HK_ALIAS_TABLE(X)

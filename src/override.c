@@ -37,6 +37,16 @@ HAK_API int posix_memalign(void **result, size_t alignment, size_t size)
     return 0;
 }
 
+/* As glibc's: asks for realloc by its name, which may be the program's own. */
+HAK_API void *reallocarray(void *block, size_t count, size_t size)
+{
+    size_t bytes;
+    if (__builtin_mul_overflow(count, size, &bytes)) {
+        return hk_front_fail(ENOMEM);
+    }
+    return realloc(block, bytes);
+}
+
 /* As glibc's: an alignment that is no power of two is rounded up to one. */
 HAK_API void *memalign(size_t alignment, size_t size)
 {
