@@ -2,8 +2,8 @@
  * cxx: C++'s operators new and delete, by their mangled names, so that no C++ library is needed.
  *
  * A program may have operators of its own in the place of some of them, and then the others have to
- * call these.  So all are weak, for neither the compiler nor the linker may then take a call by name
- * for a call of the function in this file.
+ * call these.  So all are weak, for the compiler may not then take a call by name for a call of the
+ * function in this file; nor may the linker, which CMakeLists.txt tells.
  *
  * Compiles to nothing with HK_NO_OVERRIDE.
  */
@@ -81,18 +81,28 @@ static HK_COLD void *find_from(const void *code, const char *name)
     return found;
 }
 
+static HK_COLD bool are_of_one_module(const void *one, const void *other)
+{
+    Dl_info first, second;
+    return dladdr(one, &first) != 0 && dladdr(other, &second) != 0 &&
+           first.dli_fbase == second.dli_fbase;
+}
+
 /* The runtime's own form of operator new, which comes back to malloc or to another form; NULL if
- * there is none.  Other allocators have these forms too, and would hand out blocks of theirs, but
- * only the runtime has get_new_handler. */
+ * there is none.  The runtime is the module that has get_new_handler.  Other allocators have these
+ * forms too, and would hand out blocks of theirs, and HAKMEM's would come back here: so the form has
+ * to be of that module itself. */
 static HK_COLD new_t runtime_new(const char *form, const void *caller)
 {
-    new_t found = NULL;
     void *runtime = _ZSt15get_new_handlerv != NULL ? (void *)_ZSt15get_new_handlerv
                                                    : find_from(caller, "_ZSt15get_new_handlerv");
-    if (runtime != NULL) {
-        *(void **)(void *)&found = find_from(runtime, form);
+    void *found = runtime != NULL ? find_from(runtime, form) : NULL;
+    if (found == NULL || !are_of_one_module(found, runtime)) {
+        return NULL;
     }
-    return found;
+    new_t next;
+    *(void **)(void *)&next = found;
+    return next;
 }
 
 /* ---- Without memory ---- */
@@ -153,31 +163,42 @@ static HK_COLD void *new_or_null(const char *form, size_t alignment, size_t size
 #define HK_OWN_ADDRESS __attribute__((no_icf))
 #endif
 
-/* The code that asked for memory, also where another form has jumped here. */
+/* The code that asked for memory. */
 #define HK_CALLER __builtin_return_address(0)
+
+HK_INLINE void *new_plain(size_t size, const void *caller)
+{
+    void *block = hak_malloc(size);
+    return HK_LIKELY(block != NULL) ? block : new_or_throw("_Znwm", 1, size, caller);
+}
+
+HK_INLINE void *new_aligned(size_t size, size_t alignment, const void *caller)
+{
+    void *block = hak_aligned_alloc(alignment, size);
+    return HK_LIKELY(block != NULL) ? block
+                                    : new_or_throw("_ZnwmSt11align_val_t", alignment, size, caller);
+}
 
 HK_OWN_ADDRESS static void *new_object(size_t size)
 {
-    void *block = hak_malloc(size);
-    return HK_LIKELY(block != NULL) ? block : new_or_throw("_Znwm", 1, size, HK_CALLER);
+    return new_plain(size, HK_CALLER);
 }
 
 HK_OWN_ADDRESS static void *new_array(size_t size)
 {
-    return _Znwm(size);
+    return HK_LIKELY(_Znwm == new_object) ? new_plain(size, HK_CALLER) : _Znwm(size);
 }
 
 HK_OWN_ADDRESS static void *new_object_aligned(size_t size, size_t alignment)
 {
-    void *block = hak_aligned_alloc(alignment, size);
-    return HK_LIKELY(block != NULL)
-               ? block
-               : new_or_throw("_ZnwmSt11align_val_t", alignment, size, HK_CALLER);
+    return new_aligned(size, alignment, HK_CALLER);
 }
 
 HK_OWN_ADDRESS static void *new_array_aligned(size_t size, size_t alignment)
 {
-    return _ZnwmSt11align_val_t(size, alignment);
+    return HK_LIKELY(_ZnwmSt11align_val_t == new_object_aligned)
+               ? new_aligned(size, alignment, HK_CALLER)
+               : _ZnwmSt11align_val_t(size, alignment);
 }
 
 HK_ALIAS(new_object) void *_Znwm(size_t size);
@@ -201,14 +222,41 @@ HK_INLINE void *new_nothrow_aligned(size_t size, size_t alignment, const void *c
                : new_or_null("_ZnwmSt11align_val_tRKSt9nothrow_t", alignment, size, caller);
 }
 
-/* What the program has in the place of ours may throw: where there is a runtime, that catches. */
+/* What the program has in the place of ours may throw; the runtime's nothrow forms call that and
+ * catch. */
+typedef enum nothrow { OBJECT, ARRAY, OBJECT_ALIGNED, ARRAY_ALIGNED, NOTHROW_FORMS } nothrow_t;
+
+static const char *const nothrow_names[NOTHROW_FORMS] = {
+    "_ZnwmRKSt9nothrow_t", "_ZnamRKSt9nothrow_t", "_ZnwmSt11align_val_tRKSt9nothrow_t",
+    "_ZnamSt11align_val_tRKSt9nothrow_t"};
+
+/* Those of a runtime that is there from the start, in a program with forms of its own: looking for
+ * them takes microseconds and the loader's lock.  atomic: threads may be there before. */
+static _Atomic(new_t) nothrow_forms[NOTHROW_FORMS];
+
+__attribute__((constructor)) static void find_nothrow_forms(void)
+{
+    bool all_ours = _Znwm == new_object && _Znam == new_array &&
+                    _ZnwmSt11align_val_t == new_object_aligned &&
+                    _ZnamSt11align_val_t == new_array_aligned;
+    for (int form = 0; !all_ours && _ZSt15get_new_handlerv != NULL && form < NOTHROW_FORMS;
+         form++) {
+        hk_store_relaxed(&nothrow_forms[form], runtime_new(nothrow_names[form], NULL));
+    }
+}
+
+static new_t nothrow_form(nothrow_t form, const void *caller)
+{
+    new_t found = hk_load_relaxed(&nothrow_forms[form]); /* relaxed: code that is there for good */
+    return found != NULL ? found : runtime_new(nothrow_names[form], caller);
+}
 
 HK_OPERATOR void *_ZnwmRKSt9nothrow_t(size_t size, const void *tag)
 {
     if (HK_LIKELY(_Znwm == new_object)) {
         return new_nothrow(size, HK_CALLER);
     }
-    new_t next = runtime_new("_ZnwmRKSt9nothrow_t", HK_CALLER);
+    new_t next = nothrow_form(OBJECT, HK_CALLER);
     return next != NULL ? next(size, 1, tag) : _Znwm(size);
 }
 
@@ -217,7 +265,7 @@ HK_OPERATOR void *_ZnamRKSt9nothrow_t(size_t size, const void *tag)
     if (HK_LIKELY(_Znam == new_array && _Znwm == new_object)) {
         return new_nothrow(size, HK_CALLER);
     }
-    new_t next = runtime_new("_ZnamRKSt9nothrow_t", HK_CALLER);
+    new_t next = nothrow_form(ARRAY, HK_CALLER);
     return next != NULL ? next(size, 1, tag) : _Znam(size);
 }
 
@@ -226,7 +274,7 @@ HK_OPERATOR void *_ZnwmSt11align_val_tRKSt9nothrow_t(size_t size, size_t alignme
     if (HK_LIKELY(_ZnwmSt11align_val_t == new_object_aligned)) {
         return new_nothrow_aligned(size, alignment, HK_CALLER);
     }
-    new_t next = runtime_new("_ZnwmSt11align_val_tRKSt9nothrow_t", HK_CALLER);
+    new_t next = nothrow_form(OBJECT_ALIGNED, HK_CALLER);
     return next != NULL ? next(size, alignment, tag) : _ZnwmSt11align_val_t(size, alignment);
 }
 
@@ -236,7 +284,7 @@ HK_OPERATOR void *_ZnamSt11align_val_tRKSt9nothrow_t(size_t size, size_t alignme
                   _ZnwmSt11align_val_t == new_object_aligned)) {
         return new_nothrow_aligned(size, alignment, HK_CALLER);
     }
-    new_t next = runtime_new("_ZnamSt11align_val_tRKSt9nothrow_t", HK_CALLER);
+    new_t next = nothrow_form(ARRAY_ALIGNED, HK_CALLER);
     return next != NULL ? next(size, alignment, tag) : _ZnamSt11align_val_t(size, alignment);
 }
 

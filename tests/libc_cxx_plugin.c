@@ -19,6 +19,7 @@ int main(void)
 {
     test_require_preload();
     run("libcxx_plugin_static.so");
+    run("libcxx_plugin_linked.so");
     CHECK(dlsym(RTLD_DEFAULT, "_ZSt15get_new_handlerv") == NULL);
     run("libcxx_plugin_shared.so");
     puts("libc_cxx_plugin: ok");

@@ -12,8 +12,9 @@
  * - sizes are in bytes, and blocks are aligned to 16;
  * - an allocating function that fails returns NULL and sets errno to ENOMEM;
  * - a block from any allocating function here may be freed by any freeing function here or in
- *   <stdlib.h>, and the other way round; but not where HAKMEM is linked into a plugin only: there
- *   malloc and free are the program's, and have nothing to do with hak_malloc and hak_free;
+ *   <stdlib.h>, and the other way round; but not where HAKMEM is linked into a plugin only, which has
+ *   to be written in C: there malloc and free are the program's, and have nothing to do with
+ *   hak_malloc and hak_free;
  * - it is there since version 1.0.
  */
 #ifndef HAKMEM_HAKMEM_H
@@ -57,7 +58,7 @@ HAK_API void hak_heap_destroy(hak_heap_t *heap);
     __attribute__((__malloc__(hak_free), __malloc__(hak_free_sized),                               \
                    __malloc__(hak_free_aligned_sized), __malloc__(hak_realloc),                    \
                    __malloc__(hak_reallocarray), __malloc__(hak_heap_realloc, 2),                  \
-                   __malloc__(free), __malloc__(realloc)))
+                   __malloc__(__builtin_free), __malloc__(__builtin_realloc)))
 #define HAK_DESTROYED __attribute__((__malloc__(hak_heap_destroy)))
 #else
 #define HAK_FREED
