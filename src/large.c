@@ -26,7 +26,7 @@ static struct {
     _Atomic size_t rest_bytes;   /* atomic: mapped behind what holders may use; relaxed: a sum */
 } mappings;
 
-/* In use so far; what was kept leaves by unmap_leaving. */
+/* Known to its holder alone; what was kept leaves by unmap_leaving. */
 static void unmap_large(hk_large_t *large)
 {
     hk_os_unmap(large->address, large->bytes);
@@ -62,7 +62,7 @@ static bool keep_locked(hk_large_t *large)
 }
 
 /* The kept mapping to make a block of bytes from: the smallest that is large enough, else the
- * largest.  No longer kept; NULL if there is none. */
+ * largest.  No longer kept, but leaving until that is done; NULL if there is none. */
 static hk_large_t *take_kept(size_t bytes)
 {
     hk_large_t *found = NULL;
@@ -77,6 +77,7 @@ static hk_large_t *take_kept(size_t bytes)
     }
     if (mappings.count > 0) {
         found = remove_kept_locked(best);
+        hk_limit_begin_leaving();
     }
     hk_lock_release(&mappings.lock, HK_RANK_LARGE);
     return found;
@@ -212,9 +213,10 @@ static hk_large_t *reuse_kept(size_t bytes, size_t most)
     }
     bool serves_whole = large->bytes >= bytes && large->bytes <= most;
     if (!serves_whole && !resize_counted(large, bytes, fit_mapping)) {
-        unmap_large(large);
+        unmap_leaving(large);
         return NULL;
     }
+    hk_limit_end_leaving();
     return large;
 }
 

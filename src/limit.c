@@ -115,16 +115,20 @@ void hk_limit_end_leaving(void)
     hk_add_acq_rel(&limit.left, 1);
 }
 
-/* What a thread was giving back when a handler jumped out of it never is gone: if nothing has moved
- * all the time, it is forgotten.  Should it have been a slow call after all, there is less leaving
- * than there seems for once, and nobody waits for that. */
+/* What a thread was giving back when a handler jumped out of it is never gone: if nothing has moved
+ * all the time, it is forgotten.  Should it have been a slow call after all, more has left in the
+ * end than was leaving; the next one to come evens that out. */
 void hk_limit_wait_for_leaving(void)
 {
     uint64_t begin_ms = hk_os_clock_ms();
-    uint32_t left = hk_load_acquire(&limit.left);
-    uint32_t before = left;
-    uint32_t leaving;
-    while ((int32_t)((leaving = hk_load_acquire(&limit.leaving)) - left) > 0) {
+    uint32_t before = hk_load_acquire(&limit.left);
+    uint32_t leaving = hk_load_acquire(&limit.leaving);
+    uint32_t left = before;
+    if ((int32_t)(leaving - left) < 0) {
+        (void)hk_cas_acq_rel(&limit.left, &left, leaving);
+        return;
+    }
+    while ((int32_t)(leaving - left) > 0) {
         if (hk_ms_since(begin_ms, hk_os_clock_ms()) > LEAVING_MS) {
             if (left == before) {
                 (void)hk_cas_acq_rel(&limit.leaving, &leaving, left);

@@ -41,7 +41,8 @@ void hk_limit_uncharge(size_t bytes);
 void hk_limit_begin_leaving(void);
 void hk_limit_end_leaving(void);
 
-/* Waits until nothing is leaving, for a tenth of a second at most.  Call without any lock held. */
+/* Waits until as much has left as was leaving, for a tenth of a second at most.  Call without any
+ * lock held. */
 void hk_limit_wait_for_leaving(void);
 
 /* Whether a charge of bytes could ever be granted, however much is given back before. */

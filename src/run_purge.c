@@ -69,7 +69,7 @@ static size_t purge_one(hk_runs_t *part, size_t keep_bytes)
     return bytes;
 }
 
-/* Takes an area without a block out of the part; NULL if there is none.  *bytes grows by what may
+/* Takes an area without a block out of the part, which is leaving then; NULL if there is none.  *bytes grows by what may
  * be resident of it. */
 static hk_run_area_t *take_empty_area(hk_runs_t *part, size_t *bytes)
 {
@@ -86,6 +86,7 @@ static hk_run_area_t *take_empty_area(hk_runs_t *part, size_t *bytes)
         part->purged_bytes += dirty;
         *bytes += dirty;
         hk_run_area_note_warm_locked(part);
+        hk_limit_begin_leaving();
     }
     hk_lock_release(&part->lock, HK_RANK_RUNS);
     return area;
@@ -102,6 +103,7 @@ static size_t unmap_empty_areas(void)
             size_t unmapped = (size_t)area->pages << area->page_shift;
             mapped -= unmapped < mapped ? unmapped : mapped;
             hk_run_area_unmap(area);
+            hk_limit_end_leaving();
         }
     }
     return bytes;

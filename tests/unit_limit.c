@@ -253,6 +253,49 @@ static void check_callback(void)
     hk_limit_set(HK_LIMIT_SOFT, 0);
 }
 
+static atomic_bool gone;
+
+static void *leave_later(void *argument)
+{
+    usleep(5000);
+    atomic_store(&gone, true);
+    hk_limit_end_leaving();
+    return argument;
+}
+
+static void wait_for_one(void)
+{
+    atomic_store(&gone, false);
+    hk_limit_begin_leaving();
+    pthread_t thread = test_thread(leave_later, NULL);
+    hk_limit_wait_for_leaving();
+    CHECK(atomic_load(&gone));
+    test_join(thread);
+}
+
+static void *let_time_pass(void *argument)
+{
+    usleep(5000);
+    fake_os_advance(1000);
+    return argument;
+}
+
+/* What is leaving is waited for; what never is gone is forgotten, even if it is gone after all. */
+static void check_leaving(void)
+{
+    hk_limit_wait_for_leaving();
+    wait_for_one();
+    hk_limit_begin_leaving();
+    pthread_t thread = test_thread(let_time_pass, NULL);
+    hk_limit_wait_for_leaving();
+    test_join(thread);
+    hk_limit_wait_for_leaving();
+    wait_for_one();
+    hk_limit_end_leaving();
+    hk_limit_wait_for_leaving();
+    wait_for_one();
+}
+
 static void refuse(void *block)
 {
     CHECK(block == NULL && errno == ENOMEM);
@@ -302,6 +345,7 @@ int main(void)
     check_reserve();
     check_threads();
     check_callback();
+    check_leaving();
     check_impossible();
     CHECK(hak_check() == 0);
     return 0;
