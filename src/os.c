@@ -263,10 +263,10 @@ void hk_os_note_cpus(void)
     static unsigned long known[128]; /* 8192 processors */
     int saved = errno;
     unsigned long mask[128] = {0};
-    long bytes = syscall(SYS_sched_getaffinity, 0, sizeof mask, mask);
+    (void)syscall(SYS_sched_getaffinity, 0, sizeof mask, mask); /* refused: it adds none */
     errno = saved;
     unsigned count = 0;
-    for (long i = 0; i < bytes / (long)sizeof mask[0]; i++) {
+    for (size_t i = 0; i < sizeof mask / sizeof mask[0]; i++) {
         known[i] |= mask[i];
         count += (unsigned)__builtin_popcountl(known[i]);
     }
