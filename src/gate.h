@@ -28,7 +28,7 @@ typedef struct hk_busy {
     uintptr_t frame; /* owner: where on the stack the outermost entry was made */
 } hk_busy_t;
 
-/* Forks under way. */
+/* Forks under way, and threads that look at all blocks at the process's end. */
 extern _Atomic uint32_t hk_gate_closed;
 
 /* The shared count of the threads without a cache. */

@@ -138,12 +138,22 @@ static bool try_refit_any(void *block, size_t usable, size_t size)
 
 bool hk_path_try_refit(void *block, size_t usable, size_t size)
 {
-    hk_quarantined_t found;
     if (HK_LIKELY(hk_options.harden == 0)) {
         return size <= usable;
     }
-    return hk_harden_find(block, &found) ? try_refit_small(block, found.bytes, size)
-                                         : try_refit_any(block, usable, size);
+    /* Who looks at all blocks at the process's end shuts strangers out, and does not look if there
+     * are other caches. */
+    hk_cache_t *cache = hk_thread_attach();
+    if (cache == NULL && !hk_gate_enter_stranger()) {
+        return false;
+    }
+    hk_quarantined_t found;
+    bool done = hk_harden_find(block, &found) ? try_refit_small(block, found.bytes, size)
+                                              : try_refit_any(block, usable, size);
+    if (cache == NULL) {
+        hk_gate_leave_stranger();
+    }
+    return done;
 }
 
 void *hk_path_resize(void *block, size_t size)
@@ -208,13 +218,14 @@ size_t hk_path_trim(size_t keep_bytes)
 /* Looks for writes past blocks and into free ones, unless another thread may be at work on them. */
 static void inspect_blocks(void)
 {
-    if (hk_thread_shut_out()) {
-        hk_guard_inspect();
-        size_t most = hk_options.harden >= 2 ? SIZE_MAX : (size_t)INSPECTED_BLOCKS;
-        for (hk_pool_t *part = NULL; (part = hk_pool_part_next(part)) != NULL;) {
-            size_t done = hk_harden_inspect(part, most);
-            most -= done < most ? done : most;
-        }
+    if (!hk_thread_shut_out()) {
+        return;
+    }
+    hk_guard_inspect();
+    size_t most = hk_options.harden >= 2 ? SIZE_MAX : (size_t)INSPECTED_BLOCKS;
+    for (hk_pool_t *part = NULL; (part = hk_pool_part_next(part)) != NULL;) {
+        size_t done = hk_harden_inspect(part, most);
+        most -= done < most ? done : most;
     }
     hk_thread_let_in();
 }

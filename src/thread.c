@@ -17,6 +17,8 @@
 #include "retire.h"
 #include "run.h"
 
+enum { STRANGER_YIELDS = 1000 };
+
 HK_TLS hk_view_t hk_thread_view = {&hk_cache_empty, &hk_cache_empty};
 HK_TLS hk_cache_t *hk_thread_own = &hk_cache_empty;
 
@@ -253,17 +255,39 @@ hk_cache_t *hk_thread_make_cache(void)
     return cache;
 }
 
-/* A thread with a cache has its fast paths, which do not ask the gate; one without comes to the gate
- * with each call. */
-bool hk_thread_shut_out(void)
+/* Whether no other thread has a cache, or had one when this process was forked. */
+static bool is_only_cache(void)
 {
-    hk_gate_close();
     hk_lock_acquire(&hk_heaps_lock, HK_RANK_CACHES);
     const hk_cache_t *first = hk_cache_list;
-    bool alone =
+    bool only =
         !others_stayed_behind && (first == NULL || (first == hk_thread_own && first->next == NULL));
     hk_lock_release(&hk_heaps_lock, HK_RANK_CACHES);
-    return alone && hk_load_seq_cst(&hk_gate_strangers.depth) == 0; /* behind the list: see fork */
+    return only;
+}
+
+static bool has_no_stranger(void)
+{
+    return hk_load_seq_cst(&hk_gate_strangers.depth) == 0;
+}
+
+/* A thread with a cache has its fast paths, which do not ask the gate.  A thread that starts is a
+ * stranger before it is on the list, and one that ends before it is off the list.  So strangers are
+ * looked for on both sides of the list. */
+bool hk_thread_shut_out(void)
+{
+    if (!is_only_cache()) {
+        return false;
+    }
+    hk_gate_close();
+    for (int i = 0; i < STRANGER_YIELDS && !has_no_stranger(); i++) {
+        hk_os_yield(); /* the housekeeper's steps are short */
+    }
+    bool alone = has_no_stranger() && is_only_cache() && has_no_stranger();
+    if (!alone) {
+        hk_thread_let_in();
+    }
+    return alone;
 }
 
 void hk_thread_let_in(void)
