@@ -28,6 +28,7 @@ static bool take_bundle(hk_heap_t *heap, unsigned kind)
     first->capacity = (uint16_t)hk_magazine_capacity(kind);
     heap->spare[kind] = first;
     heap->spare_count[kind] = (uint16_t)(uintptr_t)first->slot[0];
+    first->slot[0] = NULL; /* 1 would be an end */
     return true;
 }
 

@@ -219,7 +219,8 @@ unsigned hk_slab_put(hk_slab_t *slab, void *const *blocks, unsigned count);
 /* Whether a block of the slab starts at the address. */
 bool hk_slab_starts_block(const hk_slab_t *slab, const void *address);
 
-/* What putting an address of the slab back would result in; nothing is done. */
+/* What putting an address of the slab back would result in; nothing is done.  Without lock(heap) it
+ * is right for a live block of the caller's, and else a hint. */
 hk_put_result_t hk_slab_probe(const hk_slab_t *slab, const void *block);
 
 #endif

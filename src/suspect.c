@@ -66,6 +66,9 @@ void hk_suspect_check(const hk_cache_t *cache, const void *block, const char *wh
 void hk_suspect_check_owned(const hk_slab_t *slab, const void *block, const char *what,
                             const char *what_if_free)
 {
+    if (hk_slab_probe(slab, block) == HK_PUT_DONE) {
+        return; /* nobody changes the bit of a live block but its holder */
+    }
     hk_lock_acquire(&slab->heap->lock, HK_RANK_HEAP);
     hk_put_result_t result = hk_slab_probe(slab, block);
     hk_lock_release(&slab->heap->lock, HK_RANK_HEAP);
