@@ -59,6 +59,13 @@ class Harness(unittest.TestCase):
                        input=code, text=True, check=True)
         return model.Allocator(name, str(path))
 
+    def test_frozen_libraries_stay(self):
+        library = self.library("hk", "int hk;")
+        frozen, glibc = allocators.freeze([library, model.Allocator("glibc", "")])
+        Path(library.library).write_text("a build replaces it")
+        self.assertNotEqual(Path(frozen.library).read_bytes(), Path(library.library).read_bytes())
+        self.assertEqual(glibc.library, "")
+
     def broken(self, name, what):
         return small_row().run(self.library(name, BROKEN % what))
 
@@ -209,6 +216,10 @@ class Figures(unittest.TestCase):
 
     def test_even_is_no_loss(self):
         self.assertEqual(self.compared([10, 9, 11], [9.5, 10, 10]).losses(), [])
+
+    def test_one_value_decides_nothing(self):
+        ratio, = self.compared([20], [10]).ratios_to_best(model.TIME, [model.SMALL])
+        self.assertEqual((ratio.value, ratio.lost, ratio.won), (2, False, False))
 
     def test_one_failure_fails_the_figure(self):
         found = self.compared([1, 1], [1, 1])

@@ -3,12 +3,13 @@
 import functools
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 from .model import Allocator
-from .process import BUILD, ROOT, clean_env
+from .process import BUILD, ROOT, WORK, clean_env
 
 HAKMEM = ROOT / "build" / "release" / "libhakmem.so"
 LIBRARY_DIRS = ["/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu", "/usr/lib64", "/usr/lib",
@@ -50,6 +51,18 @@ def find(extra, only):
             sys.exit(f"bench/compare: no allocator {' '.join(sorted(unknown))} here")
         columns = [a for a in columns if a.name in only]
     return columns, missing
+
+
+def freeze(columns):
+    """The columns with copies of libraries that a build may replace while the comparison runs."""
+    frozen = []
+    for a in columns:
+        if a.library and str(Path(a.library).parent) not in LIBRARY_DIRS:
+            folder = WORK / f"library-{a.name}"
+            folder.mkdir(exist_ok=True)
+            a = Allocator(a.name, shutil.copy(a.library, folder / Path(a.library).name))
+        frozen.append(a)
+    return frozen
 
 
 def bindings(library, argv, env=None):

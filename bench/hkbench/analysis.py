@@ -1,5 +1,6 @@
 """Results into figures: medians with intervals, ratios of hakmem to the others, means, losses."""
 
+import math
 from dataclasses import dataclass
 
 from . import stats
@@ -96,8 +97,9 @@ class Analysis:
         values = [mine[r] / theirs[r] for r in mine.keys() & theirs.keys() if theirs[r] > 0 and mine[r] > 0]
         if not values:
             return None
-        return Ratio(row["name"], row["group"], measure, against, stats.median(values),
-                     *stats.interval(values))
+        # Of one value nobody knows how far off it is.
+        low, high = stats.interval(values) if len(values) > 1 else (0, math.inf)
+        return Ratio(row["name"], row["group"], measure, against, stats.median(values), low, high)
 
     def headlines(self, kind, groups):
         """(row, measure) of the figures that count in the means."""

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 from .allocators import PEERS, libc
-from .process import ROOT
+from .process import BUILD, ROOT
 
 PACKAGES = ["python3", "nodejs", "gcc", "clang", "sqlite3", "redis-server", "memcached", "nginx-core",
             "nginx", "postgresql-15", "git", "lua5.4", "perl", "z3", "ghostscript", "openjdk-17-jdk-headless",
@@ -63,5 +63,7 @@ def describe(allocators):
         "commit": first_line(["git", "-C", str(ROOT), "describe", "--always", "--dirty"]),
         "packages": versions(PACKAGES + [package for _, package in PEERS.values()]),
         "allocators": {a.name: a.library or libc() for a in allocators},
-        "same": {a.name: fingerprint(a.library) for a in allocators} | {"kernel": platform.release()},
+        "same": {a.name: fingerprint(a.library) for a in allocators}
+        | {name: fingerprint(BUILD / name) for name in ("micro", "field", "launch")}
+        | {"kernel": platform.release()},
     }

@@ -36,6 +36,14 @@ def programs_dir():
     return found[-1].parent if found else Path(shutil.which("postgres") or "/usr/bin/postgres").parent
 
 
+def missing_parts():
+    """What the server lacks here: the client's programs may be installed without it."""
+    absent = [p for p in ("postgres", "initdb") if not (programs_dir() / p).exists()]
+    if os.geteuid() == 0 and not any(user.pw_name == "postgres" for user in pwd.getpwall()):
+        absent.append("the user postgres")
+    return absent
+
+
 def as_server_user(argv):
     if os.geteuid() != 0:
         return argv

@@ -182,6 +182,8 @@ def rows(wanted, scale=1):
     made, skipped = [], []
     for name, tools, package, make in kinds:
         absent = [t for t in missing(tools) if not shutil.which(f"/usr/sbin/{t}")] if wanted(name) else []
+        if wanted(name) and name == "postgres":
+            absent += postgres.missing_parts()
         if absent:
             skipped.append(f"{name}: {' '.join(absent)} not installed (package {package})")
         elif wanted(name):
