@@ -49,10 +49,11 @@ static bool explain_region(const hk_region_t *region, const char *address, const
     const char *start = NULL;
     size_t bytes = 0;
     size_t room = 0; /* without access, like the page behind it */
-    if (region->kind == HK_REGION_LARGE || region->kind == HK_REGION_RETIRED) {
-        start = ((const hk_large_t *)region)->address;
-        bytes = ((const hk_large_t *)region)->bytes;
-        room = ((const hk_large_t *)region)->room - bytes;
+    const hk_large_t *large = (const hk_large_t *)region;
+    if ((region->kind == HK_REGION_LARGE && large->walled) || region->kind == HK_REGION_RETIRED) {
+        start = large->address;
+        bytes = large->bytes;
+        room = large->room - bytes;
     } else if (region->kind == HK_REGION_SUPERSLAB) {
         start = ((const hk_superslab_t *)region)->base;
         bytes = HK_SUPERSLAB_BYTES;
