@@ -325,13 +325,6 @@ static void check_part(walk_t *walk, hk_runs_t *part)
     hk_lock_release(&part->lock, HK_RANK_RUNS);
 }
 
-static void check_runs(walk_t *walk)
-{
-    for (hk_runs_t *part = NULL; (part = hk_run_area_next_part(part)) != NULL;) {
-        check_part(walk, part);
-    }
-}
-
 static void check_owned_heap(hk_heap_t *heap, void *context)
 {
     check_heap(heap, context);
@@ -348,7 +341,9 @@ HAK_API size_t hak_check(void)
         for (hk_pool_t *part = NULL; (part = hk_pool_part_next(part)) != NULL;) {
             check_pool(&walk, part);
         }
-        check_runs(&walk);
+        for (hk_runs_t *part = NULL; (part = hk_run_area_next_part(part)) != NULL;) {
+            check_part(&walk, part);
+        }
         hk_path_leave(cache);
     }
     return walk.violations;

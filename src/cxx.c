@@ -90,8 +90,8 @@ static HK_COLD bool are_of_one_module(const void *one, const void *other)
 
 /* The runtime's own form of operator new, which comes back to malloc or to another form; NULL if
  * there is none.  The runtime is the module that has get_new_handler.  Other allocators have these
- * forms too, and would hand out blocks of theirs, and HAKMEM's would come back here: so the form has
- * to be of that module itself. */
+ * forms too, and would hand out blocks of theirs, and HAKMEM's would come back here: so the form
+ * has to be of that module itself. */
 static HK_COLD new_t runtime_new(const char *form, const void *caller)
 {
     void *runtime = _ZSt15get_new_handlerv != NULL ? (void *)_ZSt15get_new_handlerv
@@ -142,8 +142,8 @@ static HK_COLD void *new_or_throw(const char *form, size_t alignment, size_t siz
     return next(size, alignment, NULL);
 }
 
-/* A nothrow form must not let an exception of the handler out, and C cannot catch one: the runtime's
- * own form, which calls our throwing one and catches, does that. */
+/* A nothrow form must not let an exception of the handler out, and C cannot catch one: the
+ * runtime's own form, which calls our throwing one and catches, does that. */
 static HK_COLD void *new_or_null(const char *form, size_t alignment, size_t size,
                                  const void *caller)
 {

@@ -7,7 +7,6 @@
 #include "heap_hole.h"
 #include "large.h"
 #include "limit.h"
-#include "os.h"
 #include "run.h"
 
 static hk_allowance_t at_end;
@@ -103,7 +102,7 @@ void hk_decay_start(uint64_t now_ms)
 /* Gives back about so many bytes of what is free and resident. */
 static void give_back(size_t bytes)
 {
-    size_t given = bytes >= hk_large_kept_bytes() ? hk_large_decay(UINT64_MAX) : 0;
+    size_t given = bytes >= hk_large_kept_bytes() ? hk_large_drain() : 0;
     size_t runs = hk_run_warm_bytes();
     given += given < bytes ? hk_run_purge(runs - hk_least(runs, bytes - given)) : 0;
     size_t slabs = hk_pool_part_warm_bytes();

@@ -13,8 +13,8 @@
 #if __GLIBC_PREREQ(2, 34)
 
 /* The C library looks at its caller, whose run path and namespace it uses.  So the call must be a
- * jump, whatever CFLAGS say: CMakeLists.txt optimizes this file.  tests/libc_deepbind.c loads by the
- * run path. */
+ * jump, whatever CFLAGS say: CMakeLists.txt optimizes this file.  tests/libc_deepbind.c loads by
+ * the run path. */
 HAK_API void *dlopen(const char *file, int mode)
 {
     void *(*next)(const char *, int);

@@ -3,7 +3,6 @@
  */
 #include <errno.h>
 #include <hakmem/hakmem.h>
-#include <string.h>
 
 #include "front.h"
 #include "limit.h"

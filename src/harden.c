@@ -39,7 +39,7 @@ static size_t check_live(const hk_slab_t *slab, const void *block, const char *w
 {
     size_t size;
     size_t block_bytes = block_bytes_of(slab->class_index);
-    if (!hk_slab_starts_block(slab, block)) {
+    if (hk_slab_probe(slab, block) == HK_PUT_INTERIOR) {
         hk_log_fatal(what, block, "an interior pointer: no block starts there");
     }
     switch (hk_canary_read(block, block_bytes, &size)) {

@@ -100,7 +100,6 @@ void hk_heap_reclaim(hk_heap_t *heap, size_t limit)
         while (limit > 0 && (magazine = hk_heap_depot_pop(heap, class_index)) != NULL) {
             limit -= magazine->count < limit ? magazine->count : limit;
             hk_heap_depot_dissolve_locked(heap, magazine);
-            hk_heap_depot_keep_spare(heap, magazine);
         }
     }
     (void)hk_heap_slab_release_empties_locked(heap, units);
@@ -168,7 +167,8 @@ hk_magazine_t *hk_heap_unload(hk_heap_t *heap, unsigned class_index, hk_magazine
         empty = hk_heap_depot_take_spare(heap, kind);
     }
     if (empty == NULL) {
-        hk_heap_depot_dissolve_locked(heap, full);
+        hk_heap_slab_put_all_locked(heap, full->slot, full->count, full->marks != HK_MARKS_CLEAR);
+        full->count = 0;
         empty = full;
     } else {
         full->class_index = (uint16_t)class_index;
@@ -204,7 +204,6 @@ void hk_heap_dissolve(hk_heap_t *heap, hk_magazine_t *magazine)
 {
     hk_lock_acquire(&heap->lock, HK_RANK_HEAP);
     hk_heap_depot_dissolve_locked(heap, magazine);
-    hk_heap_depot_keep_spare(heap, magazine);
     hk_lock_release(&heap->lock, HK_RANK_HEAP);
 }
 

@@ -9,9 +9,9 @@
 /* Empty magazines that change hands at once.  A heap keeps fewer than two bundles of each kind. */
 enum { BUNDLE = 16 };
 
-/* Makes `count` of the spare magazines, from `first` on, a bundle for other heaps.  Where blocks are
- * freed by other threads than allocate them, empty magazines have to go the other way; and the lock
- * on that way is all heaps', so they go many at a time. */
+/* Makes `count` of the spare magazines, from `first` on, a bundle for other heaps.  Where blocks
+ * are freed by other threads than allocate them, empty magazines have to go the other way; and the
+ * lock on that way is all heaps', so they go many at a time. */
 static void free_bundle(hk_magazine_t *first, uint16_t count)
 {
     first->slot[0] = (void *)(uintptr_t)count; /* no block: it is empty */
@@ -95,6 +95,7 @@ void hk_heap_depot_dissolve_locked(hk_heap_t *heap, hk_magazine_t *magazine)
     hk_heap_slab_put_all_locked(heap, magazine->slot, magazine->count,
                                 magazine->marks != HK_MARKS_CLEAR);
     magazine->count = 0;
+    hk_heap_depot_keep_spare(heap, magazine);
 }
 
 /* The bytes of a magazine's blocks, which are of one class. */
@@ -182,7 +183,6 @@ static void sort_magazine(hk_heap_t *heap, hk_magazine_t *magazine)
     count_depot_bytes(heap, bytes);
     magazine->count = (uint16_t)left;
     hk_heap_depot_dissolve_locked(heap, magazine);
-    hk_heap_depot_keep_spare(heap, magazine);
 }
 
 hk_magazine_t *hk_heap_take_inbox(hk_heap_t *heap)
@@ -212,7 +212,6 @@ void hk_heap_depot_stock_locked(hk_heap_t *heap, hk_magazine_t *list)
             hk_heap_depot_push(heap, magazine->class_index, magazine);
         } else {
             hk_heap_depot_dissolve_locked(heap, magazine);
-            hk_heap_depot_keep_spare(heap, magazine);
         }
     }
 }
@@ -245,7 +244,6 @@ bool hk_heap_depot_dissolve_surplus_locked(hk_heap_t *heap, unsigned limit)
             depot->low_water--;
             hk_magazine_t *magazine = hk_heap_depot_pop(heap, class_index);
             hk_heap_depot_dissolve_locked(heap, magazine);
-            hk_heap_depot_keep_spare(heap, magazine);
         }
     }
     return true;

@@ -17,7 +17,7 @@ void hk_heap_depot_keep_spare(hk_heap_t *heap, hk_magazine_t *magazine);
 /* Leaves them to other heaps: this one is being deleted. */
 void hk_heap_depot_free_spares(hk_heap_t *heap);
 
-/* Puts the magazine's blocks back into their slabs. */
+/* Puts the magazine's blocks back into their slabs, and keeps the magazine. */
 void hk_heap_depot_dissolve_locked(hk_heap_t *heap, hk_magazine_t *magazine);
 
 /* Whether policy allows the class's depot more blocks, given what all depots of the heap hold;

@@ -97,30 +97,6 @@ static unsigned find_oldest_locked(uint64_t until_ms)
     return oldest;
 }
 
-/* That mapping, which is leaving; NULL if there is none. */
-static hk_large_t *take_oldest(uint64_t until_ms)
-{
-    hk_lock_acquire(&mappings.lock, HK_RANK_LARGE);
-    unsigned oldest = find_oldest_locked(until_ms);
-    hk_large_t *found = oldest != KEPT_MAX ? remove_kept_locked(oldest) : NULL;
-    if (found != NULL) {
-        hk_limit_begin_leaving();
-    }
-    hk_lock_release(&mappings.lock, HK_RANK_LARGE);
-    return found;
-}
-
-size_t hk_large_decay(uint64_t until_ms)
-{
-    size_t bytes = 0;
-    hk_large_t *large;
-    for (unsigned i = 0; i < KEPT_MAX && (large = take_oldest(until_ms)) != NULL; i++) {
-        bytes += large->bytes;
-        unmap_leaving(large);
-    }
-    return bytes;
-}
-
 static hk_large_t *map_large(size_t bytes, size_t alignment)
 {
     hk_large_t *large = hk_meta_allocate(HK_META_LARGE, sizeof *large);
@@ -202,6 +178,17 @@ size_t hk_large_cut_kept(uint64_t until_ms, size_t bytes)
         hk_limit_end_leaving();
     }
     return large != NULL ? bytes : 0;
+}
+
+size_t hk_large_drain(void)
+{
+    size_t bytes = 0;
+    size_t more = 1;
+    for (unsigned i = 0; i < KEPT_MAX && more > 0; i++) {
+        more = hk_large_cut_kept(UINT64_MAX, PTRDIFF_MAX);
+        bytes += more;
+    }
+    return bytes;
 }
 
 /* A kept mapping of bytes or more, up to most; or any other, made to fit. */

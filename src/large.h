@@ -50,8 +50,8 @@ static inline size_t hk_large_usable_bytes(const hk_large_t *large)
 /* Resizes the block, and moves it, without a copy, if need be; after false it is as it was. */
 bool hk_large_resize(hk_large_t *large, size_t bytes);
 
-/* Gives kept mappings back that were freed at or before the time; returns their bytes. */
-size_t hk_large_decay(uint64_t until_ms);
+/* Gives all kept mappings back; returns their bytes. */
+size_t hk_large_drain(void);
 
 /* Gives so many bytes of the oldest kept mapping back, or all that it has, if it was freed at or
  * before the time; returns how many. */

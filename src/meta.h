@@ -21,8 +21,8 @@ typedef enum hk_meta_kind {
     HK_META_KINDS,
 } hk_meta_kind_t;
 
-/* Processors fetch cache lines in pairs, so two threads that write to the lines of one pair wait for
- * one another as if it were one line. */
+/* Processors fetch cache lines in pairs, so two threads that write to the lines of one pair wait
+ * for one another as if it were one line. */
 #define HK_META_ALIGNMENT ((size_t)2 * HK_CACHE_LINE)
 
 /* Memory of bytes, aligned to and rounded up to HK_META_ALIGNMENT; NULL if there is none.  One kind

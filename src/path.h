@@ -125,8 +125,8 @@ HK_INLINE size_t hk_path_near_bytes(const void *block)
     return found ? hk_class_info[class_index].block_bytes : 0;
 }
 
-/* The fast path of malloc: a block out of the loaded magazine; NULL if that is empty, or mallocs are
- * trapped. */
+/* The fast path of malloc: a block out of the loaded magazine; NULL if that is empty, or mallocs
+ * are trapped. */
 HK_INLINE void *hk_path_try_malloc(unsigned class_index)
 {
     hk_cache_t *cache = hk_load_relaxed(&hk_thread_view.by_malloc); /* relaxed: see cache.h */

@@ -53,7 +53,7 @@ static void release_empties(hk_heap_t *heap, void *context)
 }
 
 /* The places of free memory. */
-enum { RUNS, SLABS, KEPT, PLACES = HK_PLACES };
+enum { RUNS, SLABS, KEPT };
 
 /* To keep nothing at all means more to runs and slabs, so they keep a byte. */
 static size_t give_runs(size_t bytes)
@@ -74,7 +74,7 @@ static size_t give_kept(size_t bytes)
 static struct {
     size_t (*give)(size_t bytes); /* returns how much went */
     hk_pace_t pace;
-} places[PLACES] = {
+} places[HK_PLACES] = {
     [RUNS] = {give_runs, {.most = HK_DECAY_STEP_BYTES}},
     [SLABS] = {give_slabs, {.most = HK_DECAY_STEP_BYTES}},
     [KEPT] = {give_kept, {.most = HK_PEAK_KEPT_BYTES}},
@@ -90,7 +90,7 @@ typedef struct look {
 
 /* Slabs have all that is in no other place.  What is in use is read first, so that what comes into
  * use meanwhile is not counted twice. */
-static void look_at_all(look_t looks[PLACES])
+static void look_at_all(look_t looks[HK_PLACES])
 {
     looks[RUNS].committed = hk_run_used_bytes();
     looks[KEPT].committed = hk_large_used_bytes();
@@ -101,7 +101,7 @@ static void look_at_all(look_t looks[PLACES])
     looks[KEPT].committed += looks[KEPT].warm;
     looks[SLABS].committed =
         hk_above(hk_limit_committed_bytes(), looks[RUNS].committed + looks[KEPT].committed);
-    for (unsigned i = 0; i < PLACES; i++) {
+    for (unsigned i = 0; i < HK_PLACES; i++) {
         looks[i].most = hk_pace_look(&places[i].pace, looks[i].committed, &looks[i].grown);
     }
 }
@@ -122,7 +122,7 @@ static size_t take_owed(unsigned place, size_t most)
 static size_t pay(size_t most)
 {
     size_t paid = 0;
-    for (unsigned place = 0; place < PLACES && paid < most; place++) {
+    for (unsigned place = 0; place < HK_PLACES && paid < most; place++) {
         size_t taken = take_owed(place, most - paid);
         if (taken > 0) {
             size_t given = places[place].give(taken);
@@ -146,11 +146,11 @@ static void owe(unsigned place, const look_t *look, size_t surplus)
 }
 
 /* The place that has most gives.  If it has learnt to give less, the next one gives as well. */
-static void owe_of_most(look_t looks[PLACES], size_t surplus)
+static void owe_of_most(look_t looks[HK_PLACES], size_t surplus)
 {
-    for (unsigned i = 0; i < PLACES; i++) {
+    for (unsigned i = 0; i < HK_PLACES; i++) {
         unsigned fullest = RUNS;
-        for (unsigned place = 1; place < PLACES; place++) {
+        for (unsigned place = 1; place < HK_PLACES; place++) {
             fullest = looks[place].warm > looks[fullest].warm ? place : fullest;
         }
         if (looks[fullest].warm == 0) {
@@ -196,7 +196,7 @@ static void look_for_gifts(size_t committed)
     size_t empty_units = HK_EMPTY_STEP_UNITS;
     hk_heaps_each_thread_heap(release_empties, &empty_units);
     give_holes(committed);
-    look_t looks[PLACES];
+    look_t looks[HK_PLACES];
     look_at_all(looks);
     size_t too_much = hk_above(looks[RUNS].warm + looks[SLABS].warm + looks[KEPT].warm, allowed);
     size_t too_idle = idle_bytes(&looks[RUNS], committed);

@@ -13,7 +13,6 @@ enum {
     DEPOT_SHARE_SHIFT = 6,
     /* Areas double from here: address space is not free under ulimit -v. */
     AREA_BYTES_MIN = 4 << 20,
-    AREA_BYTES_MAX = 64 << 20,
     AREA_BYTES_STEP = 2 << 20,
     WARM_RUN_BYTES_MIN = 1 << 20, /* so many free resident pages are always at hand */
     BESIDE_BYTES_MIN = 1 << 20,   /* smaller blocks soon find a place */
@@ -61,7 +60,7 @@ unsigned hk_policy_heaps_max(unsigned cpu_count)
 size_t hk_policy_area_bytes(size_t mapped_bytes)
 {
     size_t bytes = mapped_bytes < AREA_BYTES_MIN ? (size_t)AREA_BYTES_MIN : mapped_bytes;
-    bytes = bytes > AREA_BYTES_MAX ? (size_t)AREA_BYTES_MAX : bytes;
+    bytes = bytes > HK_RUN_AREA_BYTES_MAX ? (size_t)HK_RUN_AREA_BYTES_MAX : bytes;
     return bytes & ~(size_t)(AREA_BYTES_STEP - 1);
 }
 

@@ -42,6 +42,7 @@ enum {
     HK_BESIDE_KEPT_MAX = 64 << 20,     /* or of kept mappings, and at first as well; */
     HK_BESIDE_KEPT_MIN = 2 << 20,      /* less of these is not worth the call */
     HK_KEPT_UNITS = 16,                /* 1 MiB of warm units that a pool keeps in any case */
+    HK_RUN_AREA_BYTES_MAX = 64 << 20,  /* Areas of runs have room for no more */
     HK_PARTS = 32,                     /* parts of the Shared Pool, and of the areas, at most */
     HK_SHELF_BYTES = 1 << 20,          /* of free runs of pages on a thread's shelf */
     HK_LARGE_KEEP_MS = 1000,           /* how long a freed direct mapping is kept */

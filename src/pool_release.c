@@ -4,7 +4,6 @@
 #include "bitrange.h"
 #include "limit.h"
 #include "log.h"
-#include "os.h"
 #include "policy.h"
 #include "pool.h"
 

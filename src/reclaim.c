@@ -17,7 +17,8 @@ enum { OTHERS_AT_CAP = 2 };
 
 /* Memory that one thread is giving back still counts until it is gone.  So at the limit another
  * thread, which finds nothing left to give back, must wait for that before it tries again: for who
- * reclaims as well, at this lock, and then for who gives back in a step, at a peak or at its end. */
+ * reclaims as well, at this lock, and then for who gives back in a step, at a peak or at its end.
+ */
 static hk_lock_t reclaim_lock;
 
 static _Atomic(hk_reclaim_notify_t) notify_program; /* atomic: set at any time */
@@ -49,7 +50,7 @@ static size_t reclaim_all_locked(hk_cache_t *cache, size_t keep_bytes)
         hk_cache_flush(cache);
     }
     hk_reclaim_heaps(SIZE_MAX);
-    size_t bytes = hk_large_decay(UINT64_MAX);
+    size_t bytes = hk_large_drain();
     bytes += hk_pool_part_purge(keep_bytes, count_of(keep_bytes, HK_SUPERSLAB_SHIFT));
     bytes += hk_run_purge(keep_bytes); /* last: areas that have their lent slots again go whole */
     (void)hk_retire_drain();           /* address space alone */

@@ -20,30 +20,12 @@ enum { PAGE_BYTES = 8192 }; /* more than twice the longest report */
 
 /* ---- Collecting ---- */
 
-static void add_slab(hak_stats_t *stats, const hk_slab_t *slab)
-{
-    size_t block_bytes = hk_class_info[slab->class_index].block_bytes;
-    stats->slab_free_bytes += slab->free_blocks * block_bytes;
-}
-
 static void add_heap(hk_heap_t *heap, void *context)
 {
     hak_stats_t *stats = context;
     hk_lock_acquire(&heap->lock, HK_RANK_HEAP);
-    for (unsigned class_index = 0; class_index < HK_CLASS_COUNT; class_index++) {
-        const hk_heap_class_t *class = &heap->classes[class_index];
-        for (unsigned bucket = 0; bucket < HK_SLAB_BUCKETS; bucket++) {
-            for (const hk_slab_t *slab = class->partial[bucket]; slab != NULL; slab = slab->next) {
-                add_slab(stats, slab);
-            }
-        }
-        for (const hk_slab_t *slab = class->empty; slab != NULL; slab = slab->next) {
-            add_slab(stats, slab);
-        }
-        for (const hk_magazine_t *m = class->depot.stack; m != NULL; m = m->next) {
-            stats->depot_bytes += (uint64_t)m->count * hk_class_info[class_index].block_bytes;
-        }
-    }
+    stats->slab_free_bytes += hk_heap_free_bytes(heap);
+    stats->depot_bytes += hk_heap_depot_bytes(heap);
     stats->hole_bytes += hk_load_relaxed(&heap->hole_bytes); /* relaxed: the lock is held */
     stats->purged_bytes += heap->holes_purged_bytes;
     stats->remote_magazines += hk_load_relaxed(&heap->inbox_magazines); /* relaxed: a statistic */

@@ -10,6 +10,7 @@
 #include "meta.h"
 #include "options.h"
 #include "os.h"
+#include "policy.h"
 #include "random.h"
 #include "wall.h"
 
@@ -25,7 +26,7 @@ enum {
 /* This is address space only: what waits holds no memory.  Without hardening it is no more than an
  * area has, since the program may need address space for other things, say under ulimit -v. */
 static const size_t waiting_bytes_hardened = (size_t)4 << 30;
-static const size_t waiting_bytes_default = (size_t)64 << 20;
+static const size_t waiting_bytes_default = HK_RUN_AREA_BYTES_MAX;
 static const size_t spare_bytes_max = (size_t)64 << 20; /* of one */
 
 static struct {

@@ -18,6 +18,7 @@
 #include "bitrange.h"
 #include "epoch.h"
 #include "lock.h"
+#include "policy.h"
 #include "registry.h"
 
 struct hk_heap;
@@ -26,7 +27,6 @@ struct hk_runs;
 
 enum {
     HK_RUN_BYTES_MAX = 32 << 20,
-    HK_RUN_AREA_BYTES_MAX = 64 << 20,
     HK_RUN_AREA_WORDS = HK_RUN_AREA_BYTES_MAX / 4096 / 64, /* no page is smaller than 4 KiB */
 };
 

@@ -69,8 +69,8 @@ static size_t purge_one(hk_runs_t *part, size_t keep_bytes)
     return bytes;
 }
 
-/* Takes an area without a block out of the part, which is leaving then; NULL if there is none.  *bytes grows by what may
- * be resident of it. */
+/* Takes an area without a block out of the part, which is leaving then; NULL if there is none.
+ * *bytes grows by what may be resident of it. */
 static hk_run_area_t *take_empty_area(hk_runs_t *part, size_t *bytes)
 {
     hk_lock_acquire(&part->lock, HK_RANK_RUNS);

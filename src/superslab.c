@@ -453,11 +453,6 @@ void *hk_slab_take_random(hk_slab_t *slab, uint64_t random)
     return take_bit(slab, word, chosen & -chosen);
 }
 
-bool hk_slab_starts_block(const hk_slab_t *slab, const void *address)
-{
-    return hk_slab_index_of(slab, address) != UINT32_MAX;
-}
-
 /* Others may be changing the word meanwhile, but not the bit of a live block. */
 __attribute__((no_sanitize("thread"))) hk_put_result_t hk_slab_probe(const hk_slab_t *slab,
                                                                      const void *block)

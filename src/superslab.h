@@ -216,9 +216,6 @@ HK_INLINE bool hk_slab_put_one(hk_slab_t *slab, const hk_class_info_t *info, con
  * block; returns how many were put back.  The caller sees to their live bits. */
 unsigned hk_slab_put(hk_slab_t *slab, void *const *blocks, unsigned count);
 
-/* Whether a block of the slab starts at the address. */
-bool hk_slab_starts_block(const hk_slab_t *slab, const void *address);
-
 /* What putting an address of the slab back would result in; nothing is done.  Without lock(heap) it
  * is right for a live block of the caller's, and else a hint. */
 hk_put_result_t hk_slab_probe(const hk_slab_t *slab, const void *block);

@@ -52,7 +52,8 @@ void hk_suspect_check(const hk_cache_t *cache, const void *block, const char *wh
                       const char *what_if_free)
 {
     const hk_slab_t *slab = hk_slab_find(block);
-    if (slab == NULL || slab->class_index >= HK_CLASS_COUNT || !hk_slab_starts_block(slab, block)) {
+    if (slab == NULL || slab->class_index >= HK_CLASS_COUNT ||
+        hk_slab_probe(slab, block) == HK_PUT_INTERIOR) {
         hk_log_fatal(what, block, "an interior pointer: no block starts there");
     }
     hk_heap_t *heap = slab->heap;

@@ -1,5 +1,5 @@
-// What libc_cxx_plugin.c loads: C++ code that has the C++ runtime linked in, and HAKMEM for a library.
-// So its operators are HAKMEM's, and the runtime in it has none.
+// What libc_cxx_plugin.c loads: C++ code that has the C++ runtime linked in, and HAKMEM for a
+// library.  So its operators are HAKMEM's, and the runtime in it has none.
 #include "test.h"
 
 #include <new>

@@ -1,5 +1,5 @@
-// A program that has new[] and delete[] of its own, and leaves the other forms as they are; run with
-// LD_PRELOAD=libhakmem.so.
+// A program that has new[] and delete[] of its own, and leaves the other forms as they are; run
+// with LD_PRELOAD=libhakmem.so.
 #include "test.h"
 
 #include <new>

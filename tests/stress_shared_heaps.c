@@ -3,10 +3,9 @@
  * writes of neighbouring live bits: none of its frees may be taken for a bad one.
  *
  * Each thread is bound to one processor until it has allocated, which is when the library asks for
- * its processors, and uses all of them afterwards: four heaps for 32 threads that really run side by
- * side.  Blocks are small, so that many share a
- * word of bits; each is freed by its owner, by another thread, after its thread's end, or in a
- * forked child.  An argument gives the seconds.
+ * its processors, and uses all of them afterwards: four heaps for 32 threads that really run side
+ * by side.  Blocks are small, so that many share a word of bits; each is freed by its owner, by
+ * another thread, after its thread's end, or in a forked child.  An argument gives the seconds.
  */
 #define _GNU_SOURCE
 #include "hak_names.h"

@@ -302,7 +302,8 @@ static void refuse(void *block)
     errno = 0;
 }
 
-/* What could not be had even if all were given back is refused, and nothing is given back for it. */
+/* What could not be had even if all were given back is refused, and nothing is given back for it.
+ */
 static void check_impossible(void)
 {
     hak_heap_t *heap = hak_heap_create();

@@ -12,8 +12,8 @@
  * - sizes are in bytes, and blocks are aligned to 16;
  * - an allocating function that fails returns NULL and sets errno to ENOMEM;
  * - a block from any allocating function here may be freed by any freeing function here or in
- *   <stdlib.h>, and the other way round; but not where HAKMEM is linked into a plugin only, which has
- *   to be written in C: there malloc and free are the program's, and have nothing to do with
+ *   <stdlib.h>, and the other way round; but not where HAKMEM is linked into a plugin only, which
+ *   has to be written in C: there malloc and free are the program's, and have nothing to do with
  *   hak_malloc and hak_free;
  * - it is there since version 1.0.
  */
