@@ -1,8 +1,7 @@
 // What libc_cxx_plugin.c loads: C++ code in a program that is C, where operator new has to fail as
 // the standard wants.
-#include "test.h"
+#include "cxx_checks.h"
 
-#include <new>
 #include <string>
 
 extern "C" void plugin_run(void);
@@ -22,17 +21,6 @@ void throws_standard()
 {
     handler_calls++;
     throw std::bad_alloc();
-}
-
-template <typename Call> bool throws_bad_alloc(Call call)
-{
-    try {
-        void *block = call();
-        CHECKF(block == nullptr, " (got %p)", block);
-    } catch (const std::bad_alloc &) {
-        return true;
-    }
-    return false;
 }
 
 template <typename Call> void check_throwing(Call call)

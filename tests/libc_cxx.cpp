@@ -1,21 +1,12 @@
 // The C++ operators new and delete in all their forms; run with LD_PRELOAD=libhakmem.so.
-#include "test.h"
+#include "cxx_checks.h"
 
 #include <atomic>
 #include <map>
 #include <memory>
-#include <new>
 #include <string>
 #include <thread>
 #include <vector>
-
-#ifndef __cpp_sized_deallocation
-// clang declares these only when asked to.
-void operator delete(void *block, size_t size) noexcept;
-void operator delete[](void *block, size_t size) noexcept;
-void operator delete(void *block, size_t size, std::align_val_t alignment) noexcept;
-void operator delete[](void *block, size_t size, std::align_val_t alignment) noexcept;
-#endif
 
 namespace
 {
@@ -97,17 +88,6 @@ void mixed()
     ::operator delete (none, size_t{16}, std::align_val_t{64});
     ::operator delete(none, std::nothrow);
     ::operator delete[](none, std::align_val_t{64}, std::nothrow);
-}
-
-template <typename Call> bool throws_bad_alloc(Call call)
-{
-    try {
-        void *block = call();
-        CHECKF(block == nullptr, " (got %p)", block);
-    } catch (const std::bad_alloc &) {
-        return true;
-    }
-    return false;
 }
 
 void too_big()

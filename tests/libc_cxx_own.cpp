@@ -1,19 +1,9 @@
 // A program that has the four basic operators of its own, and leaves the other forms as they are:
 // these have to call its own; run with LD_PRELOAD=libhakmem.so.
-#include "test.h"
-
-#include <new>
+#include "cxx_checks.h"
 
 #if defined(__GNUC__) && !defined(__clang__)
 #pragma GCC diagnostic ignored "-Wsized-deallocation"
-#endif
-
-#ifndef __cpp_sized_deallocation
-// clang declares these only when asked to.
-void operator delete(void *block, size_t size) noexcept;
-void operator delete[](void *block, size_t size) noexcept;
-void operator delete(void *block, size_t size, std::align_val_t alignment) noexcept;
-void operator delete[](void *block, size_t size, std::align_val_t alignment) noexcept;
 #endif
 
 namespace
@@ -110,18 +100,6 @@ void every_aligned_form(size_t size, std::align_val_t alignment)
           [=](void *b) { ::operator delete[](b, alignment, std::nothrow); });
 }
 
-// The nothrow forms catch what the program's own operators throw.
-void too_big()
-{
-    static volatile size_t far_too_large = 2 * LARGEST;
-    const size_t size = far_too_large;
-    const std::align_val_t alignment{128};
-    CHECK(::operator new(size, std::nothrow) == nullptr);
-    CHECK(::operator new[](size, std::nothrow) == nullptr);
-    CHECK(::operator new(size, alignment, std::nothrow) == nullptr);
-    CHECK(::operator new[](size, alignment, std::nothrow) == nullptr);
-}
-
 } // namespace
 
 int main()
@@ -132,7 +110,7 @@ int main()
         for (size_t alignment = 16; alignment <= 4096; alignment *= 4)
             every_aligned_form(size, std::align_val_t{alignment});
     }
-    too_big();
+    check_nothrow_forms_fail(2 * LARGEST); // they catch what the program's own operators throw
     CHECK(test_preloaded_check() == 0);
     puts("libc_cxx_own: ok");
     return 0;

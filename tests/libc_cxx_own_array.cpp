@@ -1,17 +1,9 @@
 // A program that has new[] and delete[] of its own, and leaves the other forms as they are; run
 // with LD_PRELOAD=libhakmem.so.
-#include "test.h"
-
-#include <new>
+#include "cxx_checks.h"
 
 #if defined(__GNUC__) && !defined(__clang__)
 #pragma GCC diagnostic ignored "-Wsized-deallocation"
-#endif
-
-#ifndef __cpp_sized_deallocation
-// clang declares these only when asked to.
-void operator delete(void *block, size_t size) noexcept;
-void operator delete[](void *block, size_t size) noexcept;
 #endif
 
 namespace
