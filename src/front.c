@@ -241,15 +241,15 @@ void *hk_front_resize(hk_heap_t *heap, void *block, size_t size)
     if (size >= usable / 2 && hk_path_try_refit(block, usable, size)) {
         return block;
     }
-    hk_heap_t *owner = owned_heap_of(block);
-    bool stays_in_heap = heap == NULL || heap == owner; /* where its pages may move to */
+    /* Then its pages may move. */
+    bool stays_in_heap = heap == NULL || heap == owned_heap_of(block);
     if (usable > HK_SMALL_MAX && stays_in_heap) {
         void *resized = hk_path_resize(block, size);
         if (resized != NULL) {
             return hk_front_hand_out(resized);
         }
     }
-    heap = heap != NULL ? heap : owner;
+    heap = heap != NULL ? heap : owned_heap_of(block);
     bool grows = size > usable && usable > HK_SMALL_MAX;
     void *moved = heap != NULL ? hk_front_allocate_in(heap, 1, size, false)
                   : grows      ? hk_front_hand_out(hk_path_allocate_growing(size))
