@@ -263,10 +263,13 @@ void hk_os_note_cpus(void)
     static unsigned long known[128]; /* 8192 processors */
     int saved = errno;
     unsigned long mask[128] = {0};
-    (void)syscall(SYS_sched_getaffinity, 0, sizeof mask, mask); /* refused: it adds none */
+    long bytes = syscall(SYS_sched_getaffinity, 0, sizeof mask, mask);
     errno = saved;
+    if (bytes < 0) {
+        return; /* refused: it adds none */
+    }
     unsigned count = 0;
-    for (size_t i = 0; i < sizeof mask / sizeof mask[0]; i++) {
+    for (long i = 0; i < bytes / (long)sizeof mask[0]; i++) { /* as many for each thread */
         known[i] |= mask[i];
         count += (unsigned)__builtin_popcountl(known[i]);
     }
