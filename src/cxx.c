@@ -105,6 +105,13 @@ static HK_COLD new_t runtime_new(const char *form, const void *caller)
     return next;
 }
 
+/* The nothrow forms, and what they are called. */
+typedef enum nothrow { OBJECT, ARRAY, OBJECT_ALIGNED, ARRAY_ALIGNED, NOTHROW_FORMS } nothrow_t;
+
+static const char *const nothrow_names[NOTHROW_FORMS] = {
+    "_ZnwmRKSt9nothrow_t", "_ZnamRKSt9nothrow_t", "_ZnwmSt11align_val_tRKSt9nothrow_t",
+    "_ZnamSt11align_val_tRKSt9nothrow_t"};
+
 /* ---- Without memory ---- */
 
 /* What operator new does when there is no memory: the program's handler may find some, or
@@ -144,13 +151,12 @@ static HK_COLD void *new_or_throw(const char *form, size_t alignment, size_t siz
 
 /* A nothrow form must not let an exception of the handler out, and C cannot catch one: the
  * runtime's own form, which calls our throwing one and catches, does that. */
-static HK_COLD void *new_or_null(const char *form, size_t alignment, size_t size,
-                                 const void *caller)
+static HK_COLD void *new_or_null(nothrow_t form, size_t alignment, size_t size, const void *caller)
 {
     if (_ZSt15get_new_handlerv != NULL && _ZSt15get_new_handlerv() == NULL) {
         return NULL;
     }
-    new_t next = runtime_new(form, caller);
+    new_t next = runtime_new(nothrow_names[form], caller);
     return next != NULL ? next(size, alignment, NULL) : new_by_handler(alignment, size);
 }
 
@@ -211,27 +217,19 @@ HK_ALIAS(new_array_aligned) void *_ZnamSt11align_val_t(size_t size, size_t align
 HK_INLINE void *new_nothrow(size_t size, const void *caller)
 {
     void *block = hak_malloc(size);
-    return HK_LIKELY(block != NULL) ? block : new_or_null("_ZnwmRKSt9nothrow_t", 1, size, caller);
+    return HK_LIKELY(block != NULL) ? block : new_or_null(OBJECT, 1, size, caller);
 }
 
 HK_INLINE void *new_nothrow_aligned(size_t size, size_t alignment, const void *caller)
 {
     void *block = hak_aligned_alloc(alignment, size);
-    return HK_LIKELY(block != NULL)
-               ? block
-               : new_or_null("_ZnwmSt11align_val_tRKSt9nothrow_t", alignment, size, caller);
+    return HK_LIKELY(block != NULL) ? block : new_or_null(OBJECT_ALIGNED, alignment, size, caller);
 }
 
 /* What the program has in the place of ours may throw; the runtime's nothrow forms call that and
- * catch. */
-typedef enum nothrow { OBJECT, ARRAY, OBJECT_ALIGNED, ARRAY_ALIGNED, NOTHROW_FORMS } nothrow_t;
-
-static const char *const nothrow_names[NOTHROW_FORMS] = {
-    "_ZnwmRKSt9nothrow_t", "_ZnamRKSt9nothrow_t", "_ZnwmSt11align_val_tRKSt9nothrow_t",
-    "_ZnamSt11align_val_tRKSt9nothrow_t"};
-
-/* Those of a runtime that is there from the start, in a program with forms of its own: looking for
- * them takes microseconds and the loader's lock.  atomic: threads may be there before. */
+ * catch.  Here are those of a runtime that is there from the start, in a program with forms of its
+ * own: looking for them takes microseconds and the loader's lock.  atomic: threads may be there
+ * before. */
 static _Atomic(new_t) nothrow_forms[NOTHROW_FORMS];
 
 __attribute__((constructor)) static void find_nothrow_forms(void)

@@ -54,8 +54,8 @@ void *hk_front_allocate_in(hk_heap_t *heap, size_t alignment, size_t size, bool 
     void *block = hk_path_allocate_past_caches(heap, size, alignment, &fresh);
     if (block == NULL && hk_limit_is_possible(size)) {
         hk_path_replay();
-        (void)hk_reclaim_all(cache,
-                             0); /* if it finds nothing, another thread may have given back */
+        /* If it finds nothing, another thread may have given back. */
+        (void)hk_reclaim_all(cache, 0);
         block = hk_path_allocate_past_caches(heap, size, alignment, &fresh);
     }
     if (hk_refuge_has_deferred()) {

@@ -266,9 +266,9 @@ static bool is_only_cache(void)
     return only;
 }
 
-static bool has_no_stranger(void)
+static bool has_strangers(void)
 {
-    return hk_load_seq_cst(&hk_gate_strangers.depth) == 0;
+    return hk_load_seq_cst(&hk_gate_strangers.depth) != 0;
 }
 
 /* A thread with a cache has its fast paths, which do not ask the gate.  A thread that starts is a
@@ -280,10 +280,10 @@ bool hk_thread_shut_out(void)
         return false;
     }
     hk_gate_close();
-    for (int i = 0; i < STRANGER_YIELDS && !has_no_stranger(); i++) {
+    for (int i = 0; i < STRANGER_YIELDS && has_strangers(); i++) {
         hk_os_yield(); /* the housekeeper's steps are short */
     }
-    bool alone = has_no_stranger() && is_only_cache() && has_no_stranger();
+    bool alone = !has_strangers() && is_only_cache() && !has_strangers();
     if (!alone) {
         hk_thread_let_in();
     }
@@ -363,7 +363,7 @@ static bool others_are_busy(void)
     }
     hk_lock_release(&hk_heaps_lock, HK_RANK_CACHES);
     /* Behind the list: a thread that ends becomes a stranger before it leaves the list. */
-    return busy || hk_load_seq_cst(&hk_gate_strangers.depth) != 0;
+    return busy || has_strangers();
 }
 
 void hk_thread_fork_prepare(void)

@@ -35,7 +35,7 @@ void hk_thread_harden(void);
 
 /* Closes the gate, as fork does, and returns true, if no other thread can be at work on a block
  * until hk_thread_let_in is called: none is inside, has a cache, or had one when this process was
- * forked. Else returns false, with the gate as it was.  Inside the gate. */
+ * forked.  Else returns false, with the gate as it was.  Inside the gate. */
 bool hk_thread_shut_out(void);
 void hk_thread_let_in(void);
 
