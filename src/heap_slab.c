@@ -5,6 +5,7 @@
 
 #include "heap_depot.h"
 #include "heap_hole.h"
+#include "list.h"
 #include "log.h"
 #include "options.h"
 #include "random.h"
@@ -39,29 +40,16 @@ static uint16_t bucket_last(const hk_slab_t *slab, unsigned bucket)
 
 static void link_slab(hk_heap_t *heap, hk_slab_t *slab, unsigned bucket)
 {
-    hk_slab_t **list = &heap->classes[slab->class_index].partial[bucket];
     slab->bucket = (uint8_t)bucket;
     slab->bucket_last = bucket_last(slab, bucket);
-    slab->prev = NULL;
-    slab->next = *list;
-    if (*list != NULL) {
-        (*list)->prev = slab;
-    }
-    *list = slab;
+    HK_LIST_PUSH(heap->classes[slab->class_index].partial[bucket], slab, next, prev);
 }
 
 static void unlink_slab(hk_heap_t *heap, hk_slab_t *slab)
 {
     hk_heap_hole_skip_locked(heap, slab);
     slab->bucket_last = 0;
-    if (slab->prev != NULL) {
-        slab->prev->next = slab->next;
-    } else {
-        heap->classes[slab->class_index].partial[slab->bucket] = slab->next;
-    }
-    if (slab->next != NULL) {
-        slab->next->prev = slab->prev;
-    }
+    HK_LIST_REMOVE(heap->classes[slab->class_index].partial[slab->bucket], slab, next, prev);
 }
 
 /* Whether live bits of a slab that is empty may be set.  Threads that share a heap leave some that

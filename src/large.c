@@ -4,6 +4,7 @@
 #include "large.h"
 
 #include "limit.h"
+#include "list.h"
 #include "lock.h"
 #include "meta.h"
 #include "os.h"
@@ -211,28 +212,15 @@ void hk_large_enter_used(hk_large_t *large)
 {
     hk_large_add_used(large->bytes);
     hk_lock_acquire(&mappings.lock, HK_RANK_LARGE);
-    large->used_prev = NULL;
-    large->used_next = mappings.used;
-    if (mappings.used != NULL) {
-        mappings.used->used_prev = large;
-    }
-    mappings.used = large;
+    HK_LIST_PUSH(mappings.used, large, used_next, used_prev);
     hk_lock_release(&mappings.lock, HK_RANK_LARGE);
-}
-
-static void unlink_used_locked(hk_large_t *large)
-{
-    *(large->used_prev != NULL ? &large->used_prev->used_next : &mappings.used) = large->used_next;
-    if (large->used_next != NULL) {
-        large->used_next->used_prev = large->used_prev;
-    }
 }
 
 void hk_large_leave_used(hk_large_t *large)
 {
     hk_large_add_used(-large->bytes);
     hk_lock_acquire(&mappings.lock, HK_RANK_LARGE);
-    unlink_used_locked(large);
+    HK_LIST_REMOVE(mappings.used, large, used_next, used_prev);
     hk_lock_release(&mappings.lock, HK_RANK_LARGE);
 }
 
@@ -290,7 +278,7 @@ void hk_large_free(hk_large_t *large)
     large->fresh = false;
     large->freed_ms = hk_os_clock_ms();
     hk_lock_acquire(&mappings.lock, HK_RANK_LARGE);
-    unlink_used_locked(large);
+    HK_LIST_REMOVE(mappings.used, large, used_next, used_prev);
     bool kept = keep_locked(large);
     hk_lock_release(&mappings.lock, HK_RANK_LARGE);
     if (!kept) {

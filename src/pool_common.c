@@ -2,6 +2,7 @@
  * pool, common part: the lists of superslabs, and the end of a pool.  See pool.h.
  */
 #include "bitrange.h"
+#include "list.h"
 #include "log.h"
 #include "pool.h"
 
@@ -17,12 +18,7 @@ static void link_locked(hk_pool_t *pool, hk_superslab_t *superslab)
 {
     hk_assert(2, hk_lock_is_held(&pool->lock));
     hk_superslab_t **list = &pool->by_free[hk_bitrange_sum(superslab->free_units)];
-    superslab->prev = NULL;
-    superslab->next = *list;
-    if (*list != NULL) {
-        (*list)->prev = superslab;
-    }
-    *list = superslab;
+    HK_LIST_PUSH(*list, superslab, next, prev);
 }
 
 static void unlink_locked(hk_pool_t *pool, hk_superslab_t *superslab)
@@ -31,14 +27,8 @@ static void unlink_locked(hk_pool_t *pool, hk_superslab_t *superslab)
     if (pool->look_at == superslab) {
         pool->look_at = superslab->next;
     }
-    if (superslab->prev != NULL) {
-        superslab->prev->next = superslab->next;
-    } else {
-        pool->by_free[hk_bitrange_sum(superslab->free_units)] = superslab->next;
-    }
-    if (superslab->next != NULL) {
-        superslab->next->prev = superslab->prev;
-    }
+    hk_superslab_t **list = &pool->by_free[hk_bitrange_sum(superslab->free_units)];
+    HK_LIST_REMOVE(*list, superslab, next, prev);
 }
 
 static uint32_t warm_units_of(const hk_superslab_t *superslab)

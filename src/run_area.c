@@ -5,6 +5,7 @@
 
 #include "bitrange.h"
 #include "limit.h"
+#include "list.h"
 #include "log.h"
 #include "options.h"
 #include "os.h"
@@ -111,12 +112,7 @@ void hk_run_area_unmap(hk_run_area_t *area)
 void hk_run_area_add_locked(hk_run_area_t *area)
 {
     hk_runs_t *part = area->part;
-    area->prev = NULL;
-    area->next = part->areas;
-    if (area->next != NULL) {
-        area->next->prev = area;
-    }
-    part->areas = area;
+    HK_LIST_PUSH(part->areas, area, next, prev);
     part->area_count++;
     part->mapped_bytes += (size_t)area->pages << area->page_shift;
     part->descriptor_bytes += hk_run_area_descriptor_bytes(area->pages);
@@ -129,10 +125,7 @@ void hk_run_area_remove_locked(hk_run_area_t *area)
     hk_runs_t *part = area->part;
     hk_assert(2, hk_run_area_pages(area->runs) == area->pages && area->runs->is_free);
     hk_run_area_take_locked(area->runs);
-    *(area->prev != NULL ? &area->prev->next : &part->areas) = area->next;
-    if (area->next != NULL) {
-        area->next->prev = area->prev;
-    }
+    HK_LIST_REMOVE(part->areas, area, next, prev);
     part->area_count--;
     part->mapped_bytes -= (size_t)area->pages << area->page_shift;
     part->descriptor_bytes -= hk_run_area_descriptor_bytes(area->pages);
@@ -164,13 +157,7 @@ static void link_run(hk_run_t *run)
 {
     hk_runs_t *part = run->area->part;
     unsigned bin = hk_run_area_bin(hk_run_area_pages(run));
-    hk_run_t **list = &part->bins[run->dirty_pages > 0][bin];
-    run->prev = NULL;
-    run->next = *list;
-    if (*list != NULL) {
-        (*list)->prev = run;
-    }
-    *list = run;
+    HK_LIST_PUSH(part->bins[run->dirty_pages > 0][bin], run, next, prev);
     part->filled[run->dirty_pages > 0][bin / 64] |= 1ull << bin % 64;
 }
 
@@ -178,10 +165,7 @@ static void unlink_run(hk_run_t *run)
 {
     hk_runs_t *part = run->area->part;
     unsigned bin = hk_run_area_bin(hk_run_area_pages(run));
-    *(run->prev != NULL ? &run->prev->next : &part->bins[run->dirty_pages > 0][bin]) = run->next;
-    if (run->next != NULL) {
-        run->next->prev = run->prev;
-    }
+    HK_LIST_REMOVE(part->bins[run->dirty_pages > 0][bin], run, next, prev);
     if (part->bins[run->dirty_pages > 0][bin] == NULL) {
         part->filled[run->dirty_pages > 0][bin / 64] &= ~(1ull << bin % 64);
     }

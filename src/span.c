@@ -3,6 +3,7 @@
  */
 #include "span.h"
 
+#include "list.h"
 #include "options.h"
 #include "os.h"
 #include "retire.h"
@@ -11,22 +12,14 @@
 #define HK_SPAN_LINK(heap, list, span)                                                             \
     do {                                                                                           \
         hk_lock_acquire(&(heap)->lock, HK_RANK_HEAP);                                              \
-        (span)->prev = NULL;                                                                       \
-        (span)->next = (heap)->list;                                                               \
-        if ((span)->next != NULL) {                                                                \
-            (span)->next->prev = (span);                                                           \
-        }                                                                                          \
-        (heap)->list = (span);                                                                     \
+        HK_LIST_PUSH((heap)->list, span, next, prev);                                              \
         hk_lock_release(&(heap)->lock, HK_RANK_HEAP);                                              \
     } while (0)
 
 #define HK_SPAN_UNLINK(heap, list, span)                                                           \
     do {                                                                                           \
         hk_lock_acquire(&(heap)->lock, HK_RANK_HEAP);                                              \
-        *((span)->prev != NULL ? &(span)->prev->next : &(heap)->list) = (span)->next;              \
-        if ((span)->next != NULL) {                                                                \
-            (span)->next->prev = (span)->prev;                                                     \
-        }                                                                                          \
+        HK_LIST_REMOVE((heap)->list, span, next, prev);                                            \
         hk_lock_release(&(heap)->lock, HK_RANK_HEAP);                                              \
     } while (0)
 

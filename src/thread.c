@@ -9,6 +9,7 @@
 #include "decay.h"
 #include "guard.h"
 #include "large.h"
+#include "list.h"
 #include "log.h"
 #include "meta.h"
 #include "nothing.h"
@@ -47,14 +48,6 @@ static hk_cache_t *own_cache(void)
     return hk_thread_own != &hk_cache_empty ? hk_thread_own : NULL;
 }
 
-static void unlink_cache_locked(hk_cache_t *cache)
-{
-    *(cache->prev != NULL ? &cache->prev->next : &hk_cache_list) = cache->next;
-    if (cache->next != NULL) {
-        cache->next->prev = cache->prev;
-    }
-}
-
 /* Nobody will use the cache any more: its blocks go to the heap, and it leaves the list.  Returns
  * whether at most one cache is left there.  Inside the gate. */
 static bool retire_cache(hk_cache_t *cache)
@@ -63,7 +56,7 @@ static bool retire_cache(hk_cache_t *cache)
     (void)hk_heap_release_empties(cache->heap, SIZE_MAX);
     hk_lock_acquire(&hk_heaps_lock, HK_RANK_CACHES);
     hk_heaps_detach_locked(cache->heap);
-    unlink_cache_locked(cache);
+    HK_LIST_REMOVE(hk_cache_list, cache, next, prev);
     bool is_last = hk_cache_list == NULL || hk_cache_list->next == NULL;
     hk_lock_release(&hk_heaps_lock, HK_RANK_CACHES);
     return is_last;
@@ -220,12 +213,10 @@ static hk_cache_t *make_cache(void)
     hk_lock_acquire(&hk_heaps_lock, HK_RANK_CACHES);
     attach_heap_locked(cache);
     if (cache->heap != NULL) {
-        cache->next = hk_cache_list;
         if (hk_cache_list != NULL) {
-            hk_cache_list->prev = cache;
             hk_store_relaxed(&hk_harden_threads, true); /* relaxed: see harden.h */
         }
-        hk_cache_list = cache;
+        HK_LIST_PUSH(hk_cache_list, cache, next, prev);
     }
     hk_lock_release(&hk_heaps_lock, HK_RANK_CACHES);
     if (cache->heap == NULL) {
