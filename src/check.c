@@ -179,8 +179,9 @@ static void check_superslab(walk_t *walk, const hk_superslab_t *superslab, unsig
     }
 }
 
-static void check_pool(walk_t *walk, hk_pool_t *pool)
+static void check_pool(hk_pool_t *pool, void *context)
 {
+    walk_t *walk = context;
     uint64_t superslabs = 0;
     uint64_t used = 0;
     uint32_t warm = 0;
@@ -325,22 +326,12 @@ static void check_part(walk_t *walk, hk_runs_t *part)
     hk_lock_release(&part->lock, HK_RANK_RUNS);
 }
 
-static void check_owned_heap(hk_heap_t *heap, void *context)
-{
-    check_heap(heap, context);
-    check_pool(context, heap->pool);
-}
-
 HAK_API size_t hak_check(void)
 {
     walk_t walk = {0};
     hk_cache_t *cache;
     if (hk_path_enter(&cache)) {
-        hk_heaps_each_thread_heap(check_heap, &walk);
-        hk_heaps_each_first_class(check_owned_heap, &walk);
-        for (hk_pool_t *part = NULL; (part = hk_pool_part_next(part)) != NULL;) {
-            check_pool(&walk, part);
-        }
+        hk_heaps_each(check_heap, check_pool, &walk);
         for (hk_runs_t *part = NULL; (part = hk_run_area_next_part(part)) != NULL;) {
             check_part(&walk, part);
         }

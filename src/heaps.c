@@ -3,6 +3,7 @@
  */
 #include "heaps.h"
 
+#include "list.h"
 #include "options.h"
 #include "os.h"
 
@@ -110,11 +111,7 @@ hk_heap_t *hk_heaps_create(void)
     hk_heap_t *heap = hk_heap_new(HK_OWNER_NONE, NULL);
     if (heap != NULL) {
         hk_lock_acquire(&hk_heaps_lock, HK_RANK_CACHES);
-        heap->next = heaps.owned;
-        if (heaps.owned != NULL) {
-            heaps.owned->prev = heap;
-        }
-        heaps.owned = heap;
+        HK_LIST_PUSH(heaps.owned, heap, next, prev);
         heaps.owned_count++;
         hk_lock_release(&hk_heaps_lock, HK_RANK_CACHES);
     }
@@ -129,10 +126,7 @@ bool hk_heaps_remove(hk_heap_t *heap)
         found = found->next;
     }
     if (found != NULL) {
-        *(heap->prev != NULL ? &heap->prev->next : &heaps.owned) = heap->next;
-        if (heap->next != NULL) {
-            heap->next->prev = heap->prev;
-        }
+        HK_LIST_REMOVE(heaps.owned, heap, next, prev);
         heaps.owned_count--;
     }
     hk_lock_release(&hk_heaps_lock, HK_RANK_CACHES);
@@ -185,11 +179,17 @@ hk_heaps_idle_t hk_heaps_find_idle(const hk_heap_t *mine, uint64_t now_ms)
     return idle;
 }
 
-void hk_heaps_each_first_class(void (*visit)(hk_heap_t *heap, void *context), void *context)
+void hk_heaps_each(void (*visit_heap)(hk_heap_t *heap, void *context),
+                   void (*visit_pool)(hk_pool_t *pool, void *context), void *context)
 {
+    hk_heaps_each_thread_heap(visit_heap, context);
+    for (hk_pool_t *part = NULL; (part = hk_pool_part_next(part)) != NULL;) {
+        visit_pool(part, context);
+    }
     hk_lock_acquire(&hk_heaps_lock, HK_RANK_CACHES);
     for (hk_heap_t *heap = heaps.owned; heap != NULL; heap = heap->next) {
-        visit(heap, context);
+        visit_heap(heap, context);
+        visit_pool(heap->pool, context);
     }
     hk_lock_release(&hk_heaps_lock, HK_RANK_CACHES);
 }

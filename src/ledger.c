@@ -202,8 +202,9 @@ static void add_superslab(walk_t *walk, const hk_superslab_t *superslab)
 
 /* Makes a system call for each superslab under the pool's lock: without the lock the superslab
  * might go. */
-static void add_pool(walk_t *walk, hk_pool_t *pool)
+static void add_pool(hk_pool_t *pool, void *context)
 {
+    walk_t *walk = context;
     hk_lock_acquire(&pool->lock, HK_RANK_POOL);
     for (unsigned list = 0; list <= HK_SLAB_UNITS_MAX; list++) {
         for (const hk_superslab_t *s = pool->by_free[list]; s != NULL; s = s->next) {
@@ -211,12 +212,6 @@ static void add_pool(walk_t *walk, hk_pool_t *pool)
         }
     }
     hk_lock_release(&pool->lock, HK_RANK_POOL);
-}
-
-static void add_owned_heap(hk_heap_t *heap, void *context)
-{
-    add_heap(heap, context);
-    add_pool(context, heap->pool);
 }
 
 /* ---- Runs and direct mappings ---- */
@@ -277,11 +272,7 @@ static uint64_t less(uint64_t from, uint64_t what)
 void hk_ledger_collect(hak_stats_t *stats)
 {
     walk_t walk = {.stats = stats};
-    hk_heaps_each_thread_heap(add_heap, &walk);
-    hk_heaps_each_first_class(add_owned_heap, &walk);
-    for (hk_pool_t *part = NULL; (part = hk_pool_part_next(part)) != NULL;) {
-        add_pool(&walk, part);
-    }
+    hk_heaps_each(add_heap, add_pool, &walk);
     hk_run_area_each(add_area, &walk);
     hk_large_each_used(add_large, &walk);
     hk_guard_each_range(add_range, &walk.span_resident_bytes);

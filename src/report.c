@@ -47,8 +47,9 @@ static uint64_t slab_bytes(const hk_superslab_t *superslab)
     return bytes;
 }
 
-static void add_pool(hak_stats_t *stats, hk_pool_t *pool)
+static void add_pool(hk_pool_t *pool, void *context)
 {
+    hak_stats_t *stats = context;
     uint64_t lent = 0; /* mapped as part of an area */
     hk_lock_acquire(&pool->lock, HK_RANK_POOL);
     for (unsigned list = 0; list <= HK_SLAB_UNITS_MAX; list++) {
@@ -70,12 +71,6 @@ static void add_pool(hak_stats_t *stats, hk_pool_t *pool)
     hk_lock_release(&pool->lock, HK_RANK_POOL);
 }
 
-static void add_owned_heap(hk_heap_t *heap, void *context)
-{
-    add_heap(heap, context);
-    add_pool(context, heap->pool);
-}
-
 static void collect(hak_stats_t *stats, unsigned want_ledger)
 {
     *stats = (hak_stats_t){.struct_bytes = sizeof *stats, .version = (uint32_t)hak_version()};
@@ -83,11 +78,7 @@ static void collect(hak_stats_t *stats, unsigned want_ledger)
     if (!hk_path_enter(&cache)) {
         return; /* a fork is under way: a report is no malloc and may be empty */
     }
-    hk_heaps_each_thread_heap(add_heap, stats);
-    hk_heaps_each_first_class(add_owned_heap, stats);
-    for (hk_pool_t *part = NULL; (part = hk_pool_part_next(part)) != NULL;) {
-        add_pool(stats, part);
-    }
+    hk_heaps_each(add_heap, add_pool, stats);
     stats->large_bytes = hk_large_used_bytes();
     stats->large_cached_bytes = hk_large_kept_bytes();
     stats->run_bytes = hk_run_used_bytes();
