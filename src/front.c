@@ -265,7 +265,7 @@ void *hk_front_resize(hk_heap_t *heap, void *block, size_t size)
         bool stays = size <= usable && hk_path_try_refit(block, usable, size);
         return stays ? stay(block) : hk_front_fail(ENOMEM);
     }
-    return carry_over(moved, block, size < usable ? size : usable);
+    return carry_over(moved, block, hk_least(size, usable));
 }
 
 /* The same for a live block that the near table knows, which no first-class heap and no hardening
@@ -276,7 +276,7 @@ static HK_NOINLINE void *move_small(void *block, size_t bytes, size_t size)
     if (moved == NULL) {
         return size > bytes ? NULL : stay(block);
     }
-    return carry_over(moved, block, size < bytes ? size : bytes);
+    return carry_over(moved, block, hk_least(size, bytes));
 }
 
 HAK_API void *hak_realloc(void *block, size_t size)

@@ -159,7 +159,7 @@ size_t hk_heap_hole_purge_all(hk_heap_t *heap)
     begin_round_locked(heap, true);
     size_t left = hk_heap_units(heap) + 1; /* one more than its slabs, so that the end is met too */
     hk_lock_release(&heap->lock, HK_RANK_HEAP);
-    for (unsigned passed = 1; left > 0 && passed > 0; left -= passed < left ? passed : left) {
+    for (unsigned passed = 1; left > 0 && passed > 0; left = hk_above(left, passed)) {
         hk_lock_acquire(&heap->lock, HK_RANK_HEAP);
         passed = go_on_locked(heap, SLABS_AT_ONCE, &bytes);
         hk_lock_release(&heap->lock, HK_RANK_HEAP);

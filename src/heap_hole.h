@@ -47,7 +47,7 @@ static inline size_t hk_heap_hole_candidate_bytes(const hk_heap_t *heap)
 {
     size_t holes = hk_load_relaxed(&heap->hole_bytes); /* relaxed: a hint */
     size_t free_bytes = hk_heap_free_bytes(heap);
-    return free_bytes > holes ? free_bytes - holes : 0;
+    return hk_above(free_bytes, holes);
 }
 
 #endif

@@ -139,13 +139,13 @@ static bool fit_mapping(hk_large_t *large, size_t bytes)
 static bool resize_counted(hk_large_t *large, size_t bytes, bool (*resize)(hk_large_t *, size_t))
 {
     size_t old_bytes = large->bytes;
-    size_t growth = bytes > old_bytes ? bytes - old_bytes : 0;
+    size_t growth = hk_above(bytes, old_bytes);
     if (!hk_limit_charge(growth)) {
         return false;
     }
     bool done = resize(large, bytes);
     hk_limit_uncharge(old_bytes + growth - large->bytes);
-    hk_large_add_purged(large->bytes < old_bytes ? old_bytes - large->bytes : 0);
+    hk_large_add_purged(hk_above(old_bytes, large->bytes));
     return done;
 }
 
@@ -259,9 +259,9 @@ static size_t most_uncut(size_t bytes)
     bool limited = hk_limit_get(HK_LIMIT_HARD) != 0;
     size_t all = hk_policy_rest_bytes(hk_limit_committed_bytes(), limited);
     size_t rest = hk_load_relaxed(&mappings.rest_bytes);
-    size_t room = all > rest ? all - rest : 0;
+    size_t room = hk_above(all, rest);
     size_t most = (GROWING_SHARE - 1) * bytes;
-    return bytes + (room < most ? room : most);
+    return bytes + hk_least(room, most);
 }
 
 hk_large_t *hk_large_allocate_growing(size_t bytes)

@@ -46,7 +46,7 @@ static size_t resident_between(const residency_t *residency, size_t start, size_
     while (start < end) {
         size_t page = start / residency->page_bytes;
         size_t next = (page + 1) * residency->page_bytes;
-        next = next < end ? next : end;
+        next = hk_least(next, end);
         bytes += (residency->pages[page] & 1) != 0 ? next - start : 0;
         start = next;
     }
@@ -234,7 +234,7 @@ static void add_area(const hk_run_area_t *area, void *context)
             walk->span_resident_bytes += resident;
         } else if (!is_lent) { /* what is not dirty can be resident only by huge pages */
             size_t dirty = (size_t)run->dirty_pages << area->page_shift;
-            size_t warm = run->is_free == 0 || resident < dirty ? resident : dirty;
+            size_t warm = run->is_free == 0 ? resident : hk_least(resident, dirty);
             stats->run_warm_resident_bytes += warm;
             stats->excess_bytes += resident - warm;
         }
@@ -263,12 +263,6 @@ static void add_large(const hk_large_t *large, void *context)
 
 /* ---- The whole ---- */
 
-static uint64_t less(uint64_t from, uint64_t what)
-{
-    /* Never negative: the parts were read one after the other. */
-    return from - (what < from ? what : from);
-}
-
 void hk_ledger_collect(hak_stats_t *stats)
 {
     walk_t walk = {.stats = stats};
@@ -283,16 +277,18 @@ void hk_ledger_collect(hak_stats_t *stats)
     hk_registry_each_table(add_range, &stats->library_bytes);
     stats->refuge_bytes = hk_refuge_bytes();
 
-    walk.slab_resident_bytes = less(walk.slab_resident_bytes, walk.empty_resident_bytes);
+    /* Never negative: the parts were read one after the other. */
+    walk.slab_resident_bytes = hk_above(walk.slab_resident_bytes, walk.empty_resident_bytes);
     stats->pool_warm_resident_bytes += walk.empty_resident_bytes;
     uint64_t in_magazines = stats->cache_bytes + stats->outgoing_bytes + stats->inbox_bytes;
     uint64_t handed_out = stats->in_use_bytes + stats->depot_bytes;
     uint64_t handed_out_resident =
-        less(walk.slab_resident_bytes, stats->slab_free_resident_bytes) + walk.span_resident_bytes;
-    stats->live_bytes = less(stats->in_use_bytes, in_magazines);
-    stats->untouched_bytes = less(handed_out, handed_out_resident);
+        hk_above(walk.slab_resident_bytes, stats->slab_free_resident_bytes) +
+        walk.span_resident_bytes;
+    stats->live_bytes = hk_above(stats->in_use_bytes, in_magazines);
+    stats->untouched_bytes = hk_above(handed_out, handed_out_resident);
     stats->resident_bytes =
-        less(handed_out, stats->untouched_bytes) + stats->slab_free_resident_bytes +
+        hk_above(handed_out, stats->untouched_bytes) + stats->slab_free_resident_bytes +
         stats->slab_rest_bytes + stats->pool_warm_resident_bytes + stats->run_warm_resident_bytes +
         stats->excess_bytes + stats->large_cached_resident_bytes + stats->metadata_resident_bytes +
         stats->library_bytes + stats->refuge_bytes;

@@ -38,7 +38,7 @@ static size_t bound(void)
 {
     size_t hard = hk_load_relaxed(&limit.bytes[HK_LIMIT_HARD]);
     size_t reserve = hk_load_relaxed(&limit.reserve);
-    return hard == 0 ? SIZE_MAX : hard - (reserve < hard ? reserve : hard);
+    return hard == 0 ? SIZE_MAX : hk_above(hard, reserve);
 }
 
 bool hk_limit_is_possible(size_t bytes)

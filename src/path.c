@@ -225,7 +225,7 @@ static void inspect_blocks(void)
     size_t most = hk_options.harden >= 2 ? SIZE_MAX : (size_t)INSPECTED_BLOCKS;
     for (hk_pool_t *part = NULL; (part = hk_pool_part_next(part)) != NULL;) {
         size_t done = hk_harden_inspect(part, most);
-        most -= done < most ? done : most;
+        most = hk_above(most, done);
     }
     hk_thread_let_in();
 }

@@ -326,12 +326,12 @@ void hk_peak_make_way(size_t size)
     if (size > HK_RUN_BYTES_MAX) {
         size_t kept = hk_large_kept_bytes(); /* what it lies in is resident already */
         make_way_for_mapping(size);
-        make_way_beside(size, size > kept ? size - kept : 0, 0);
+        make_way_beside(size, hk_above(size, kept), 0);
     } else if (size >= hk_policy_beside_bytes(hk_limit_committed_bytes())) {
         size_t reused = hk_run_reused_bytes(size);
-        size_t more = size > reused ? size - reused : 0;
+        size_t more = hk_above(size, reused);
         size_t gone = make_way_of_kept(more); /* whole pages: it may be more */
-        make_way_beside(size, more > gone ? more - gone : 0, reused);
+        make_way_beside(size, hk_above(more, gone), reused);
     }
 }
 

@@ -145,7 +145,7 @@ size_t hk_policy_rest_bytes(size_t committed_bytes, bool limited)
 
 size_t hk_policy_end_keep_bytes(size_t committed_bytes, size_t free_bytes)
 {
-    size_t used = committed_bytes > free_bytes ? committed_bytes - free_bytes : 0;
+    size_t used = hk_above(committed_bytes, free_bytes);
     size_t keep = used / 3; /* a quarter of both */
     keep = keep < HK_LINGER_BYTES_MIN ? (size_t)HK_LINGER_BYTES_MIN : keep;
     return free_bytes < HK_END_BYTES || free_bytes < keep ? free_bytes : keep;
@@ -180,7 +180,7 @@ bool hk_policy_is_dense(size_t live_bytes)
 
 bool hk_policy_wants_holes(size_t slab_bytes, size_t free_bytes, size_t hole_bytes)
 {
-    size_t rest = free_bytes > hole_bytes ? free_bytes - hole_bytes : 0;
+    size_t rest = hk_above(free_bytes, hole_bytes);
     return rest > HOLES_BYTES_MIN && rest > slab_bytes / 4;
 }
 

@@ -178,7 +178,7 @@ static size_t give_back(size_t surplus, uint32_t keep_superslabs)
     while (bytes + HK_UNIT_BYTES <= surplus && (part = find_fullest(passed)) != NULL) {
         uint32_t units = (uint32_t)((surplus - bytes) >> HK_UNIT_SHIFT);
         uint32_t has = hk_pool_warm_units(part);
-        bytes += hk_pool_purge(part, units < has ? has - units : 0, keep_each);
+        bytes += hk_pool_purge(part, (uint32_t)hk_above(has, units), keep_each);
         passed |= bit_of(part);
     }
     return bytes;
@@ -189,7 +189,7 @@ size_t hk_pool_part_purge(size_t keep_bytes, uint32_t keep_superslabs)
     size_t bytes = 0;
     if (keep_bytes != 0) {
         size_t warm = hk_pool_part_warm_bytes();
-        return give_back(warm > keep_bytes ? warm - keep_bytes : 0, keep_superslabs);
+        return give_back(hk_above(warm, keep_bytes), keep_superslabs);
     }
     for (hk_pool_t *part = NULL; (part = hk_pool_part_next(part)) != NULL;) {
         bytes += hk_pool_purge(part, 0, keep_superslabs); /* those without warm units too */

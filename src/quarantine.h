@@ -108,7 +108,7 @@ static inline hk_quarantined_t hk_quarantine_take(hk_quarantine_t *quarantine)
     uint32_t count = hk_quarantine_count(quarantine);
     uint32_t oldest = count / HK_QUARANTINE_AGES;
     oldest = oldest < 2 ? 2 : oldest;
-    uint32_t choice = hk_quarantine_choose(quarantine, count < oldest ? count : oldest);
+    uint32_t choice = hk_quarantine_choose(quarantine, (uint32_t)hk_least(count, oldest));
     uint64_t first = *hk_quarantine_place(quarantine, quarantine->head);
     uint64_t *chosen = hk_quarantine_place(quarantine, quarantine->head + choice);
     hk_quarantined_t taken = hk_quarantine_unpack(*chosen);

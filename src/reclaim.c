@@ -53,7 +53,7 @@ static size_t reclaim_all_locked(hk_cache_t *cache, size_t keep_bytes)
     size_t bytes = hk_large_drain();
     bytes += hk_pool_part_purge(keep_bytes, count_of(keep_bytes, HK_SUPERSLAB_SHIFT));
     bytes += hk_run_purge(keep_bytes); /* last: areas that have their lent slots again go whole */
-    (void)hk_retire_drain();           /* address space alone */
+    hk_retire_drain();                 /* address space alone */
     return bytes;
 }
 

@@ -93,7 +93,7 @@ static void collect(hak_stats_t *stats, unsigned want_ledger)
     hk_path_leave(cache);
     uint64_t free_bytes = stats->depot_bytes + stats->slab_free_bytes;
     /* The parts were read one after the other: never report a negative rest. */
-    stats->in_use_bytes -= free_bytes < stats->in_use_bytes ? free_bytes : stats->in_use_bytes;
+    stats->in_use_bytes = hk_above(stats->in_use_bytes, free_bytes);
     uint64_t guarded = hk_guard_used_bytes();
     stats->in_use_bytes += stats->large_bytes + stats->run_bytes + guarded;
     uint64_t large = stats->large_bytes + stats->large_cached_bytes;

@@ -352,7 +352,7 @@ void hk_retire_keep(hk_large_t *large, size_t size)
 bool hk_retire_resize(hk_large_t *large, size_t size)
 {
     size_t bytes = hk_align_up(size + (size == 0), hk_os_page_bytes());
-    size_t growth = bytes > large->bytes ? bytes - large->bytes : 0;
+    size_t growth = hk_above(bytes, large->bytes);
     check_slack(large);
     if (!hk_limit_charge(growth)) {
         return false;
@@ -387,19 +387,15 @@ void hk_retire_free(hk_large_t *large)
 }
 
 /* No more than can wait: others may free more all the time. */
-size_t hk_retire_drain(void)
+void hk_retire_drain(void)
 {
-    size_t bytes = 0;
     hk_large_t *large;
     for (unsigned i = 0; i < WAITING_MAX && (large = make_room(0, 0)) != NULL; i++) {
-        bytes += large->bytes;
         unmap_retired(large);
     }
     for (unsigned i = 0; i < WAITING_MAX && (large = take_any_spare()) != NULL; i++) {
-        bytes += large->room;
         unmap(large);
     }
-    return bytes;
 }
 
 void hk_retire_reset_lock(void)

@@ -27,8 +27,8 @@ bool hk_retire_resize(hk_large_t *large, size_t size);
 /* For a block that gets smaller and could not be resized: it has the size and keeps its pages. */
 void hk_retire_keep(hk_large_t *large, size_t size);
 
-/* Unmaps all waiting ones; returns their bytes of address space. */
-size_t hk_retire_drain(void);
+/* Unmaps all waiting ones, which have address space and nothing else. */
+void hk_retire_drain(void);
 
 /* In a forked child. */
 void hk_retire_reset_lock(void);

@@ -42,7 +42,7 @@ static size_t purge_one(hk_runs_t *part, size_t keep_bytes)
 {
     size_t bytes = 0;
     hk_lock_acquire(&part->lock, HK_RANK_RUNS);
-    size_t surplus = part->warm_bytes > keep_bytes ? part->warm_bytes - keep_bytes : 0;
+    size_t surplus = hk_above(part->warm_bytes, keep_bytes);
     size_t most = surplus / hk_os_page_bytes();
     hk_run_t *run = most > 0 ? hk_run_area_find_largest_dirty_locked(part) : NULL;
     if (run != NULL) {
@@ -101,7 +101,7 @@ static size_t unmap_empty_areas(void)
         hk_run_area_t *area;
         while (mapped > 0 && (area = take_empty_area(part, &bytes)) != NULL) {
             size_t unmapped = (size_t)area->pages << area->page_shift;
-            mapped -= unmapped < mapped ? unmapped : mapped;
+            mapped = hk_above(mapped, unmapped);
             hk_run_area_unmap(area);
             hk_limit_end_leaving();
         }
@@ -129,8 +129,8 @@ static size_t purge_fullest(size_t keep_bytes)
         most = warm > most ? warm : most;
         all += warm;
     }
-    size_t surplus = all > keep_bytes ? all - keep_bytes : 0;
-    return surplus > 0 ? purge_one(fullest, most > surplus ? most - surplus : 0) : 0;
+    size_t surplus = hk_above(all, keep_bytes);
+    return surplus > 0 ? purge_one(fullest, hk_above(most, surplus)) : 0;
 }
 
 /* Gives back as much as there is now: others free memory meanwhile, and this must end even if they
@@ -159,7 +159,7 @@ static size_t maintain_part(hk_runs_t *part, uint64_t now_ms, size_t kept, size_
     size_t more = bytes;
     while (bytes > 0 && more > 0) {
         more = purge_one(part, keep);
-        bytes -= more < bytes ? more : bytes;
+        bytes = hk_above(bytes, more);
     }
     return hk_above(keep, kept);
 }
