@@ -19,7 +19,7 @@
 #define HK_LOCK_TABLE(X)                                                                           \
     X(RECLAIM, "nothing: one thread at a time gives back all it can")                              \
     X(CACHES, "the list of thread caches, the list of heaps, which heap a new thread gets")        \
-    X(HEAP, "a heap: its slabs, depots and large blocks")                                          \
+    X(HEAP, "a heap: its slabs, depots; a first-class one's large blocks and quarantine")          \
     X(POOL, "a pool: its superslabs and their free units; the epoch of all parts together")        \
     X(RUNS, "runs of pages: a part's areas and free runs")                                         \
     X(LARGE, "direct mappings: kept and in use (large), sealed (retired)")                         \
