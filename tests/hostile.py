@@ -103,8 +103,9 @@ def table():
     for name, cells in rows.items():
         print(f"| {name} | " + " | ".join(cells) + " |")
     columns = list(zip(*rows.values(), strict=True))
-    for kind in ("caught", "crashed", "refused", "silent", "**works**"):
-        print(f"| **{kind.strip('*')}, of {len(rows)}** | " + " | ".join(str(column.count(kind)) for column in columns) + " |")
+    kinds = {kind.strip("*"): kind for kind in ("caught", "crashed", "refused", "silent", "**works**")} | {"does not arise": "–"}
+    for name, kind in kinds.items():
+        print(f"| **{name}, of {len(rows)}** | " + " | ".join(str(column.count(kind)) for column in columns) + " |")
 
 
 def main():
