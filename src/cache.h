@@ -60,7 +60,6 @@ typedef struct hk_cache {
     bool quick;                /* and at level 1, so that level 1's own fast paths serve, */
     _Atomic bool quick_malloc; /* malloc's too; other threads clear it */
     int64_t sample_left;       /* blocks until the next sampled one; 0: not drawn yet */
-    uint32_t past_frees;       /* frees past the magazines: each 64th looks after the pool */
     uint32_t linger_uses;      /* slow paths still to be taken by all calls; 0: does not linger */
     uint64_t step_ms;          /* when this thread last began a step of giving back */
     size_t step_bytes;         /* what is left to give in it, */

@@ -65,6 +65,7 @@ typedef struct hk_heap {
     _Atomic uint64_t inbox_magazines; /* atomic: received; threads that share may lose some */
     hk_pool_t *pool;        /* lock(heap): its part of the Shared Pool; const if it is its own */
     uint32_t pool_strain;   /* lock(heap): see hk_lock_acquire_strained */
+    _Atomic uint32_t frees; /* atomic: a first-class heap's; threads at once may lose some */
     struct hk_large *large; /* lock(heap): a first-class heap's direct mappings */
     struct hk_run *runs;    /* lock(heap): a first-class heap's runs of pages */
     uint64_t random;        /* lock(heap): random numbers, if it is hardened */

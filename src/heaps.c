@@ -179,6 +179,15 @@ hk_heaps_idle_t hk_heaps_find_idle(const hk_heap_t *mine, uint64_t now_ms)
     return idle;
 }
 
+void hk_heaps_each_first_class(void (*visit)(hk_heap_t *heap, void *context), void *context)
+{
+    hk_lock_acquire(&hk_heaps_lock, HK_RANK_CACHES);
+    for (hk_heap_t *heap = heaps.owned; heap != NULL; heap = heap->next) {
+        visit(heap, context);
+    }
+    hk_lock_release(&hk_heaps_lock, HK_RANK_CACHES);
+}
+
 void hk_heaps_each(void (*visit_heap)(hk_heap_t *heap, void *context),
                    void (*visit_pool)(hk_pool_t *pool, void *context), void *context)
 {

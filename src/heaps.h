@@ -48,8 +48,12 @@ typedef struct hk_heaps_idle {
 } hk_heaps_idle_t;
 hk_heaps_idle_t hk_heaps_find_idle(const hk_heap_t *mine, uint64_t now_ms);
 
+/* Calls visit for each first-class heap, under lock(caches), so that none is destroyed
+ * meanwhile. */
+void hk_heaps_each_first_class(void (*visit)(hk_heap_t *heap, void *context), void *context);
+
 /* For whoever has to see everything: calls visit_heap for each heap and visit_pool for each pool,
- * for the parts of the shared pool and first-class heaps' own.  First-class heaps are visited under
+ * for the parts of the shared pool and first-class heaps' own; for first-class heaps under
  * lock(caches). */
 void hk_heaps_each(void (*visit_heap)(hk_heap_t *heap, void *context),
                    void (*visit_pool)(hk_pool_t *pool, void *context), void *context);

@@ -46,6 +46,13 @@ static void keep_heap(hk_heap_t *heap, void *context)
     }
 }
 
+/* Inside the gate.  *left is what the step may still give. */
+static void keep_first_class(hk_heap_t *heap, void *context)
+{
+    size_t *left = context;
+    (void)hk_pool_maintain(heap->pool, hk_os_clock_ms(), left);
+}
+
 static void keep_house(void)
 {
     if (chore != NULL) {
@@ -58,6 +65,7 @@ static void keep_house(void)
         if (hk_gate_enter_stranger()) {
             size_t left = HK_DECAY_STEP_BYTES;
             (void)hk_decay_step(NULL, hk_os_clock_ms(), &left);
+            hk_heaps_each_first_class(keep_first_class, &left);
             hk_gate_leave_stranger();
         }
     } while (hk_limit_committed_bytes() < committed);

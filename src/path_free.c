@@ -12,7 +12,7 @@
 #include "span.h"
 #include "suspect.h"
 
-enum { OWNED_PER_MAINTAIN = 64 }; /* frees in first-class heaps between two looks at the pool */
+enum { FREES_PER_MAINTAIN = 64 }; /* in a first-class heap, between two looks at its pool */
 
 static void free_own(hk_cache_t *cache, unsigned class_index, void *block)
 {
@@ -67,10 +67,19 @@ static bool free_run(hk_cache_t *cache, hk_run_t *run)
     return done;
 }
 
+static void maintain_first_class(hk_heap_t *heap)
+{
+    uint32_t frees = hk_load_relaxed(&heap->frees) + 1; /* relaxed: about how many is enough */
+    hk_store_relaxed(&heap->frees, frees);
+    if (frees % FREES_PER_MAINTAIN == 0) {
+        size_t left = HK_PORTIONS_MAX * (size_t)HK_PORTION_BYTES;
+        (void)hk_pool_maintain(heap->pool, hk_os_clock_ms(), &left);
+    }
+}
+
 static void free_past_magazines(hk_cache_t *cache, hk_slab_t *slab, void *block)
 {
-    hk_heap_t *heap = slab->heap;
-    hk_pool_t *pool = slab->superslab->pool; /* later the slab may be gone */
+    hk_heap_t *heap = slab->heap; /* later the slab may be gone */
     if (heap->hardened) {
         hk_path_free_hardened_in_slab(cache, slab, block);
     } else {
@@ -79,10 +88,8 @@ static void free_past_magazines(hk_cache_t *cache, hk_slab_t *slab, void *block)
         }
         hk_heap_put_block(heap, slab, block);
     }
-    bool owned = cache != NULL && !hk_pool_is_part(pool);
-    if (owned && ++cache->past_frees % OWNED_PER_MAINTAIN == 0) {
-        size_t left = HK_PORTIONS_MAX * (size_t)HK_PORTION_BYTES;
-        (void)hk_pool_maintain(pool, hk_os_clock_ms(), &left);
+    if (heap->owner == HK_OWNER_NONE) {
+        maintain_first_class(heap);
     }
 }
 

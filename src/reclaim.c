@@ -44,6 +44,14 @@ static uint32_t count_of(size_t bytes, unsigned shift)
     return bytes >> shift < UINT32_MAX ? (uint32_t)(bytes >> shift) : UINT32_MAX;
 }
 
+/* A first-class heap's pool is its own, and goes with it. */
+static void empty_first_class(hk_heap_t *heap, void *context)
+{
+    size_t *bytes = context;
+    hk_heap_reclaim(heap, SIZE_MAX);
+    *bytes += hk_pool_purge(heap->pool, 0, 0);
+}
+
 static size_t reclaim_all_locked(hk_cache_t *cache, size_t keep_bytes)
 {
     if (cache != NULL) {
@@ -51,6 +59,7 @@ static size_t reclaim_all_locked(hk_cache_t *cache, size_t keep_bytes)
     }
     hk_reclaim_heaps(SIZE_MAX);
     size_t bytes = hk_large_drain();
+    hk_heaps_each_first_class(empty_first_class, &bytes);
     bytes += hk_pool_part_purge(keep_bytes, count_of(keep_bytes, HK_SUPERSLAB_SHIFT));
     bytes += hk_run_purge(keep_bytes); /* last: areas that have their lent slots again go whole */
     hk_retire_drain();                 /* address space alone */

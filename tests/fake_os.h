@@ -53,7 +53,8 @@ typedef struct fake_os {
     _Atomic size_t peak_resident_bytes; /* 0: it does not say */
     _Atomic bool main_thread;
     void (*on_purge)(
-        void); /* not NULL: called before each purge, whose caller holds RECLAIM at most */
+        void); /* not NULL: called before each purge, whose caller holds RECLAIM at most, and CACHES
+                  where first-class heaps are emptied */
     void (*on_advice)(void); /* not NULL: the same, before huge pages are asked for */
     _Atomic uint64_t spread; /* not 0: mappings lie 16 GiB apart: each wants a registry leaf */
 } fake_os_t;

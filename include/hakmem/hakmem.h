@@ -112,13 +112,14 @@ HAK_API void hak_free_aligned_sized(void *block, size_t alignment, size_t size);
  * in hak_free. */
 HAK_API size_t hak_usable_size(const void *block);
 
-/* Returns how many bytes hak_malloc(size) would really provide.  It is size itself with hardening
+/* Returns how many bytes hak_malloc(size) would provide at least; above 32 MiB, where a mapping
+ * that is kept for reuse may serve, it can be up to a third more.  It is size itself with hardening
  * or sampling, and for a size above PTRDIFF_MAX. */
 HAK_API size_t hak_good_size(size_t size);
 
-/* Gives back to the system what can be given back now, of all threads' heaps, except keep_bytes of
- * empty slabs and keep_bytes of free runs of pages.  Returns 1 if anything was given back, else 0.
- * While another thread forks it does nothing and returns 0. */
+/* Gives back to the system what can be given back now, of all heaps, except keep_bytes of empty
+ * slabs and keep_bytes of free runs of pages that all threads share.  Returns 1 if anything was
+ * given back, else 0.  While another thread forks it does nothing and returns 0. */
 HAK_API int hak_trim(size_t keep_bytes);
 
 /* ---- First-class heaps ---- */
