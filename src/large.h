@@ -17,6 +17,7 @@ typedef struct hk_large {
     hk_region_t region;
     bool fresh;    /* const while in use: the pages are as the system zeroed them */
     bool walled;   /* const: retire's, between pages without access */
+    bool exact;    /* owner: the size is what was asked for, which hardening knows */
     char *address; /* owner: who holds the block */
     size_t bytes;  /* owner: mapped, a multiple of the page size */
     size_t size;   /* owner: what the holder may use */

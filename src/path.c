@@ -102,10 +102,14 @@ static bool is_sampled(const void *block)
     return region != NULL && region->kind == HK_REGION_GUARD;
 }
 
+/* A mapping between walls may be older than hardening: then its size was rounded up. */
 bool hk_path_is_exact(const void *block)
 {
-    return hk_options.harden != 0 &&
-           (hardened_bytes_of(block) != 0 || is_sampled(block) || walled_large_of(block) != NULL);
+    if (hk_options.harden == 0) {
+        return false;
+    }
+    const hk_large_t *large = walled_large_of(block);
+    return large != NULL ? large->exact : hardened_bytes_of(block) != 0 || is_sampled(block);
 }
 
 /* A small block of a thread's hardened heap, whose size was found to be usable. */

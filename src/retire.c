@@ -152,6 +152,7 @@ hk_large_t *hk_retire_allocate(size_t size, size_t alignment)
     *large = (hk_large_t){.region = {HK_REGION_LARGE},
                           .fresh = true,
                           .walled = true,
+                          .exact = hk_options.harden != 0,
                           .address = large->address,
                           .bytes = bytes,
                           .size = size,
@@ -346,6 +347,7 @@ static bool grow(hk_large_t *large, size_t bytes)
 void hk_retire_keep(hk_large_t *large, size_t size)
 {
     large->size = size;
+    large->exact = hk_options.harden != 0;
     hk_canary_fill(slack_of(large), large->bytes - size);
 }
 

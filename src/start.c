@@ -28,7 +28,6 @@ enum { HARDENED_SAMPLE = 1024 };
 
 static void fork_child(void)
 {
-    hk_thread_fork_child();
     hk_reclaim_reset_lock();
     hk_housekeeper_forget();
 }
@@ -38,19 +37,6 @@ static void prepare(const hk_options_t *read)
     if (read->harden != 0) {
         hk_canary_start(read->harden);
     }
-}
-
-/* To exit's end: pthread_atfork's handlers go when the library's destructors run, and other threads
- * may fork after that.  The library is never unloaded. */
-static bool register_fork_handlers(void)
-{
-#ifdef __GLIBC__
-    extern int __register_atfork(void (*before)(void), void (*parent)(void), void (*child)(void),
-                                 void *library);
-    return __register_atfork(hk_thread_fork_prepare, hk_thread_fork_parent, fork_child, NULL) == 0;
-#else
-    return pthread_atfork(hk_thread_fork_prepare, hk_thread_fork_parent, fork_child) == 0;
-#endif
 }
 
 /* Runs early, so that HAKMEM's fork handlers are registered before the program's: its prepare
@@ -80,7 +66,8 @@ __attribute__((constructor(101))) static void start(void)
     if (hk_options.harden != 0 || hk_options.guard_sample != 0) {
         hk_fault_start();
     }
-    if (!register_fork_handlers()) {
+    hk_thread_set_chore(fork_child);
+    if (!hk_thread_watch_forks()) {
         hk_log_warning("no memory for the fork handlers:", "forking with threads is not safe");
     }
 }

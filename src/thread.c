@@ -29,6 +29,8 @@ static bool others_stayed_behind;    /* lock(caches): the process was forked whi
 static _Atomic uint32_t left_caches; /* atomic: a hint: caches to end for threads that could not */
 static pthread_key_t end_key;        /* const once end_key_made */
 static _Atomic uint32_t end_key_made;
+static _Atomic uint32_t forks_watched;
+static void (*fork_chore)(void); /* const once set, by the constructor */
 
 /* ---- Threads come and go ---- */
 
@@ -177,6 +179,7 @@ static bool register_end(hk_cache_t *cache)
         if (hk_os_is_main_thread()) {
             return true;
         }
+        (void)hk_thread_watch_forks(); /* this one and the first are two */
         if (!hk_thread_make_key()) {
             warn_without_key();
             return false;
@@ -338,6 +341,39 @@ void hk_thread_each_cache(void (*visit)(const hk_cache_t *cache, void *context),
 }
 
 /* ---- fork ---- */
+
+static void fork_child(void)
+{
+    hk_thread_fork_child();
+    if (fork_chore != NULL) {
+        fork_chore();
+    }
+}
+
+/* To exit's end: pthread_atfork's handlers go when the library's destructors run, and other threads
+ * may fork after that.  The library is never unloaded. */
+bool hk_thread_watch_forks(void)
+{
+    if (hk_exchange_acq_rel(&forks_watched, 1) != 0) {
+        return true;
+    }
+#ifdef __GLIBC__
+    extern int __register_atfork(void (*before)(void), void (*parent)(void), void (*child)(void),
+                                 void *library);
+    int error = __register_atfork(hk_thread_fork_prepare, hk_thread_fork_parent, fork_child, NULL);
+#else
+    int error = pthread_atfork(hk_thread_fork_prepare, hk_thread_fork_parent, fork_child);
+#endif
+    if (error != 0) {
+        hk_store_release(&forks_watched, 0);
+    }
+    return error == 0;
+}
+
+void hk_thread_set_chore(void (*function)(void))
+{
+    fork_chore = function;
+}
 
 /* In a signal handler that interrupted a slow path, or a fork that was looking at the others. */
 static bool may_not_lock(void)

@@ -66,6 +66,12 @@ bool hk_thread_is_inside(void);
  * may be at work. */
 void hk_thread_each_cache(void (*visit)(const hk_cache_t *cache, void *context), void *context);
 
+/* Registers what follows as fork's handlers, if that has not been done; false without memory. */
+bool hk_thread_watch_forks(void);
+
+/* What else is to be done in a forked child, after hk_thread_fork_child. */
+void hk_thread_set_chore(void (*function)(void));
+
 /* For fork: before it, closes the gate and waits for the other threads; after it in the parent,
  * opens the gate; in the child, puts everything right for its one thread. */
 void hk_thread_fork_prepare(void);
