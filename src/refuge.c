@@ -12,7 +12,7 @@ enum { REGION_BYTES = 1 << 20 };
 
 struct hk_refuge {
     hk_region_t region;
-    size_t bytes;            /* const */
+    _Atomic size_t bytes;    /* atomic: mapped; less once the fork is over */
     struct hk_refuge *older; /* const: the region that was full before this one */
     _Atomic size_t next;     /* atomic: offset of the unused rest */
     _Atomic size_t written;  /* atomic: bytes of all its blocks so far */
@@ -42,7 +42,8 @@ static _Atomic uint32_t replays; /* atomic: threads that have taken notes and no
 static void drop(hk_refuge_t *refuge)
 {
     if (hk_sub_acq_rel(&refuge->live, 1) == 1) {
-        size_t bytes = refuge->bytes;
+        size_t bytes =
+            hk_load_relaxed(&refuge->bytes); /* relaxed: cut before the last is dropped */
         /* relaxed: a statistic, here and where it is added to */
         hk_sub_relaxed(&written_bytes, hk_load_relaxed(&refuge->written));
         hk_registry_remove(refuge);
@@ -62,9 +63,9 @@ static bool add_region(hk_refuge_t *full, size_t bytes)
     }
     hk_limit_charge_always(whole); /* without a region a free would lose its block */
     refuge->region.kind = HK_REGION_REFUGE;
-    refuge->bytes = whole;
+    hk_store_relaxed(&refuge->bytes, whole); /* relaxed, as the next: published by the CAS */
     refuge->older = full;
-    hk_store_relaxed(&refuge->next, sizeof *refuge); /* relaxed: published by the CAS */
+    hk_store_relaxed(&refuge->next, sizeof *refuge);
     hk_store_relaxed(&refuge->live, 1);
     if (!hk_registry_insert(refuge, &refuge->region)) {
         hk_os_unmap(refuge, whole);
@@ -80,13 +81,13 @@ static bool add_region(hk_refuge_t *full, size_t bytes)
 static void *bump(hk_refuge_t *refuge, size_t bytes, size_t alignment)
 {
     size_t room = bytes + sizeof(header_t) + alignment;
-    if (room > refuge->bytes || hk_load_relaxed(&refuge->next) > refuge->bytes - room) {
+    size_t whole = hk_load_relaxed(&refuge->bytes); /* relaxed: not cut while there are users */
+    if (room > whole || hk_load_relaxed(&refuge->next) > whole - room) {
         return NULL; /* relaxed: the addition decides */
     }
     size_t offset = hk_add_acq_rel(&refuge->next, room);
     /* The registry knows a region by its first 2 MiB: every block must start in them. */
-    if (offset > refuge->bytes - room ||
-        offset + sizeof(header_t) + alignment > HK_SUPERSLAB_BYTES) {
+    if (offset > whole - room || offset + sizeof(header_t) + alignment > HK_SUPERSLAB_BYTES) {
         return NULL;
     }
     hk_add_relaxed(&refuge->written, room);
@@ -129,7 +130,8 @@ static header_t *header_of(const hk_refuge_t *refuge, const void *block, const c
 {
     header_t *header = (header_t *)((uintptr_t)block - sizeof(header_t));
     uintptr_t offset = (uintptr_t)block - (uintptr_t)refuge;
-    if (offset < sizeof(hk_refuge_t) + sizeof(header_t) || offset >= refuge->bytes ||
+    size_t bytes = hk_load_relaxed(&refuge->bytes); /* relaxed: blocks end before, cut or not */
+    if (offset < sizeof(hk_refuge_t) + sizeof(header_t) || offset >= bytes ||
         ((uintptr_t)block & 15) != 0 || header->magic != (HEADER_MAGIC ^ (uintptr_t)block)) {
         hk_log_fatal(what, block, "an interior pointer: no block starts there");
     }
@@ -197,6 +199,18 @@ size_t hk_refuge_bytes(void)
     return hk_load_relaxed(&written_bytes); /* relaxed: a statistic */
 }
 
+/* Gives back the pages of a region that no block has come to.  Nobody looks at it but to free. */
+static void cut(hk_refuge_t *refuge)
+{
+    size_t bytes = hk_load_relaxed(&refuge->bytes); /* relaxed, as next: written by nobody now */
+    size_t used = hk_align_up(hk_load_relaxed(&refuge->next), hk_os_page_bytes());
+    if (used < bytes) {
+        hk_store_relaxed(&refuge->bytes, used);
+        hk_os_unmap((char *)refuge + used, bytes - used);
+        hk_limit_uncharge(bytes - used);
+    }
+}
+
 void hk_refuge_close(void)
 {
     hk_refuge_t *refuge = hk_exchange_seq_cst(&current, NULL); /* pairs with hk_refuge_allocate */
@@ -216,11 +230,14 @@ void hk_refuge_close(void)
     }
     while (refuge != NULL) {
         hk_refuge_t *older = refuge->older;
+        cut(refuge);
         drop(refuge);
         refuge = older;
     }
 }
 
+/* The regions stay as they are.  Others went on in them while the kernel copied page by page, so
+ * that a block may have come along and what its region says of it not. */
 void hk_refuge_reset(void)
 {
     hk_store_seq_cst(&current, NULL);

@@ -52,7 +52,8 @@ static inline bool hk_refuge_has_deferred(void)
 /* Roughly the bytes of regions that have been written to. */
 size_t hk_refuge_bytes(void);
 
-/* After a fork: in the parent, lets go of the regions; in the child, forgets them and the notes. */
+/* After a fork: in the parent, lets go of the regions, each of which stays as long as it has
+ * blocks, without the pages that no block has come to; in the child, forgets them and the notes. */
 void hk_refuge_close(void);
 void hk_refuge_reset(void);
 

@@ -126,6 +126,37 @@ static void check_misuse(void)
     hak_free(beside);
 }
 
+/* ---- What is left behind ---- */
+
+enum { FORKS = 32, SMALL_BYTES = 48 };
+
+static void *small;
+
+static void allocate_small(void)
+{
+    small = hak_heap_malloc(heap, SMALL_BYTES);
+    CHECK(small != NULL && hk_registry_find(small)->kind == HK_REGION_REFUGE);
+}
+
+/* A block that lives on keeps its page, and not the whole region. */
+static void check_small_rest(void)
+{
+    void *kept[FORKS];
+    size_t before = hak_limit_committed();
+    for (int i = 0; i < FORKS; i++) {
+        during_fork(allocate_small);
+        kept[i] = memset(small, i, SMALL_BYTES);
+    }
+    size_t most = before + FORKS * 2 * (size_t)sysconf(_SC_PAGESIZE) + MIB;
+    CHECKF(hak_limit_committed() < most, " (%zu, %zu before)", hak_limit_committed(), before);
+    for (int i = 0; i < FORKS; i++) {
+        CHECK(*(char *)kept[i] == i && hak_usable_size(kept[i]) >= SMALL_BYTES);
+        hak_free(kept[i]);
+    }
+    CHECKF(hak_limit_committed() <= before + MIB, " (%zu, %zu before)", hak_limit_committed(),
+           before);
+}
+
 /* ---- Notes ---- */
 
 static void *noted;
@@ -168,6 +199,7 @@ int main(void)
     during_fork(allocate_aligned);
     allocate_aligned();
     check_misuse();
+    check_small_rest();
     check_worked_off(allocate_in_heap);
     check_worked_off(allocate_span);
     check_worked_off(hk_path_replay_uncached);
