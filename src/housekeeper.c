@@ -108,8 +108,14 @@ static int create_thread(void)
     (void)pthread_sigmask(SIG_SETMASK, &all, &before);
     (void)pthread_attr_init(&attributes);
     (void)pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+    size_t usual = 0;
+    (void)pthread_attr_getstacksize(&attributes, &usual);
     (void)pthread_attr_setstacksize(&attributes, STACK_BYTES);
     int error = pthread_create(&thread, &attributes, run, number);
+    if (error == EINVAL) { /* the thread's static TLS, which lies on its stack, does not fit */
+        (void)pthread_attr_setstacksize(&attributes, usual);
+        error = pthread_create(&thread, &attributes, run, number);
+    }
     (void)pthread_attr_destroy(&attributes);
     (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
     return error;
