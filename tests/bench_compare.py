@@ -36,6 +36,10 @@ void *realloc(void *p, size_t n) { return __libc_realloc(p, n); }
 """
 
 
+# What ends soon, should it not be refused; the last --only and --allocators count.
+SHORT = ["--quick", "--only", "^field_trivial$", "--rounds", "1", "--allocators", "glibc"]
+
+
 def small_row():
     return micro.micro_row("mixed8192", 1, model.SMALL, 0.02)
 
@@ -177,6 +181,59 @@ class Harness(unittest.TestCase):
         self.addCleanup(work.journal.file.close)
         work.all()
         self.assertEqual(len(ran), 1)
+
+
+class Refusals(unittest.TestCase):
+    """What cannot be done ends in one line and exit status 2."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.place = Path(tempfile.mkdtemp())
+        cls.addClassCleanup(shutil.rmtree, cls.place)
+
+    def refused(self, *options, source=SOURCE):
+        run = subprocess.run([source / "bench" / "compare", *SHORT, *options], capture_output=True, text=True)
+        self.assertEqual((run.returncode, len(run.stderr.splitlines())), (2, 1), f"{options}: {run.stderr}")
+        return run.stderr
+
+    def file(self, name, content):
+        path = self.place / name
+        path.write_text(content)
+        return path
+
+    def test_numbers(self):
+        for option, value in (("--rounds", "-3"), ("--rounds", "0"), ("--rounds", "1.5"), ("--minutes", "0"),
+                              ("--minutes", "nan"), ("--minutes", "x")):
+            self.assertIn(f"{option}: {value} is no ", self.refused(option, value))
+
+    def test_cpus(self):
+        for cpus in ("x", "99999", "0,99999", "-1", ""):
+            self.assertIn(f"--pin: {cpus} is not among the CPUs ", self.refused("--pin", cpus))
+
+    def test_names(self):
+        self.assertIn("( is no regular expression", self.refused("--only", "("))
+        self.assertIn("no row matches ^none$", self.refused("--only", "^none$"))
+        self.assertIn("no library, none here; there is ", self.refused("--allocators", "glibc,none,library"))
+        self.assertIn("--with none=/none: no such library", self.refused("--with", "none=/none"))
+        self.assertIn("--unknown", self.refused("--unknown"))
+
+    def test_files_that_are_no_results(self):
+        for path, why in ((self.place / "none.json", "No such file"), (self.place, "Is a directory"),
+                          (self.file("text", "no JSON"), "not the JSON of a comparison"),
+                          (self.file("list", "[]"), "not the JSON of a comparison"),
+                          (self.file("other", '{"runs": []}'), "not the JSON of a comparison")):
+            for options in (["--report", path], ["--agree", path, path]):
+                self.assertIn(f"{path}: {why}", self.refused(*options))
+
+    def test_places_where_nothing_can_be_written(self):
+        (self.place / "taken.journal").mkdir()
+        for out, why in ((self.file("file", "") / "out", "file: "), (self.place / "taken", "taken.journal: Is a directory"),
+                         ("/", "no name")):
+            self.assertIn(why, self.refused("--out", out))
+
+    def test_full_disk(self):
+        with self.assertRaisesRegex(model.Refused, "^/dev/full: No space left on device$"):
+            store.Journal("/dev/full").begin({"head": 1})
 
 
 class Figures(unittest.TestCase):

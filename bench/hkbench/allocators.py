@@ -5,10 +5,9 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
-from .model import Allocator
+from .model import Allocator, Refused
 from .process import BUILD, ROOT, WORK, clean_env
 
 HAKMEM = ROOT / "build" / "release" / "libhakmem.so"
@@ -25,7 +24,7 @@ BINDING = re.compile(r"binding file (\S+) \[0\] to (\S+) \[0\]: normal symbol `(
 PROBE_TIMEOUT = 30
 
 
-class NotInForce(Exception):
+class NotInForce(Refused):
     """An allocator of the comparison does not take malloc's place."""
 
 
@@ -40,7 +39,7 @@ def find(extra, only):
     for item in extra:
         name, _, path = item.partition("=")
         if not name or not Path(path).is_file():
-            sys.exit(f"bench/compare: --with {item}: no such library")
+            raise Refused(f"--with {item}: no such library")
         paths[name] = os.path.abspath(path)
     if not paths["hakmem"]:
         missing.append(f"hakmem: {HAKMEM} is not built (cmake --preset release && cmake --build --preset release)")
@@ -48,7 +47,7 @@ def find(extra, only):
     if only:
         unknown = set(only) - {a.name for a in columns}
         if unknown:
-            sys.exit(f"bench/compare: no allocator {' '.join(sorted(unknown))} here")
+            raise Refused(f"--allocators: no {', '.join(sorted(unknown))} here; there is {', '.join(a.name for a in columns)}")
         columns = [a for a in columns if a.name in only]
     return columns, missing
 
@@ -112,7 +111,7 @@ def require_in_force(allocators):
         if a.library:
             wrong = why_not_in_force(a.library, [str(BUILD / "field"), "trivial"])
             if wrong:
-                raise NotInForce(f"{a.name} ({a.library}): {wrong}")
+                raise NotInForce(f"not in force: {a.name} ({a.library}): {wrong}")
 
 
 class InForce:

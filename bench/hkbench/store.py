@@ -3,11 +3,23 @@
 The journal is a file of JSON lines: first what the comparison is, then each run as it ends.
 """
 
+import contextlib
 import csv
 import json
 from dataclasses import asdict, dataclass
 
-from .model import Measure, Result
+from .model import Measure, Refused, Result
+
+HEAD = {"allocators", "rows", "extent", "skipped", "rounds_done"}  # what every report needs
+
+
+@contextlib.contextmanager
+def reaching(path):
+    """What the system refuses there is told in one line."""
+    try:
+        yield
+    except OSError as error:
+        raise Refused(f"{path}: {error.strerror}") from error
 
 
 @dataclass
@@ -27,15 +39,23 @@ class Journal:
         self.path, self.file = path, None
 
     def begin(self, head):
-        self.file = open(self.path, "w", encoding="utf-8")
+        with reaching(self.path):
+            self.file = open(self.path, "w", encoding="utf-8")
         self.write(head)
 
     def go_on(self):
-        self.file = open(self.path, "a", encoding="utf-8")
+        with reaching(self.path):
+            self.file = open(self.path, "a", encoding="utf-8")
 
     def write(self, value):
-        self.file.write(json.dumps(value) + "\n")
-        self.file.flush()
+        with reaching(self.path):
+            try:
+                self.file.write(json.dumps(value) + "\n")
+                self.file.flush()
+            except OSError:
+                with contextlib.suppress(OSError):
+                    self.file.close()  # or it would try again, and fail, when it goes
+                raise
 
     def add(self, run):
         self.write({"row": run.row, "round": run.round, "allocator": run.allocator, **asdict(run.result)})
@@ -68,7 +88,7 @@ def measures_of(described):
 def write_json(path, head, runs):
     value = {**head, "runs": [{"row": r.row, "round": r.round, "allocator": r.allocator,
                                **asdict(r.result)} for r in runs]}
-    with open(path, "w", encoding="utf-8") as file:
+    with reaching(path), open(path, "w", encoding="utf-8") as file:
         json.dump(value, file, indent=1)
         file.write("\n")
 
@@ -76,7 +96,7 @@ def write_json(path, head, runs):
 def write_csv(path, head, runs):
     """One line a run; the lines before the header, with a #, say what was measured on."""
     keys = sorted({key for run in runs for key in run.result.values})
-    with open(path, "w", newline="", encoding="utf-8") as file:
+    with reaching(path), open(path, "w", newline="", encoding="utf-8") as file:
         for name in ("date", "cpu", "cpus", "memory_mib", "kernel", "libc", "thp", "commit", "extent"):
             file.write(f"# {name}: {head.get(name, '')}\n")
         for name, version in head["packages"].items():
@@ -90,8 +110,13 @@ def write_csv(path, head, runs):
 
 def read_json(path):
     """Head and runs of a file that write_json made."""
-    with open(path, encoding="utf-8") as file:
-        value = json.load(file)
-    runs = [Run(r["row"], r["round"], r["allocator"],
-                Result(r["status"], r["values"], r["note"], r["series"])) for r in value.pop("runs")]
+    try:
+        with reaching(path), open(path, encoding="utf-8") as file:
+            value = json.load(file)
+        runs = [Run(r["row"], r["round"], r["allocator"],
+                    Result(r["status"], r["values"], r["note"], r["series"])) for r in value.pop("runs")]
+        if not HEAD <= value.keys():
+            raise KeyError(HEAD - value.keys())
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise Refused(f"{path}: not the JSON of a comparison") from error
     return value, runs
