@@ -99,6 +99,13 @@ class Harness(unittest.TestCase):
         started = process.start(process.WORK, hanging.library, argv, process.clean_env())
         self.assertEqual(process.finish(process.WORK, started, 1).status, "timeout")
 
+    def test_cpus_that_are_not_there_are_shown(self):
+        for cpus, status in (("99999", "no report"), ("x", "no report"), (",", "no report"), ("0x", "no report"),
+                             (str(min(os.sched_getaffinity(0))), "ok")):
+            started = process.start(process.WORK, "", ["true"], process.clean_env(), cpus)
+            result = process.finish(process.WORK, started, 30)
+            self.assertEqual((result.status, result.note.startswith("launch: CPUs ")), (status, status != "ok"), cpus)
+
     def checked(self, answers, prepare=lambda work: None):
         """A program's row, whose measured output is the next of the answers."""
         in_force = allocators.InForce(["cat", "/dev/null"], {})
