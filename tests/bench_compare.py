@@ -163,12 +163,14 @@ class Harness(unittest.TestCase):
         journal.file.close()
         head, past = journal.read()
         self.assertEqual((head, [r.key for r in past]), ({"head": 1}, [("row", 0, "glibc")]))
-        work = measure.Measurement([row], [HAKMEM, GLIBC], 2, 60, False, store.Journal(os.devnull), past)
-        work.journal.go_on()
-        self.addCleanup(work.journal.file.close)
-        self.assertEqual(work.all(), "")
-        self.assertEqual(len(ran), 3)
-        self.assertEqual(len({r.key for r in work.runs}), 4)
+        for left in 3, 0:
+            ran.clear()
+            work = measure.Measurement([row], [HAKMEM, GLIBC], 2, 60, False, journal, journal.read()[1])
+            journal.go_on()
+            self.assertEqual(work.all(), "")
+            journal.file.close()
+            self.assertEqual((len(ran), len({r.key for r in work.runs})), (left, 4))
+        self.assertEqual([r.key for r in journal.read()[1]], [r.key for r in work.runs])
 
     def test_the_time_ends_a_round_but_the_first(self):
         ran = []
@@ -237,6 +239,16 @@ class Refusals(unittest.TestCase):
         for out, why in ((self.file("file", "") / "out", "file: "), (self.place / "taken", "taken.journal: Is a directory"),
                          ("/", "no name")):
             self.assertIn(why, self.refused("--out", out))
+
+    def test_journals_that_nothing_goes_on_from(self):
+        run = '{"row": "r", "round": 0, "allocator": "glibc", "status": "ok", "values": {}, "note": "", "series": []}\n'
+        self.assertIn("none.journal does not exist", self.refused("--resume", "--out", self.place / "none"))
+        for content, why in (("", "does not say what was compared"), ('{"cut": "of', "does not say what was compared"),
+                             (run, "does not say what was compared"), ('{"row": "a{"row": "b"}\n', "damaged"),
+                             ('{}\n{"row": "r"}\n', "damaged"), ("{}\n[]\n", "damaged"), ("\0\n", "damaged")):
+            self.file("resumed.journal", content)
+            self.assertIn(why, self.refused("--resume", "--out", self.place / "resumed"))
+            self.assertEqual((self.place / "resumed.journal").read_text(), content)
 
     def test_full_disk(self):
         with self.assertRaisesRegex(model.Refused, "^/dev/full: No space left on device$"):

@@ -6,7 +6,9 @@ The journal is a file of JSON lines: first what the comparison is, then each run
 import contextlib
 import csv
 import json
+import os
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 from .model import Measure, Refused, Result
 
@@ -34,9 +36,15 @@ class Run:
         return self.row, self.round, self.allocator
 
 
+def run_of(value):
+    """The run of what JSON held."""
+    result = Result(value["status"], value["values"], value["note"], value["series"])
+    return Run(value["row"], value["round"], value["allocator"], result)
+
+
 class Journal:
     def __init__(self, path):
-        self.path, self.file = path, None
+        self.path, self.file = Path(path), None
 
     def begin(self, head):
         with reaching(self.path):
@@ -44,7 +52,12 @@ class Journal:
         self.write(head)
 
     def go_on(self):
+        """What comes is added; a last line that was cut off goes first."""
         with reaching(self.path):
+            text = self.path.read_bytes()
+            whole = text.rfind(b"\n") + 1
+            if whole < len(text):
+                os.truncate(self.path, whole)
             self.file = open(self.path, "a", encoding="utf-8")
 
     def write(self, value):
@@ -62,17 +75,15 @@ class Journal:
 
     def read(self):
         """The head and the runs so far.  A last line that was cut off does not count."""
-        head, runs = None, []
-        with open(self.path, encoding="utf-8") as file:
-            for line in file:
-                if not line.endswith("\n"):
-                    break
-                value = json.loads(line)
-                if head is None:
-                    head = value
-                else:
-                    result = Result(value["status"], value["values"], value["note"], value["series"])
-                    runs.append(Run(value["row"], value["round"], value["allocator"], result))
+        with reaching(self.path):
+            lines = self.path.read_bytes().split(b"\n")[:-1]
+        try:
+            head, *values = map(json.loads, lines or [b"null"])
+            runs = [run_of(value) for value in values]
+        except (ValueError, KeyError, TypeError) as error:
+            raise Refused(f"{self.path}: damaged; only a new comparison helps, without --resume") from error
+        if not isinstance(head, dict) or "status" in head:  # or it is a run
+            raise Refused(f"{self.path}: nothing to go on with: it does not say what was compared")
         return head, runs
 
 
@@ -113,8 +124,7 @@ def read_json(path):
     try:
         with reaching(path), open(path, encoding="utf-8") as file:
             value = json.load(file)
-        runs = [Run(r["row"], r["round"], r["allocator"],
-                    Result(r["status"], r["values"], r["note"], r["series"])) for r in value.pop("runs")]
+        runs = [run_of(run) for run in value.pop("runs")]
         if not HEAD <= value.keys():
             raise KeyError(HEAD - value.keys())
     except (ValueError, KeyError, TypeError, AttributeError) as error:
