@@ -4,6 +4,7 @@
 Broken allocators are made on the spot.  HAKMEM_LIB is the library, HK_TEST_SOURCE the source directory.
 """
 
+import json
 import os
 import shutil
 import subprocess
@@ -15,7 +16,7 @@ from pathlib import Path
 SOURCE = Path(os.environ["HK_TEST_SOURCE"])
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(SOURCE / "bench"))
-from hkbench import (allocators, analysis, measure, micro, model, process, programs,  # noqa: E402
+from hkbench import (allocators, analysis, machine, measure, micro, model, process, programs,  # noqa: E402
                      results_md, stats, store, text)
 
 HAKMEM = model.Allocator("hakmem", os.environ["HAKMEM_LIB"])
@@ -197,6 +198,7 @@ class Refusals(unittest.TestCase):
 
     @classmethod
     def setUpClass(cls):
+        subprocess.run([SOURCE / "bench" / "build"], check=True)
         cls.place = Path(tempfile.mkdtemp())
         cls.addClassCleanup(shutil.rmtree, cls.place)
 
@@ -249,6 +251,17 @@ class Refusals(unittest.TestCase):
             self.file("resumed.journal", content)
             self.assertIn(why, self.refused("--resume", "--out", self.place / "resumed"))
             self.assertEqual((self.place / "resumed.journal").read_text(), content)
+
+    def test_what_changed_before_a_resume_is_named(self):
+        now = machine.describe([]) | {"rows": [], "extent": "quick", "pinned": ""}
+        self.assertEqual(machine.changed(json.loads(json.dumps(now)), now), [])
+        for name in now["same"]:
+            self.assertEqual(machine.changed(now | {"same": now["same"] | {name: "another"}}, now), [name])
+        for name, word in (("rows", "rows"), ("extent", "options"), ("pinned", "options")):
+            self.assertEqual(machine.changed(now | {name: "another"}, now), [word])
+        self.file("before.journal", "{}\n")
+        self.assertIn("--resume: not the same as before: libraries, benchmarks, kernel, rows, options",
+                      self.refused("--resume", "--out", self.place / "before"))
 
     def test_full_disk(self):
         with self.assertRaisesRegex(model.Refused, "^/dev/full: No space left on device$"):
