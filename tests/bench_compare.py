@@ -144,10 +144,12 @@ class Harness(unittest.TestCase):
 
     def test_command_writes_its_files(self):
         out = self.place / "run"
+        Path(f"{out}.journal").write_text("{}\n{}\n")
         run = subprocess.run([SOURCE / "bench" / "compare", "--quick", "--only", "^field_trivial$|^pair/1$",
                               "--rounds", "2", "--with", f"hakmem={HAKMEM.library}", "--allocators",
                               "hakmem,glibc", "--out", out], capture_output=True, text=True)
         self.assertEqual(run.returncode, 0, run.stdout + run.stderr)
+        self.assertIn(f"is kept: {out}.journal.old\n", run.stdout)
         head, runs = store.read_json(f"{out}.json")
         self.assertEqual({r.row for r in runs}, {"pair/1", "field_trivial"})
         self.assertEqual(len(runs), 8)
@@ -172,6 +174,17 @@ class Harness(unittest.TestCase):
             journal.file.close()
             self.assertEqual((len(ran), len({r.key for r in work.runs})), (left, 4))
         self.assertEqual([r.key for r in journal.read()[1]], [r.key for r in work.runs])
+
+    def test_a_new_journal_keeps_the_one_before(self):
+        journal = store.Journal(self.place / "again.journal")
+        old = self.place / "again.journal.old"
+        for runs, kept in ((1, None), (0, old), (2, None), (0, old)):  # in the journal; one without runs is not kept
+            self.assertEqual(journal.begin({"head": runs}), kept)
+            for turn in range(runs):
+                journal.add(run_of("row", turn, "glibc", ns=2.0))
+            journal.file.close()
+        head, past = store.Journal(old).read()
+        self.assertEqual((head, len(past)), ({"head": 2}, 2))
 
     def test_the_time_ends_a_round_but_the_first(self):
         ran = []

@@ -47,9 +47,16 @@ class Journal:
         self.path, self.file = Path(path), None
 
     def begin(self, head):
+        """Where the journal before this one is kept, or None when that had no run."""
+        kept = self.path.with_name(self.path.name + ".old")
         with reaching(self.path):
+            if not self.path.is_file() or self.path.read_bytes().count(b"\n") < 2:
+                kept = None
+            else:
+                self.path.replace(kept)
             self.file = open(self.path, "w", encoding="utf-8")
         self.write(head)
+        return kept
 
     def go_on(self):
         """What comes is added; a last line that was cut off goes first."""
