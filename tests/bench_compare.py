@@ -241,6 +241,14 @@ class Refusals(unittest.TestCase):
         self.assertIn("--with none=/none: no such library", self.refused("--with", "none=/none"))
         self.assertIn("--unknown", self.refused("--unknown"))
 
+    def test_names_of_libraries(self):
+        library = self.file("lib.so", "")
+        for name in ("glibc", "bump", "live", "best"):
+            self.assertIn(f"{name} means something else", self.refused("--with", f"{name}={library}"))
+        self.assertIn("one of that name", self.refused("--with", f"a={library}", "--with", f"a={library}"))
+        for item in ("=x", "a/b=x", "a,b=x"):
+            self.assertIn(f"--with {item}: not NAME=PATH", self.refused("--with", item))
+
     def test_files_that_are_no_results(self):
         for path, why in ((self.place / "none.json", "No such file"), (self.place, "Is a directory"),
                           (self.file("text", "no JSON"), "not the JSON of a comparison"),

@@ -20,6 +20,7 @@ PEERS = {"mimalloc": (["libmimalloc.so.3", "libmimalloc.so.2"], "libmimalloc2.0"
          "tbbmalloc": (["libtbbmalloc_proxy.so.2"], "libtbbmalloc2")}
 FUNCTIONS = {"malloc", "calloc", "realloc", "free", "posix_memalign", "aligned_alloc", "memalign",
              "malloc_usable_size"}
+TAKEN = {"glibc", "bump", "live", "best"}  # columns of their own: no preload, the limits, the best other
 BINDING = re.compile(r"binding file (\S+) \[0\] to (\S+) \[0\]: normal symbol `(\w+)'")
 PROBE_TIMEOUT = 30
 
@@ -36,10 +37,18 @@ def find(extra, only):
         paths[name] = str(found[0]) if found else ""
         if not found:
             missing.append(f"{name}: not installed (package {package})")
+    named = set()
     for item in extra:
         name, _, path = item.partition("=")
-        if not name or not Path(path).is_file():
+        if name in TAKEN:
+            raise Refused(f"--with {item}: {name} means something else in the tables")
+        if not re.fullmatch(r"[\w.+-]+", name):
+            raise Refused(f"--with {item}: not NAME=PATH, or a NAME of more than letters, digits and _.+-")
+        if name in named:
+            raise Refused(f"--with {item}: there is one of that name already")
+        if not Path(path).is_file():
             raise Refused(f"--with {item}: no such library")
+        named.add(name)
         paths[name] = os.path.abspath(path)
     if not paths["hakmem"]:
         missing.append(f"hakmem: {HAKMEM} is not built (cmake --preset release && cmake --build --preset release)")
