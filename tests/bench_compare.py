@@ -17,7 +17,7 @@ SOURCE = Path(os.environ["HK_TEST_SOURCE"])
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(SOURCE / "bench"))
 from hkbench import (allocators, analysis, machine, measure, micro, model, process, programs,  # noqa: E402
-                     results_md, stats, store, text)
+                     readme, results_md, stats, store, text)
 
 HAKMEM = model.Allocator("hakmem", os.environ["HAKMEM_LIB"])
 GLIBC = model.Allocator("glibc", "")
@@ -287,6 +287,56 @@ class Refusals(unittest.TestCase):
     def test_full_disk(self):
         with self.assertRaisesRegex(model.Refused, "^/dev/full: No space left on device$"):
             store.Journal("/dev/full").begin({"head": 1})
+
+
+class Results(unittest.TestCase):
+    """--results, on a copy of what it writes."""
+
+    def setUp(self):
+        self.tree = Path(tempfile.mkdtemp())
+        self.addCleanup(shutil.rmtree, self.tree)
+        shutil.copytree(SOURCE / "bench", self.tree / "bench")
+        shutil.copy(SOURCE / "README.md", self.tree)
+        self.files = [self.tree / name for name in ("README.md", "bench/RESULTS.md", "bench/results.csv")]
+        # As of a comparison that the time has ended after its first round.
+        self.rows = [{"name": row, "group": model.SMALL, "about": "",
+                      "measures": [{"key": "t", "unit": unit, "kind": model.TIME, "headline": True},
+                                   {"key": "rss", "unit": "KiB", "kind": model.MEMORY, "headline": True}]}
+                     for row, unit, _ in readme.ROWS]
+        self.head = machine.describe([]) | {"allocators": dict.fromkeys(readme.COLUMNS, ""), "rows": self.rows, "extent": "full",
+                                            "skipped": [], "rounds_done": 1}
+        self.runs = [run_of(row["name"], 0, name, t=1234.5, rss=2048) for row in self.rows for name in readme.COLUMNS]
+
+    def results(self, head, runs, *options):
+        out = self.tree / "full"
+        store.write_json(f"{out}.json", head, runs)
+        return subprocess.run([self.tree / "bench" / "compare", "--results", *(options or ["--report", f"{out}.json"])],
+                              capture_output=True, text=True)
+
+    def test_written(self):
+        run = self.results(self.head, self.runs)
+        self.assertEqual(run.returncode, 0, run.stdout + run.stderr)
+        page, results, csv = (path.read_text() for path in self.files)
+        self.assertIn("| gcc -O2, s | 1,234 / 2 | 1,234 / 2 |", page)
+        self.assertEqual(page, readme.update((SOURCE / "README.md").read_text(), results))
+        self.assertIn("| gcc | s cpu | 1234 | 1234 |", results)
+        self.assertIn("gcc,0,tcmalloc,ok,", csv)
+
+    def test_refused(self):
+        before = [path.read_text() for path in self.files]
+        other_unit = [self.rows[0] | {"measures": self.rows[0]["measures"][1:]}] + self.rows[1:]
+        for why, head, runs, *options in (
+                ("RESULTS.md is of a whole --full; this is quick\n", {"extent": "quick"}, self.runs),
+                ("this is full with --only\n", {"part": "--only"}, self.runs),
+                ("README.md's table needs lua, perl\n", {"rows": self.rows[2:]}, self.runs),
+                ("README.md's table needs hakmem\n", {"allocators": dict.fromkeys(readme.COLUMNS[1:], "")}, self.runs),
+                ("not yet run under every allocator: threadchurn/4\n", {}, self.runs[:-1]),
+                ("RESULTS.md has no ('Time', 'lua', 's cpu')", {"rows": other_unit}, self.runs),
+                ("--results with --quick, --only, --allocators", {}, [], *SHORT)):
+            run = self.results(self.head | head, runs, *options)
+            self.assertEqual((run.returncode, len(run.stderr.splitlines())), (2, 1), run.stderr)
+            self.assertIn(why, run.stderr)
+            self.assertEqual([path.read_text() for path in self.files], before, why)
 
 
 class Figures(unittest.TestCase):
