@@ -4,6 +4,7 @@
 Broken allocators are made on the spot.  HAKMEM_LIB is the library, HK_TEST_SOURCE the source directory.
 """
 
+import json
 import os
 import shutil
 import subprocess
@@ -15,8 +16,8 @@ from pathlib import Path
 SOURCE = Path(os.environ["HK_TEST_SOURCE"])
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(SOURCE / "bench"))
-from hkbench import (allocators, analysis, measure, micro, model, process, programs,  # noqa: E402
-                     results_md, stats, store, text)
+from hkbench import (allocators, analysis, machine, measure, micro, model, process, programs,  # noqa: E402
+                     readme, results_md, stats, store, text)
 
 HAKMEM = model.Allocator("hakmem", os.environ["HAKMEM_LIB"])
 GLIBC = model.Allocator("glibc", "")
@@ -34,6 +35,10 @@ void free(void *p) { __libc_free(p); }
 void *calloc(size_t n, size_t m) { return __libc_calloc(n, m); }
 void *realloc(void *p, size_t n) { return __libc_realloc(p, n); }
 """
+
+
+# What ends soon, should it not be refused; the last --only and --allocators count.
+SHORT = ["--quick", "--only", "^field_trivial$", "--rounds", "1", "--allocators", "glibc"]
 
 
 def small_row():
@@ -95,6 +100,13 @@ class Harness(unittest.TestCase):
         started = process.start(process.WORK, hanging.library, argv, process.clean_env())
         self.assertEqual(process.finish(process.WORK, started, 1).status, "timeout")
 
+    def test_cpus_that_are_not_there_are_shown(self):
+        for cpus, status in (("99999", "no report"), ("x", "no report"), (",", "no report"), ("0x", "no report"),
+                             (str(min(os.sched_getaffinity(0))), "ok")):
+            started = process.start(process.WORK, "", ["true"], process.clean_env(), cpus)
+            result = process.finish(process.WORK, started, 30)
+            self.assertEqual((result.status, result.note.startswith("launch: CPUs ")), (status, status != "ok"), cpus)
+
     def checked(self, answers, prepare=lambda work: None):
         """A program's row, whose measured output is the next of the answers."""
         in_force = allocators.InForce(["cat", "/dev/null"], {})
@@ -132,10 +144,12 @@ class Harness(unittest.TestCase):
 
     def test_command_writes_its_files(self):
         out = self.place / "run"
+        Path(f"{out}.journal").write_text("{}\n{}\n")
         run = subprocess.run([SOURCE / "bench" / "compare", "--quick", "--only", "^field_trivial$|^pair/1$",
                               "--rounds", "2", "--with", f"hakmem={HAKMEM.library}", "--allocators",
                               "hakmem,glibc", "--out", out], capture_output=True, text=True)
         self.assertEqual(run.returncode, 0, run.stdout + run.stderr)
+        self.assertIn(f"is kept: {out}.journal.old\n", run.stdout)
         head, runs = store.read_json(f"{out}.json")
         self.assertEqual({r.row for r in runs}, {"pair/1", "field_trivial"})
         self.assertEqual(len(runs), 8)
@@ -152,12 +166,25 @@ class Harness(unittest.TestCase):
         journal.file.close()
         head, past = journal.read()
         self.assertEqual((head, [r.key for r in past]), ({"head": 1}, [("row", 0, "glibc")]))
-        work = measure.Measurement([row], [HAKMEM, GLIBC], 2, 60, False, store.Journal(os.devnull), past)
-        work.journal.go_on()
-        self.addCleanup(work.journal.file.close)
-        self.assertEqual(work.all(), "")
-        self.assertEqual(len(ran), 3)
-        self.assertEqual(len({r.key for r in work.runs}), 4)
+        for left in 3, 0:
+            ran.clear()
+            work = measure.Measurement([row], [HAKMEM, GLIBC], 2, 60, False, journal, journal.read()[1])
+            journal.go_on()
+            self.assertEqual(work.all(), "")
+            journal.file.close()
+            self.assertEqual((len(ran), len({r.key for r in work.runs})), (left, 4))
+        self.assertEqual([r.key for r in journal.read()[1]], [r.key for r in work.runs])
+
+    def test_a_new_journal_keeps_the_one_before(self):
+        journal = store.Journal(self.place / "again.journal")
+        old = self.place / "again.journal.old"
+        for runs, kept in ((1, None), (0, old), (2, None), (0, old)):  # in the journal; one without runs is not kept
+            self.assertEqual(journal.begin({"head": runs}), kept)
+            for turn in range(runs):
+                journal.add(run_of("row", turn, "glibc", ns=2.0))
+            journal.file.close()
+        head, past = store.Journal(old).read()
+        self.assertEqual((head, len(past)), ({"head": 2}, 2))
 
     def test_the_time_ends_a_round_but_the_first(self):
         ran = []
@@ -177,6 +204,139 @@ class Harness(unittest.TestCase):
         self.addCleanup(work.journal.file.close)
         work.all()
         self.assertEqual(len(ran), 1)
+
+
+class Refusals(unittest.TestCase):
+    """What cannot be done ends in one line and exit status 2."""
+
+    @classmethod
+    def setUpClass(cls):
+        subprocess.run([SOURCE / "bench" / "build"], check=True)
+        cls.place = Path(tempfile.mkdtemp())
+        cls.addClassCleanup(shutil.rmtree, cls.place)
+
+    def refused(self, *options, source=SOURCE):
+        run = subprocess.run([source / "bench" / "compare", *SHORT, *options], capture_output=True, text=True)
+        self.assertEqual((run.returncode, len(run.stderr.splitlines())), (2, 1), f"{options}: {run.stderr}")
+        return run.stderr
+
+    def file(self, name, content):
+        path = self.place / name
+        path.write_text(content)
+        return path
+
+    def test_numbers(self):
+        for option, value in (("--rounds", "-3"), ("--rounds", "0"), ("--rounds", "1.5"), ("--minutes", "0"),
+                              ("--minutes", "nan"), ("--minutes", "x")):
+            self.assertIn(f"{option}: {value} is no ", self.refused(option, value))
+
+    def test_cpus(self):
+        for cpus in ("x", "99999", "0,99999", "-1", ""):
+            self.assertIn(f"--pin: {cpus} is not among the CPUs ", self.refused("--pin", cpus))
+
+    def test_names(self):
+        self.assertIn("( is no regular expression", self.refused("--only", "("))
+        self.assertIn("no row matches ^none$", self.refused("--only", "^none$"))
+        self.assertIn("no library, none here; there is ", self.refused("--allocators", "glibc,none,library"))
+        self.assertIn("--with none=/none: no such library", self.refused("--with", "none=/none"))
+        self.assertIn("--unknown", self.refused("--unknown"))
+
+    def test_names_of_libraries(self):
+        library = self.file("lib.so", "")
+        for name in ("glibc", "bump", "live", "best"):
+            self.assertIn(f"{name} means something else", self.refused("--with", f"{name}={library}"))
+        self.assertIn("one of that name", self.refused("--with", f"a={library}", "--with", f"a={library}"))
+        for item in ("=x", "a/b=x", "a,b=x"):
+            self.assertIn(f"--with {item}: not NAME=PATH", self.refused("--with", item))
+
+    def test_files_that_are_no_results(self):
+        for path, why in ((self.place / "none.json", "No such file"), (self.place, "Is a directory"),
+                          (self.file("text", "no JSON"), "not the JSON of a comparison"),
+                          (self.file("list", "[]"), "not the JSON of a comparison"),
+                          (self.file("other", '{"runs": []}'), "not the JSON of a comparison")):
+            for options in (["--report", path], ["--agree", path, path]):
+                self.assertIn(f"{path}: {why}", self.refused(*options))
+
+    def test_places_where_nothing_can_be_written(self):
+        (self.place / "taken.journal").mkdir()
+        for out, why in ((self.file("file", "") / "out", "file: "), (self.place / "taken", "taken.journal: Is a directory"),
+                         ("/", "no name")):
+            self.assertIn(why, self.refused("--out", out))
+
+    def test_journals_that_nothing_goes_on_from(self):
+        run = '{"row": "r", "round": 0, "allocator": "glibc", "status": "ok", "values": {}, "note": "", "series": []}\n'
+        self.assertIn("none.journal does not exist", self.refused("--resume", "--out", self.place / "none"))
+        for content, why in (("", "does not say what was compared"), ('{"cut": "of', "does not say what was compared"),
+                             (run, "does not say what was compared"), ('{"row": "a{"row": "b"}\n', "damaged"),
+                             ('{}\n{"row": "r"}\n', "damaged"), ("{}\n[]\n", "damaged"), ("\0\n", "damaged")):
+            self.file("resumed.journal", content)
+            self.assertIn(why, self.refused("--resume", "--out", self.place / "resumed"))
+            self.assertEqual((self.place / "resumed.journal").read_text(), content)
+
+    def test_what_changed_before_a_resume_is_named(self):
+        now = machine.describe([]) | {"rows": [], "extent": "quick", "pinned": ""}
+        self.assertEqual(machine.changed(json.loads(json.dumps(now)), now), [])
+        for name in now["same"]:
+            self.assertEqual(machine.changed(now | {"same": now["same"] | {name: "another"}}, now), [name])
+        for name, word in (("rows", "rows"), ("extent", "options"), ("pinned", "options")):
+            self.assertEqual(machine.changed(now | {name: "another"}, now), [word])
+        self.file("before.journal", "{}\n")
+        self.assertIn("--resume: not the same as before: libraries, benchmarks, kernel, rows, options",
+                      self.refused("--resume", "--out", self.place / "before"))
+
+    def test_full_disk(self):
+        with self.assertRaisesRegex(model.Refused, "^/dev/full: No space left on device$"):
+            store.Journal("/dev/full").begin({"head": 1})
+
+
+class Results(unittest.TestCase):
+    """--results, on a copy of what it writes."""
+
+    def setUp(self):
+        self.tree = Path(tempfile.mkdtemp())
+        self.addCleanup(shutil.rmtree, self.tree)
+        shutil.copytree(SOURCE / "bench", self.tree / "bench")
+        shutil.copy(SOURCE / "README.md", self.tree)
+        self.files = [self.tree / name for name in ("README.md", "bench/RESULTS.md", "bench/results.csv")]
+        # As of a comparison that the time has ended after its first round.
+        self.rows = [{"name": row, "group": model.SMALL, "about": "",
+                      "measures": [{"key": "t", "unit": unit, "kind": model.TIME, "headline": True},
+                                   {"key": "rss", "unit": "KiB", "kind": model.MEMORY, "headline": True}]}
+                     for row, unit, _ in readme.ROWS]
+        self.head = machine.describe([]) | {"allocators": dict.fromkeys(readme.COLUMNS, ""), "rows": self.rows, "extent": "full",
+                                            "skipped": [], "rounds_done": 1}
+        self.runs = [run_of(row["name"], 0, name, t=1234.5, rss=2048) for row in self.rows for name in readme.COLUMNS]
+
+    def results(self, head, runs, *options):
+        out = self.tree / "full"
+        store.write_json(f"{out}.json", head, runs)
+        return subprocess.run([self.tree / "bench" / "compare", "--results", *(options or ["--report", f"{out}.json"])],
+                              capture_output=True, text=True)
+
+    def test_written(self):
+        run = self.results(self.head, self.runs)
+        self.assertEqual(run.returncode, 0, run.stdout + run.stderr)
+        page, results, csv = (path.read_text() for path in self.files)
+        self.assertIn("| gcc -O2, s | 1,234 / 2 | 1,234 / 2 |", page)
+        self.assertEqual(page, readme.update((SOURCE / "README.md").read_text(), results))
+        self.assertIn("| gcc | s cpu | 1234 | 1234 |", results)
+        self.assertIn("gcc,0,tcmalloc,ok,", csv)
+
+    def test_refused(self):
+        before = [path.read_text() for path in self.files]
+        other_unit = [self.rows[0] | {"measures": self.rows[0]["measures"][1:]}] + self.rows[1:]
+        for why, head, runs, *options in (
+                ("RESULTS.md is of a whole --full; this is quick\n", {"extent": "quick"}, self.runs),
+                ("this is full with --only\n", {"part": "--only"}, self.runs),
+                ("README.md's table needs lua, perl\n", {"rows": self.rows[2:]}, self.runs),
+                ("README.md's table needs hakmem\n", {"allocators": dict.fromkeys(readme.COLUMNS[1:], "")}, self.runs),
+                ("not yet run under every allocator: threadchurn/4\n", {}, self.runs[:-1]),
+                ("RESULTS.md has no ('Time', 'lua', 's cpu')", {"rows": other_unit}, self.runs),
+                ("--results with --quick, --only, --allocators", {}, [], *SHORT)):
+            run = self.results(self.head | head, runs, *options)
+            self.assertEqual((run.returncode, len(run.stderr.splitlines())), (2, 1), run.stderr)
+            self.assertIn(why, run.stderr)
+            self.assertEqual([path.read_text() for path in self.files], before, why)
 
 
 class Figures(unittest.TestCase):

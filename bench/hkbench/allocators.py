@@ -5,10 +5,9 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
-from .model import Allocator
+from .model import Allocator, Refused
 from .process import BUILD, ROOT, WORK, clean_env
 
 HAKMEM = ROOT / "build" / "release" / "libhakmem.so"
@@ -21,11 +20,12 @@ PEERS = {"mimalloc": (["libmimalloc.so.3", "libmimalloc.so.2"], "libmimalloc2.0"
          "tbbmalloc": (["libtbbmalloc_proxy.so.2"], "libtbbmalloc2")}
 FUNCTIONS = {"malloc", "calloc", "realloc", "free", "posix_memalign", "aligned_alloc", "memalign",
              "malloc_usable_size"}
+TAKEN = {"glibc", "bump", "live", "best"}  # columns of their own: no preload, the limits, the best other
 BINDING = re.compile(r"binding file (\S+) \[0\] to (\S+) \[0\]: normal symbol `(\w+)'")
 PROBE_TIMEOUT = 30
 
 
-class NotInForce(Exception):
+class NotInForce(Refused):
     """An allocator of the comparison does not take malloc's place."""
 
 
@@ -37,10 +37,18 @@ def find(extra, only):
         paths[name] = str(found[0]) if found else ""
         if not found:
             missing.append(f"{name}: not installed (package {package})")
+    named = set()
     for item in extra:
         name, _, path = item.partition("=")
-        if not name or not Path(path).is_file():
-            sys.exit(f"bench/compare: --with {item}: no such library")
+        if name in TAKEN:
+            raise Refused(f"--with {item}: {name} means something else in the tables")
+        if not re.fullmatch(r"[\w.+-]+", name):
+            raise Refused(f"--with {item}: not NAME=PATH, or a NAME of more than letters, digits and _.+-")
+        if name in named:
+            raise Refused(f"--with {item}: there is one of that name already")
+        if not Path(path).is_file():
+            raise Refused(f"--with {item}: no such library")
+        named.add(name)
         paths[name] = os.path.abspath(path)
     if not paths["hakmem"]:
         missing.append(f"hakmem: {HAKMEM} is not built (cmake --preset release && cmake --build --preset release)")
@@ -48,7 +56,7 @@ def find(extra, only):
     if only:
         unknown = set(only) - {a.name for a in columns}
         if unknown:
-            sys.exit(f"bench/compare: no allocator {' '.join(sorted(unknown))} here")
+            raise Refused(f"--allocators: no {', '.join(sorted(unknown))} here; there is {', '.join(a.name for a in columns)}")
         columns = [a for a in columns if a.name in only]
     return columns, missing
 
@@ -112,7 +120,7 @@ def require_in_force(allocators):
         if a.library:
             wrong = why_not_in_force(a.library, [str(BUILD / "field"), "trivial"])
             if wrong:
-                raise NotInForce(f"{a.name} ({a.library}): {wrong}")
+                raise NotInForce(f"not in force: {a.name} ({a.library}): {wrong}")
 
 
 class InForce:

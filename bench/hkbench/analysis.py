@@ -101,6 +101,10 @@ class Analysis:
         low, high = stats.interval(values) if len(values) > 1 else (0, math.inf)
         return Ratio(row["name"], row["group"], measure, against, stats.median(values), low, high)
 
+    def unmeasured(self):
+        """The rows without a run under some allocator: the comparison was interrupted before."""
+        return [row["name"] for row in self.rows if not all(self.runs(row, name) for name in self.names)]
+
     def headlines(self, kind, groups):
         """(row, measure) of the figures that count in the means."""
         return [(row, m) for row in self.rows if row["group"] in groups

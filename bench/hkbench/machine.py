@@ -63,7 +63,17 @@ def describe(allocators):
         "commit": first_line(["git", "-C", str(ROOT), "describe", "--always", "--dirty"]),
         "packages": versions(PACKAGES + [package for _, package in PEERS.values()]),
         "allocators": {a.name: a.library or libc() for a in allocators},
-        "same": {a.name: fingerprint(a.library) for a in allocators}
-        | {name: fingerprint(BUILD / name) for name in ("micro", "field", "launch")}
-        | {"kernel": platform.release()},
+        "same": {"libraries": {a.name: fingerprint(a.library) for a in allocators},
+                 "benchmarks": {name: fingerprint(BUILD / name) for name in ("micro", "field", "launch")},
+                 "kernel": platform.release()},
     }
+
+
+def changed(past, head):
+    """What keeps a comparison from going on, out of the heads of then and now."""
+    def differ(name):
+        return past.get(name) != head[name]
+
+    then, now = past.get("same", {}), head["same"]
+    parts = [name for name in now if then.get(name) != now[name]]
+    return parts + ["rows"] * differ("rows") + ["options"] * (differ("extent") or differ("pinned"))

@@ -5,6 +5,10 @@ from dataclasses import dataclass, field
 TIME, MEMORY, INFO = "time", "memory", "info"
 
 
+class Refused(Exception):
+    """What was asked for cannot be done; the text says why, in one line."""
+
+
 @dataclass(frozen=True)
 class Measure:
     """One figure of a row; lower is better.  A headline counts in the geometric means."""

@@ -3,6 +3,7 @@
 import re
 
 from .analysis import FEW
+from .model import Refused
 from .results_md import table
 
 COLUMNS = ["hakmem", "glibc", "mimalloc", "jemalloc", "tcmalloc"]
@@ -45,13 +46,25 @@ def rounded(figure, factor=1.0):
     return f"{value:.3g}" if value < 1000 else f"{value:,.0f}"
 
 
+def lacking(head):
+    """The table's rows and columns that a comparison does not have."""
+    rows = {row["name"] for row in head["rows"]}
+    return [row for row, _, _ in ROWS if row not in rows] + [name for name in COLUMNS if name not in head["allocators"]]
+
+
 def figures(results):
     """The table, and a line on what it was measured with."""
-    date, rounds, cpus, linux, libc = re.search(
-        r"`bench/compare[^`]*`, (\S+) .*?: (\d+) rounds on (\d+ CPUs \(.*?\)), (Linux [\d.]+)\S*, (glibc \S+?),", results).groups()
+    measured = re.search(
+        r"`bench/compare[^`]*`, (\S+) .*?: (\d+) rounds on (\d+ CPUs \(.*?\)), (Linux [\d.]+)\S*, (glibc \S+?),", results)
+    if not measured:
+        raise Refused("README.md's table: RESULTS.md does not say what it was measured on")
+    date, rounds, cpus, linux, libc = measured.groups()
     found = read_rows(results)
-    lines = [[name, *(f"{rounded(found['Time', row, unit][column])} / {rounded(found['Memory', row, 'KiB'][column], 1 / 1024)}"
-                      for column in COLUMNS)] for row, unit, name in ROWS]
+    try:
+        lines = [[name, *(f"{rounded(found['Time', row, unit][column])} / {rounded(found['Memory', row, 'KiB'][column], 1 / 1024)}"
+                          for column in COLUMNS)] for row, unit, name in ROWS]
+    except KeyError as error:
+        raise Refused(f"README.md's table: RESULTS.md has no {error}") from error
     text = (f"Time / peak memory in MiB, less is better; {date}, {cpus}, {linux}, {libc}, medians of {rounds} rounds"
             f"{'' if int(rounds) >= FEW else ', which is few'}:\n\n")
     return text + "\n".join(table(["", "HAKMEM", *COLUMNS[1:]], lines))

@@ -96,7 +96,7 @@ def machine(head):
             "[causes.txt](causes.txt); every run stands in results.csv beside this file, or in the CSV of the run.", ""]
 
 
-def write(path, analysis, skipped):
+def page(analysis, skipped):
     usual = [g for g in analysis.groups if g != FIELD]
     beside = [(row, m) for row in analysis.rows for m in measures_of(row)
               if row["group"] != FIELD and not m.headline]
@@ -111,4 +111,4 @@ def write(path, analysis, skipped):
         out += figures(analysis, "Beside speed", field)
     out += figures(analysis, "Other figures", beside) + limits(analysis)
     out += [f"Not measured: {text}." for text in skipped]
-    Path(path).write_text("\n".join(out).rstrip() + "\n")
+    return "\n".join(out).rstrip() + "\n"

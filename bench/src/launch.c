@@ -13,9 +13,11 @@
  * major page faults, exit, signal, last_kib and mean_kib (the program's own RSS, sampled), and
  * series, the samples as milliseconds:KiB.
  */
+#include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -46,14 +48,21 @@ static double seconds(struct timeval t)
     return (double)t.tv_sec + 1e-6 * (double)t.tv_usec;
 }
 
-static void pin_to(const char *cpus)
+static bool pin_to(const char *cpus)
 {
     cpu_set_t set;
     CPU_ZERO(&set);
-    for (const char *at = cpus; at; at = strchr(at, ',') ? strchr(at, ',') + 1 : NULL)
-        CPU_SET((size_t)atol(at), &set);
-    if (sched_setaffinity(0, sizeof set, &set) != 0)
-        perror("launch: sched_setaffinity");
+    for (const char *at = cpus;; at++) {
+        char *end;
+        CPU_SET(strtoul(at, &end, 10), &set);
+        if (end == at || (*end != ',' && *end != '\0')) {
+            errno = EINVAL;
+            return false;
+        }
+        if (*end == '\0')
+            return sched_setaffinity(0, sizeof set, &set) == 0;
+        at = end;
+    }
 }
 
 static unsigned rss_kib(int statm)
@@ -142,8 +151,10 @@ int main(int argc, char **argv)
     sigemptyset(&child_signal);
     sigaddset(&child_signal, SIGCHLD);
     sigprocmask(SIG_BLOCK, &child_signal, &before);
-    if (strcmp(argv[3], "-") != 0)
-        pin_to(argv[3]);
+    if (strcmp(argv[3], "-") != 0 && !pin_to(argv[3])) {
+        fprintf(stderr, "launch: CPUs %s: %s\n", argv[3], strerror(errno));
+        return 2;
+    }
     double start = now();
     pid_t pid = fork();
     if (pid == 0)
