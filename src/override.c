@@ -79,18 +79,21 @@ HK_ALIAS(pvalloc) void *__libc_pvalloc(size_t size);
 
 /* ---- glibc's statistics and settings ---- */
 
-/* As glibc's: direct mappings are in hblkhd alone. */
+/* As glibc's: direct mappings in use are in hblkhd alone, and arena is the sum of what else is in
+ * use and what is free. */
 HAK_API struct mallinfo2 mallinfo2(void)
 {
     hak_stats_t stats;
     (void)hak_stats_get(&stats, offsetof(hak_stats_t, live_bytes));
-    uint64_t free_bytes = stats.depot_bytes + stats.slab_free_bytes;
+    uint64_t used_bytes = stats.in_use_bytes - stats.large_bytes;
+    uint64_t free_bytes = stats.depot_bytes + stats.slab_free_bytes + stats.pool_warm_bytes +
+                          stats.run_warm_bytes + stats.large_cached_bytes;
     return (struct mallinfo2){
-        .arena = stats.mapped_bytes - stats.large_bytes - stats.large_cached_bytes,
+        .arena = used_bytes + free_bytes,
         .ordblks = 1,
         .hblkhd = stats.large_bytes,
-        .uordblks = stats.in_use_bytes - stats.large_bytes,
-        .fordblks = free_bytes + stats.pool_warm_bytes + stats.run_warm_bytes,
+        .uordblks = used_bytes,
+        .fordblks = free_bytes,
         .keepcost = stats.pool_warm_bytes,
     };
 }

@@ -182,8 +182,13 @@ static void information(void)
     size_t more = info.uordblks + info.hblkhd - before.uordblks - before.hblkhd;
     CHECKF(more >= 64 * MIB && more < 68 * MIB, " (%zu)", more);
     CHECK(info.hblkhd >= before.hblkhd + 40 * MIB);
+    CHECK(info.arena == info.uordblks + info.fordblks);
     t_free(larger);
-    CHECK(info.arena + info.hblkhd >= 24 * MIB);
+    struct mallinfo2 without = mallinfo2();
+    CHECK(without.hblkhd + 40 * MIB <= info.hblkhd);
+    CHECK(without.arena == without.uordblks + without.fordblks);
+    if (getenv("HAKMEM_HARDEN") == NULL) /* kept for reuse: neither in use nor gone */
+        CHECK(without.fordblks >= 40 * MIB);
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wdeprecated-declarations"
     struct mallinfo old = mallinfo();
