@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <hakmem/hakmem.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cap.h"
 #include "guard.h"
@@ -16,7 +17,10 @@
 #include "run.h"
 #include "stats.h"
 
-enum { PAGE_BYTES = 8192 }; /* more than twice the longest report */
+enum {
+    PAGE_BYTES = 8192, /* more than twice the longest report */
+    NUMBER_COLUMNS = 14,
+};
 
 /* ---- Collecting ---- */
 
@@ -137,22 +141,20 @@ static void add_line(page_t *page, hk_line_t *line)
     line->length = 0;
 }
 
-static void pad_to(hk_line_t *line, size_t column)
+/* A line "<number, right-aligned><unit><text>", of bytes as KiB. */
+static void add_row(page_t *page, uint64_t number, bool is_bytes, const char *text)
 {
-    while (line->length < column) {
-        hk_line_text(line, " ");
-    }
-}
-
-/* Right-aligned, up to column. */
-static void number_to(hk_line_t *line, uint64_t number, size_t column)
-{
+    hk_line_t line = {0};
     hk_line_t digits = {0};
-    hk_line_number(&digits, number);
-    if (column > digits.length) {
-        pad_to(line, column - digits.length);
+    hk_line_number(&digits, is_bytes ? number / 1024 : number);
+    while (line.length + digits.length < NUMBER_COLUMNS) {
+        hk_line_text(&line, " ");
     }
-    hk_line_text(line, hk_line_end(&digits));
+    hk_line_text(&line, hk_line_end(&digits));
+    hk_line_text(&line, is_bytes ? " KiB  " : "      ");
+    hk_line_text(&line, text);
+    hk_line_text(&line, "\n");
+    add_line(page, &line);
 }
 
 HAK_API int hak_stats_print(int fd)
@@ -168,38 +170,28 @@ HAK_API int hak_stats_print(int fd)
     hk_line_number(&line, HAKMEM_VERSION_MINOR);
     hk_line_text(&line, ".");
     hk_line_number(&line, HAKMEM_VERSION_PATCH);
+    hk_line_text(&line, ", process ");
+    hk_line_number(&line, (uint64_t)getpid());
     hk_line_text(&line, ": where the bytes are\n");
     add_line(&page, &line);
-#define X(field, is_bytes, doc)                                                                    \
-    number_to(&line, (is_bytes) ? stats.field / 1024 : stats.field, 14);                           \
-    hk_line_text(&line, (is_bytes) ? " KiB  " : "      ");                                         \
-    hk_line_text(&line, doc "\n");                                                                 \
-    add_line(&page, &line);
+#define X(field, is_bytes, doc) add_row(&page, stats.field, is_bytes, doc);
     HK_STATS_TABLE(X)
 #undef X
     static const char *const stages[HK_STAGE_COUNT] = {
-        "slabs acquired in stage 0.5: an empty one of its own\n",
-        "slabs acquired in stage 1: warm\n",
-        "slabs acquired in stage 2: unused units\n",
-        "slabs acquired in stage 3: a new superslab\n",
+        "slabs acquired in stage 0.5: an empty one of its own",
+        "slabs acquired in stage 1: warm",
+        "slabs acquired in stage 2: unused units",
+        "slabs acquired in stage 3: a new superslab",
     };
     for (unsigned stage = 0; stage < HK_STAGE_COUNT; stage++) {
-        number_to(&line, stats.stage_acquires[stage], 14);
-        hk_line_text(&line, "      ");
-        hk_line_text(&line, stages[stage]);
-        add_line(&page, &line);
+        add_row(&page, stats.stage_acquires[stage], false, stages[stage]);
     }
     hk_line_text(&line, "from blocks to resident memory\n");
     add_line(&page, &line);
-#define X(field, sign, doc)                                                                        \
-    number_to(&line, stats.field / 1024, 14);                                                      \
-    hk_line_text(&line, " KiB  " #sign " " doc "\n");                                              \
-    add_line(&page, &line);
+#define X(field, sign, doc) add_row(&page, stats.field, true, #sign " " doc);
     HK_LEDGER_TABLE(X)
 #undef X
-    number_to(&line, stats.resident_bytes / 1024, 14);
-    hk_line_text(&line, " KiB  = resident\n");
-    add_line(&page, &line);
+    add_row(&page, stats.resident_bytes, true, "= resident");
     return hk_log_write(fd, page.text, page.length);
 }
 
@@ -212,6 +204,8 @@ HAK_API int hak_stats_json(int fd)
     collect(&stats, 1);
     hk_line_text(&line, "{\"version\": ");
     hk_line_number(&line, stats.version);
+    hk_line_text(&line, ", \"pid\": ");
+    hk_line_number(&line, (uint64_t)getpid());
     add_line(&page, &line);
 #define X(field, is_bytes, doc)                                                                    \
     hk_line_text(&line, ", \"" #field "\": ");                                                     \

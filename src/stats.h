@@ -18,7 +18,7 @@
     X(depot_bytes, 1, "free blocks in depots")                                                     \
     X(slab_free_bytes, 1, "free blocks in slabs")                                                  \
     X(hole_bytes, 1, "of them, pages given back though the slab is in use")                        \
-    X(pool_warm_bytes, 1, "empty slabs kept in the shared pool")                                   \
+    X(pool_warm_bytes, 1, "empty slabs kept in pools")                                             \
     X(run_warm_bytes, 1, "free runs of pages kept for reuse")                                      \
     X(large_cached_bytes, 1, "direct mappings kept for reuse")                                     \
     X(metadata_bytes, 1, "the allocator's own data")                                               \

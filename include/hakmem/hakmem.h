@@ -219,7 +219,7 @@ typedef struct hak_stats {
     uint64_t in_use_bytes;    /* small blocks of the program and of caches, runs, direct mappings */
     uint64_t depot_bytes;     /* free blocks in the heaps' depots */
     uint64_t slab_free_bytes; /* free blocks in slabs that a heap owns */
-    uint64_t pool_warm_bytes; /* empty slabs in the shared pool that are still committed */
+    uint64_t pool_warm_bytes; /* empty slabs in pools that are still committed */
     uint64_t metadata_bytes;  /* the allocator's own data */
     uint64_t large_bytes;     /* direct mappings in use */
     uint64_t run_bytes;       /* runs of pages in use, and on threads' shelves */
