@@ -82,7 +82,10 @@ static void choose_pages(hk_superslab_t *superslab)
 {
     size_t unit_bytes = (size_t)HK_SLAB_UNITS_MAX * HK_UNIT_BYTES;
     hk_pages_t pages = hk_policy_pages(hk_options.huge, hk_superslab_count());
-    if (pages == HK_PAGES_HUGE && hk_limit_charge(unit_bytes)) {
+    if (pages == HK_PAGES_HUGE && !hk_limit_charge(unit_bytes)) {
+        pages = HK_PAGES_SMALL; /* whole it would be more than the limits allow */
+    }
+    if (pages == HK_PAGES_HUGE) {
         if (hk_superslab_ask_huge(superslab)) {
             hk_superslab_mark_huge(superslab);
             superslab->dirty_units = superslab->free_units;

@@ -264,17 +264,30 @@ static void test_limit(void)
 static void test_insisting(void)
 {
     size_t committed = hk_limit_committed_bytes();
-    fill_all(32);
+    fill_all(32); /* none of which is huge */
     size_t filled = hk_limit_committed_bytes();
-    hk_options.huge = 2;
     slabs[32][0] = hk_pool_acquire(&pool, heap, 1, 0);
     CHECK(superslab_of(32)->huge && superslab_of(32)->idle_dirty && !superslab_of(31)->huge);
     CHECK(hk_limit_committed_bytes() - filled == HK_SUPERSLAB_BYTES);
     CHECK(pool.warm_units == UNITS - 1);
     hk_pool_release(slabs[32][0], false);
-    hk_options.huge = 1;
     end(32);
     CHECK(hk_limit_committed_bytes() == committed);
+}
+
+/* Where the limits have no room for all of it, the system must not make it huge by itself. */
+static void test_insisting_at_the_limit(void)
+{
+    fill_all(32);
+    hk_limit_set(HK_LIMIT_HARD, hk_limit_committed_bytes() + HK_SUPERSLAB_BYTES / 2);
+    (void)hk_limit_release_reserve();
+    size_t small_bytes = fake_os.small_bytes;
+    slabs[32][0] = hk_pool_acquire(&pool, heap, 1, 0);
+    CHECK(slabs[32][0] != NULL && !superslab_of(32)->huge);
+    CHECK(fake_os.small_bytes - small_bytes == HK_SUPERSLAB_BYTES);
+    hk_pool_release(slabs[32][0], false);
+    hk_limit_set(HK_LIMIT_HARD, 0);
+    end(32);
 }
 
 /* The lines on stderr while body runs. */
@@ -340,7 +353,10 @@ int main(void)
     test_drain();
     test_pinned();
     test_limit();
+    hk_options.huge = 2;
     test_insisting();
+    test_insisting_at_the_limit();
+    hk_options.huge = 1;
     CHECK(lines_at(1) == 0); /* nobody has asked for more than is there */
     CHECK(lines_at(2) == 1);
     return 0;
