@@ -20,6 +20,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#define PREFIX "HAKMEM_" /* of the library's variables in the environment */
+
 /* What the options of a subcommand say. */
 typedef struct settings {
     const char *library; /* NULL: the one beside this command */
@@ -93,17 +95,18 @@ static char *preload_value(const char *library)
 /* NAME=VALUE becomes HAKMEM_NAME=VALUE in the environment; the library judges both. */
 static void set_option(struct argp_state *state, const char *text)
 {
-    const char *equals = strchr(text, '=');
-    if (strncasecmp(text, "HAKMEM_", 7) == 0)
-        text += 7;
-    if (!equals || equals <= text)
-        argp_error(state, "-o wants NAME=VALUE, not '%s'", text);
+    const char *equals = strchrnul(text, '=');
     char *name;
-    if (asprintf(&name, "HAKMEM_%.*s", (int)(equals - text), text) < 0)
+    if (asprintf(&name, PREFIX "%.*s", (int)(equals - text), text) < 0)
         argp_failure(state, STATUS_CANNOT_PRELOAD, ENOMEM, "-o");
     for (char *c = name; *c; c++)
         *c = *c == '-' ? '_' : (char)toupper((unsigned char)*c);
-    setenv(name, equals + 1, 1);
+    const char *rest = name + strlen(PREFIX);
+    bool was_whole = strncmp(rest, PREFIX, strlen(PREFIX)) == 0;
+    const char *whole = was_whole ? rest : name;
+    if (!*equals || strcmp(whole, PREFIX) == 0)
+        argp_error(state, "-o wants NAME=VALUE, not '%s'", text);
+    setenv(whole, equals + 1, 1);
     free(name);
 }
 

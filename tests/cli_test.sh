@@ -61,6 +61,7 @@ expect 125 'no program given' "$hakmem" run --stats --
 expect 125 'unrecognized option' "$hakmem" run --nonsense -- true
 expect 125 'NAME=VALUE' "$hakmem" run -o nonsense -- true
 expect 125 'NAME=VALUE' "$hakmem" run -o =1 -- true
+expect 125 'NAME=VALUE' "$hakmem" run -o hakmem-=1 -- true
 expect 125 'number from 1' "$hakmem" compare -n 0 -- true
 version=$(sed -n 's/^#define HAKMEM_VERSION_M[A-Z]* //p' "$HK_TEST_SOURCE/include/hakmem/hakmem.h" | paste -sd.)
 expect 0 "^hakmem $version\." "$hakmem" version
@@ -82,6 +83,9 @@ expect 0 "^$lib:/other.so\$" env LD_PRELOAD=/other.so "$hakmem" run -- printenv 
 expect 0 'libhakmem' "$hakmem" run -- cat /proc/self/maps
 expect 0 '^17M$' "$hakmem" run -o big-thing=17M -- printenv HAKMEM_BIG_THING
 expect 0 '^17M$' "$hakmem" run -o HAKMEM_BIG_THING=17M -- printenv HAKMEM_BIG_THING
+for name in hakmem-big-thing HAKMEM-BIG-THING hakmem_big_thing Big_Thing; do
+    expect 0 '^17M$' "$hakmem" run -o $name=17M -- printenv HAKMEM_BIG_THING
+done
 expect 0 '^a=b$' "$hakmem" run -o x=a=b -- printenv HAKMEM_X
 expect 0 '^1$' "$hakmem" run --stats -- printenv HAKMEM_STATS
 expect 1 '' "$hakmem" run -- printenv HAKMEM_STATS
