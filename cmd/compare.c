@@ -16,6 +16,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -41,6 +42,11 @@ typedef struct sample {
     int end; /* as wait has it */
     pid_t pid;
 } sample_t;
+
+typedef struct failures {
+    int status; /* of the run that failed first, 128 + the signal; 0: none failed */
+    bool is_noted[SIDES];
+} failures_t;
 
 /* ---- One run ---- */
 
@@ -191,17 +197,19 @@ static void remove_directory(const char *directory)
         waitpid(pid, NULL, 0);
 }
 
-/* Says once which run failed first, and how.  Returns the status of it, 128 + the signal. */
-static int note_failure(int first_status, const sample_t *sample, int side)
+/* Says once for each side how it failed first. */
+static void note_failure(failures_t *failures, const sample_t *sample, int side)
 {
-    if (first_status != 0 || sample->end == 0)
-        return first_status;
+    if (sample->end == 0 || failures->is_noted[side])
+        return;
     int killed = WIFSIGNALED(sample->end);
     int number = killed ? WTERMSIG(sample->end) : WEXITSTATUS(sample->end);
     warnx("the program failed on %s: %s %d",
           side == ON_HAKMEM ? "HAKMEM" : "the system's allocator",
           killed ? "signal" : "exit status", number);
-    return killed ? 128 + number : number;
+    failures->is_noted[side] = true;
+    if (failures->status == 0)
+        failures->status = killed ? 128 + number : number;
 }
 
 static int is_interrupted(const sample_t *sample)
@@ -210,22 +218,20 @@ static int is_interrupted(const sample_t *sample)
            (WTERMSIG(sample->end) == SIGINT || WTERMSIG(sample->end) == SIGQUIT);
 }
 
-/* Returns the first failure's status; *complete says whether every run took place. */
-static int run_all(const compare_plan_t *plan, sample_t samples[SIDES][COMPARE_MAX_RUNS],
-                   int failure, int *complete)
+/* Returns whether every run took place. */
+static bool run_all(const compare_plan_t *plan, sample_t samples[SIDES][COMPARE_MAX_RUNS],
+                    failures_t *failures)
 {
-    *complete = 0;
     for (int run = 0; run < plan->runs; run++) {
         for (int turn = 0; turn < SIDES; turn++) {
             int side = run % 2 == 0 ? turn : SIDES - 1 - turn;
             samples[side][run] = run_once(plan, side, NULL);
-            failure = note_failure(failure, &samples[side][run], side);
+            note_failure(failures, &samples[side][run], side);
             if (is_interrupted(&samples[side][run]))
-                return failure;
+                return false;
         }
     }
-    *complete = 1;
-    return failure;
+    return true;
 }
 
 int compare_run(const compare_plan_t *plan)
@@ -241,15 +247,14 @@ int compare_run(const compare_plan_t *plan)
     signal(SIGINT, SIG_IGN); /* they go to the program, whose end we see */
     signal(SIGQUIT, SIG_IGN);
     sample_t first = run_for_report(plan, directory, &report);
-    int failure = note_failure(0, &first, ON_HAKMEM), complete = 0;
-    if (!is_interrupted(&first))
-        failure = run_all(plan, samples, failure, &complete);
-    if (complete) {
+    failures_t failures = {0};
+    note_failure(&failures, &first, ON_HAKMEM);
+    if (!is_interrupted(&first) && run_all(plan, samples, &failures)) {
         print_table(plan, samples);
         print_report(report);
     }
     remove_directory(directory);
     free(report);
     free(directory);
-    return failure;
+    return failures.status;
 }

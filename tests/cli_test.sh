@@ -211,6 +211,13 @@ expect 0 'Median of 1 run ' "$hakmem" compare -n 1 -- ls /
 ! grep -q '^bin$' output || { echo "FAILED: compare shows the program's output"; failures=$((failures + 1)); }
 expect 0 '^shown$' "$hakmem" compare -n 1 -p -- echo shown
 expect 5 'exit status 5' "$hakmem" compare -n 1 -- sh -c 'exit 5'
+for side in HAKMEM "the system's allocator"; do
+    [ "$(grep -c "failed on $side: exit status 5" output)" = 1 ] ||
+        { echo "FAILED: compare does not say once that the program failed on $side"; failures=$((failures + 1)); }
+done
+echo 'case $LD_PRELOAD in *libhakmem*) exit 0 ;; *) exit 6 ;; esac' >one_side.sh
+expect 6 "failed on the system's allocator: exit status 6" "$hakmem" compare -n 2 -- sh one_side.sh
+! grep -q 'failed on HAKMEM' output || { echo "FAILED: compare blames HAKMEM"; failures=$((failures + 1)); }
 expect 255 'exit status 255' "$hakmem" compare -n 1 -- sh -c 'exit 255'
 expect 130 'Median of 1 run' "$hakmem" compare -n 1 -- sh -c 'exit 130'
 expect 130 'signal 2' "$hakmem" compare -n 1 -- sh -c 'kill -INT $$'
