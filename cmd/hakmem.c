@@ -261,16 +261,13 @@ static int command_version(int argc, char **argv)
     settings_t settings = {0};
     parse(&version_argp, argc, argv, &settings);
     char *library = library_or_exit(&settings);
-    printf("hakmem %d.%d.%d\n", HAKMEM_VERSION_MAJOR, HAKMEM_VERSION_MINOR, HAKMEM_VERSION_PATCH);
-    fflush(stdout);
     void *handle = dlopen(library, RTLD_NOW | RTLD_LOCAL);
     if (!handle)
         errx(STATUS_CANNOT_PRELOAD, "%s", dlerror());
     int (*version)(void);
     *(void **)&version = dlsym(handle, "hak_version");
-    if (!version)
-        errx(STATUS_CANNOT_PRELOAD, "%s: is not HAKMEM", library);
     int v = version();
+    printf("hakmem %d.%d.%d\n", HAKMEM_VERSION_MAJOR, HAKMEM_VERSION_MINOR, HAKMEM_VERSION_PATCH);
     printf("%s %d.%d.%d\n", library, v / 10000, v / 100 % 100, v % 100);
     return 0;
 }

@@ -124,6 +124,16 @@ expect 127 'no-such: no such program' "$hakmem" compare -- no-such
 
 expect 125 'no-such.so' "$hakmem" run --lib ./no-such.so -- true
 expect 125 'not a shared library' "$hakmem" run --lib ./plain.txt -- true
+echo 'int hak_version(void); int call(void) { return hak_version(); }' >other.c
+$cc -shared -fPIC -o other.so other.c || exit 1
+for command in run compare version; do
+    program=true
+    [ $command != version ] || program=
+    for other in ./other.so "$hakmem" "$($cc -print-file-name=libm.so.6)"; do
+        expect 125 'is not HAKMEM' "$hakmem" $command --lib "$other" -- $program
+        [ "$(wc -l <output)" = 1 ] || { echo "FAILED: $command --lib $other says more"; cat output; failures=$((failures + 1)); }
+    done
+done
 expect 0 "^$lib\$" "$hakmem" run --lib tree/libhakmem.so -- printenv LD_PRELOAD
 mkdir alone 'with space'
 cp "$hakmem" alone/hakmem
