@@ -213,6 +213,8 @@ static void parse(const struct argp *argp, int argc, char **argv, settings_t *se
     argp_parse(argp, argc, argv, ARGP_IN_ORDER, NULL, settings);
     if (argp != &version_argp && !settings->program)
         errx(STATUS_CANNOT_PRELOAD, "no program given; try '%s --help'", shown);
+    if (argp == &version_argp && settings->program)
+        errx(STATUS_CANNOT_PRELOAD, "version runs no program: '%s'", settings->program[0]);
 }
 
 /* ---- Subcommands ---- */

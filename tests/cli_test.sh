@@ -67,6 +67,7 @@ version=$(sed -n 's/^#define HAKMEM_VERSION_M[A-Z]* //p' "$HK_TEST_SOURCE/includ
 expect 0 "^hakmem $version\." "$hakmem" version
 expect 0 "libhakmem.so $version\." "$hakmem" version
 expect 0 "^hakmem $version\." "$hakmem" --version
+expect 125 "no program: 'foo'" "$hakmem" version foo
 
 # ---- Running ----
 
