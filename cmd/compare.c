@@ -70,9 +70,6 @@ static _Noreturn void become_program(const compare_plan_t *plan, int side, const
         dup2(null, STDOUT_FILENO);
     if (side == ON_HAKMEM)
         setenv("LD_PRELOAD", plan->preload, 1);
-    unsetenv("HAKMEM_STATS");
-    unsetenv("HAKMEM_STATS_FILE");
-    unsetenv("HAKMEM_STATS_JSON");
     if (report) {
         setenv("HAKMEM_STATS", "1", 1);
         setenv("HAKMEM_STATS_FILE", report, 1);
@@ -172,6 +169,17 @@ static void print_report(const char *path)
 
 /* ---- The whole ---- */
 
+/* Reports would be part of what is timed, and compare has one of its own. */
+static void drop_report_options(void)
+{
+    static const char *const names[] = {"HAKMEM_STATS", "HAKMEM_STATS_FILE", "HAKMEM_STATS_JSON"};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        if (getenv(names[i]))
+            warnx("%s has no effect: compare shows HAKMEM's report itself", names[i]);
+        unsetenv(names[i]);
+    }
+}
+
 /* The run that writes the report.  Only the program's own one is kept, not those of processes it
  * started. */
 static sample_t run_for_report(const compare_plan_t *plan, char *directory, char **report)
@@ -244,6 +252,7 @@ int compare_run(const compare_plan_t *plan)
     if (!mkdtemp(directory))
         err(STATUS_CANNOT_PRELOAD, "%s", directory);
 
+    drop_report_options();
     signal(SIGINT, SIG_IGN); /* they go to the program, whose end we see */
     signal(SIGQUIT, SIG_IGN);
     sample_t first = run_for_report(plan, directory, &report);

@@ -236,6 +236,10 @@ expect 130 'signal 2' "$hakmem" compare -n 1 -- sh -c 'kill -INT $$'
 expect 143 'signal 15' "$hakmem" compare -n 1 -- sh -c 'kill -TERM $$'
 expect 125 'nothing to compare' env LD_PRELOAD="$lib" "$hakmem" compare -- true
 
+expect 0 'HAKMEM_STATS_FILE has no effect' "$hakmem" compare -n 1 -o STATS_FILE="$work/asked" -- true
+[ "$(grep -c 'has no effect' output)" = 1 ] && [ ! -e asked ] || { echo "FAILED: compare -o STATS_FILE"; failures=$((failures + 1)); }
+expect 0 'HAKMEM_STATS has no effect' env HAKMEM_STATS=1 "$hakmem" compare -n 1 -- true
+
 # Three on each side and one for the report, in turns.
 echo 'case $LD_PRELOAD in *libhakmem*) echo H ;; *) echo S ;; esac >>"$1"' >turns.sh
 expect 0 '' "$hakmem" compare -- sh turns.sh "$work/turns"
