@@ -48,6 +48,39 @@ typedef struct failures {
     bool is_noted[SIDES];
 } failures_t;
 
+/* ---- Being told to end ---- */
+
+static const int end_signals[] = {SIGINT, SIGQUIT, SIGTERM, SIGHUP};
+
+static volatile pid_t running;              /* the program; 0: none */
+static volatile sig_atomic_t ending_signal; /* that this command was sent; 0: none */
+
+/* What the terminal's keys send goes to the program as well, whose end we see. */
+static void on_end_signal(int number, siginfo_t *info, void *context)
+{
+    (void)context;
+    int saved = errno;
+    bool is_key = info->si_code > 0 && number != SIGHUP;
+    if (!is_key) {
+        ending_signal = number;
+        if (running > 0)
+            kill(running, number);
+    }
+    errno = saved;
+}
+
+/* What was ignored stays so, here and in the program. */
+static void catch_end_signals(void)
+{
+    struct sigaction catch = {.sa_sigaction = on_end_signal, .sa_flags = SA_SIGINFO | SA_RESTART};
+    for (size_t i = 0; i < sizeof end_signals / sizeof end_signals[0]; i++) {
+        struct sigaction old;
+        sigaction(end_signals[i], NULL, &old);
+        if (old.sa_handler != SIG_IGN)
+            sigaction(end_signals[i], &catch, NULL);
+    }
+}
+
 /* ---- One run ---- */
 
 static double now(void)
@@ -74,8 +107,6 @@ static _Noreturn void become_program(const compare_plan_t *plan, int side, const
         setenv("HAKMEM_STATS", "1", 1);
         setenv("HAKMEM_STATS_FILE", report, 1);
     }
-    signal(SIGINT, SIG_DFL);
-    signal(SIGQUIT, SIG_DFL);
     execvp(plan->path, plan->arguments);
     int status = errno == ENOENT ? STATUS_NOT_FOUND : STATUS_NOT_EXECUTABLE;
     warn("%s", plan->path);
@@ -92,12 +123,16 @@ static sample_t run_once(const compare_plan_t *plan, int side, const char *repor
         err(STATUS_CANNOT_PRELOAD, "fork");
     if (pid == 0)
         become_program(plan, side, report);
+    running = pid;
+    if (ending_signal) /* it came when there was no program to be told */
+        kill(pid, ending_signal);
 
     int end;
     struct rusage usage;
     while (wait4(pid, &end, 0, &usage) < 0)
         if (errno != EINTR)
             err(STATUS_CANNOT_PRELOAD, "wait4");
+    running = 0;
     return (sample_t){
         .value = {[WALL] = now() - start,
                   [CPU] = seconds(usage.ru_utime) + seconds(usage.ru_stime),
@@ -153,9 +188,9 @@ static void print_table(const compare_plan_t *plan, sample_t samples[SIDES][COMP
            plan->runs, plan->runs == 1 ? "" : "s");
 }
 
-static void print_report(const char *path)
+/* report: NULL if there is none. */
+static void print_report(FILE *report)
 {
-    FILE *report = fopen(path, "re");
     if (!report) {
         printf("\nHAKMEM wrote no report: the program did not load it, or did not end by exit.\n");
         return;
@@ -164,7 +199,6 @@ static void print_report(const char *path)
     char buffer[4096];
     for (size_t got; (got = fread(buffer, 1, sizeof buffer, report)) > 0;)
         fwrite(buffer, 1, got, stdout);
-    fclose(report);
 }
 
 /* ---- The whole ---- */
@@ -198,6 +232,8 @@ static void remove_directory(const char *directory)
 {
     pid_t pid = fork();
     if (pid == 0) {
+        for (size_t i = 0; i < sizeof end_signals / sizeof end_signals[0]; i++)
+            signal(end_signals[i], SIG_IGN);
         execlp("rm", "rm", "-rf", "--", directory, (char *)NULL);
         _exit(1);
     }
@@ -222,8 +258,8 @@ static void note_failure(failures_t *failures, const sample_t *sample, int side)
 
 static int is_interrupted(const sample_t *sample)
 {
-    return WIFSIGNALED(sample->end) &&
-           (WTERMSIG(sample->end) == SIGINT || WTERMSIG(sample->end) == SIGQUIT);
+    return ending_signal != 0 || (WIFSIGNALED(sample->end) && (WTERMSIG(sample->end) == SIGINT ||
+                                                               WTERMSIG(sample->end) == SIGQUIT));
 }
 
 /* Returns whether every run took place. */
@@ -242,28 +278,42 @@ static bool run_all(const compare_plan_t *plan, sample_t samples[SIDES][COMPARE_
     return true;
 }
 
-int compare_run(const compare_plan_t *plan)
+/* Runs all with a new directory for the report, and leaves nothing of it behind. */
+static failures_t run_in_directory(const compare_plan_t *plan, char *directory)
 {
     static sample_t samples[SIDES][COMPARE_MAX_RUNS];
-    char *directory, *report;
-    const char *temporary = getenv("TMPDIR");
-    if (asprintf(&directory, "%s/hakmem.XXXXXX", temporary && *temporary ? temporary : "/tmp") < 0)
-        err(STATUS_CANNOT_PRELOAD, "out of memory");
-    if (!mkdtemp(directory))
-        err(STATUS_CANNOT_PRELOAD, "%s", directory);
-
-    drop_report_options();
-    signal(SIGINT, SIG_IGN); /* they go to the program, whose end we see */
-    signal(SIGQUIT, SIG_IGN);
-    sample_t first = run_for_report(plan, directory, &report);
     failures_t failures = {0};
+    char *path;
+    sample_t first = run_for_report(plan, directory, &path);
     note_failure(&failures, &first, ON_HAKMEM);
-    if (!is_interrupted(&first) && run_all(plan, samples, &failures)) {
+    bool complete = !is_interrupted(&first) && run_all(plan, samples, &failures);
+    FILE *report = fopen(path, "re");
+    remove_directory(directory); /* before anything is shown, to whom may not be there any more */
+    if (complete) {
         print_table(plan, samples);
         print_report(report);
     }
-    remove_directory(directory);
-    free(report);
+    if (report)
+        fclose(report);
+    free(path);
+    return failures;
+}
+
+int compare_run(const compare_plan_t *plan)
+{
+    char *directory;
+    const char *temporary = getenv("TMPDIR");
+    if (asprintf(&directory, "%s/hakmem.XXXXXX", temporary && *temporary ? temporary : "/tmp") < 0)
+        err(STATUS_CANNOT_PRELOAD, "out of memory");
+    drop_report_options();
+    catch_end_signals();
+    if (!mkdtemp(directory))
+        err(STATUS_CANNOT_PRELOAD, "%s", directory);
+    failures_t failures = run_in_directory(plan, directory);
     free(directory);
+    if (ending_signal) {
+        signal(ending_signal, SIG_DFL);
+        raise(ending_signal);
+    }
     return failures.status;
 }

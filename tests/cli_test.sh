@@ -248,4 +248,27 @@ mkdir temporary
 expect 0 '' env TMPDIR="$work/temporary" "$hakmem" compare -n 1 -- true
 [ -z "$(ls temporary)" ] || { echo "FAILED: compare leaves files behind"; failures=$((failures + 1)); }
 
+# Told to end, by a signal for it alone, in the first run and in a timed one: the program ends too, and nothing is left behind.
+echo 'echo run >>runs; [ "$(wc -l <runs)" -lt "$1" ] || { echo $$ >pid; exec sleep 10; }' >late.sh
+for signal in INT TERM HUP; do
+    for run in 1 3; do
+        rm -f pid runs
+        env --default-signal=INT TMPDIR="$work/temporary" "$hakmem" compare -- sh late.sh $run >output 2>&1 &
+        compare=$!
+        for _ in $(seq 200); do [ -s pid ] && break; sleep 0.05; done
+        kill -s $signal $compare
+        wait $compare 2>/dev/null
+        got=$?
+        [ $got = $((128 + $(kill -l $signal))) ] && [ -z "$(ls temporary)" ] && ! grep -q Median output ||
+            { echo "FAILED: compare after $signal in run $run: status $got, $(ls temporary)"; cat output; failures=$((failures + 1)); }
+        ! kill "$(cat pid)" 2>/dev/null ||
+            { echo "FAILED: the program outlives compare after $signal in run $run"; failures=$((failures + 1)); }
+        rm -rf temporary/*
+    done
+done
+
+# Whoever reads the table may have gone.
+expect 0 '' sh -c 'TMPDIR=$2/temporary stdbuf -oL "$1" compare -n 1 -- true | :' sh "$hakmem" "$work"
+[ -z "$(ls temporary)" ] || { echo "FAILED: compare leaves files behind without a reader"; failures=$((failures + 1)); }
+
 [ $failures = 0 ] || { echo "$failures failures"; exit 1; }
