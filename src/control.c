@@ -35,18 +35,20 @@ static void warn(const char *what, const char *before, size_t number, const char
 }
 
 /* A share is of the control group's limit; without one, of the machine's memory; 0 if a sandbox
- * shows neither. */
+ * shows neither.  What is said of that is said once, however many shares there are. */
 static size_t share_bytes(unsigned percent)
 {
+    static _Atomic uint64_t shares; /* atomic, relaxed: a count */
     uint64_t whole = hk_cgroup_limit_bytes();
     if (whole == 0) {
         whole = hk_os_physical_bytes();
-        if (whole == 0) {
+        bool first = hk_add_relaxed(&shares, 1) == 0;
+        if (first && whole == 0) {
             hk_log_warning("no cgroup memory limit, and the physical memory is not known:",
                            "a share of it is no limit");
-            return 0;
+        } else if (first) {
+            warn("no cgroup memory limit:", "a share is of the physical memory, ", whole, " bytes");
         }
-        warn("no cgroup memory limit:", "a share is of the physical memory, ", whole, " bytes");
     }
     return (size_t)(whole / 100 * percent);
 }
