@@ -8,6 +8,7 @@
 #include <hakmem/hakmem.h>
 #include <pthread.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "canary.h"
@@ -25,6 +26,40 @@
 
 /* One block in so many at level 2, if nothing else was asked for. */
 enum { HARDENED_SAMPLE = 1024 };
+
+/* Which file a descriptor is. */
+typedef struct file {
+    int error; /* errno, if it could not be seen: then the rest is 0 */
+    dev_t device;
+    ino_t inode;
+} file_t;
+
+static file_t first_stderr; /* only of use where the report goes there */
+
+static file_t see_stderr(void)
+{
+    struct stat info;
+    if (fstat(STDERR_FILENO, &info) != 0) {
+        return (file_t){.error = errno};
+    }
+    return (file_t){.device = info.st_dev, .inode = info.st_ino};
+}
+
+static bool reports_to_stderr(void)
+{
+    return hk_options.stats != 0 && hk_options.stats_file == NULL;
+}
+
+/* A program may have closed it, and then its next file, with its data, has the number.  Where a
+ * sandbox keeps us from seeing, it counts as the same. */
+static bool is_same_stderr(void)
+{
+    file_t now = see_stderr();
+    bool is_refused = (first_stderr.error != 0 && first_stderr.error != EBADF) ||
+                      (now.error != 0 && now.error != EBADF);
+    return is_refused || (first_stderr.error == now.error && first_stderr.device == now.device &&
+                          first_stderr.inode == now.inode);
+}
 
 static void fork_child(void)
 {
@@ -58,6 +93,9 @@ static bool register_fork_handlers(void)
 __attribute__((constructor(101))) static void start(void)
 {
     hk_options_read(environ, prepare);
+    if (reports_to_stderr()) {
+        first_stderr = see_stderr();
+    }
     (void)hk_thread_make_key(); /* without one, the first thread that needs it tries again */
     uint64_t now_ms = hk_os_clock_ms();
     hk_decay_start(now_ms);
@@ -157,7 +195,7 @@ __attribute__((destructor(101))) static void finish(void)
         }
         return;
     }
-    if (hk_options.stats != 0) {
+    if (hk_options.stats != 0 && (!reports_to_stderr() || is_same_stderr())) {
         report_at_end();
     }
     hk_path_finish();
