@@ -155,18 +155,18 @@ static int open_report(const char *path)
     return fd;
 }
 
-/* Prints the report to the path, or to standard error if that is NULL; false if it failed. */
-static bool print_report(const char *path)
+/* Prints the report to the path, or to standard error if that is NULL; returns 0 or errno. */
+static int print_report(const char *path)
 {
     int fd = path == NULL ? STDERR_FILENO : open_report(path);
     if (fd < 0) {
-        return false;
+        return errno;
     }
     int error = hk_options.stats_json != 0 ? hak_stats_json(fd) : hak_stats_print(fd);
     if (path != NULL && close(fd) != 0) {
         error = errno;
     }
-    return error == 0;
+    return error;
 }
 
 /* open and close are cancellation points: a thread that is to be cancelled, and calls exit before,
@@ -178,8 +178,15 @@ static void report_at_end(void)
     const char *pattern = hk_options.stats_file;
     if (pattern != NULL && !expand_path(path, sizeof path, pattern)) {
         hk_log_warning("the path of the report is too long:", pattern);
-    } else if (!print_report(pattern != NULL ? path : NULL)) {
-        hk_log_warning("cannot write the report to", pattern != NULL ? path : "stderr");
+        return;
+    }
+    int error = print_report(pattern != NULL ? path : NULL);
+    if (error != 0) {
+        hk_line_t what = {0}; /* the number first: a long path is cut */
+        hk_line_text(&what, "error ");
+        hk_line_number(&what, (uint64_t)error);
+        hk_line_text(&what, ": cannot write the report to");
+        hk_log_warning(hk_line_end(&what), pattern != NULL ? path : "stderr");
     }
 }
 

@@ -33,9 +33,9 @@ with "/$(printf '%%p%.0s' {1..2047})" true
 grep -q 'the path of the report is too long' "$work/said" || fail "too long with numbers: $(cut -c 1-200 "$work/said")"
 
 with "$work/none/report" true
-grep -q "cannot write the report to $work/none/report" "$work/said" || fail "no directory: $(cat "$work/said")"
+grep -qx "hakmem: error 2: cannot write the report to $work/none/report" "$work/said" || fail "no directory: $(cat "$work/said")"
 with /dev/full true
-grep -q 'cannot write the report to /dev/full' "$work/said" || fail "full: $(cat "$work/said")"
+grep -qx 'hakmem: error 28: cannot write the report to /dev/full' "$work/said" || fail "full: $(cat "$work/said")"
 
 # A FIFO that nobody reads keeps no process from ending; one that is read gets the report.
 mkfifo "$work/fifo"
