@@ -16,6 +16,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -42,6 +43,44 @@ typedef struct sample {
     pid_t pid;
 } sample_t;
 
+typedef struct failures {
+    int status; /* of the run that failed first, 128 + the signal; 0: none failed */
+    bool is_noted[SIDES];
+} failures_t;
+
+/* ---- Being told to end ---- */
+
+static const int end_signals[] = {SIGINT, SIGQUIT, SIGTERM, SIGHUP};
+
+static volatile pid_t running;              /* the program; 0: none */
+static volatile sig_atomic_t ending_signal; /* that this command was sent; 0: none */
+
+/* What the terminal's keys send goes to the program as well, whose end we see. */
+static void on_end_signal(int number, siginfo_t *info, void *context)
+{
+    (void)context;
+    int saved = errno;
+    bool is_key = info->si_code > 0 && number != SIGHUP;
+    if (!is_key) {
+        ending_signal = number;
+        if (running > 0)
+            kill(running, number);
+    }
+    errno = saved;
+}
+
+/* What was ignored stays so, here and in the program. */
+static void catch_end_signals(void)
+{
+    struct sigaction catch = {.sa_sigaction = on_end_signal, .sa_flags = SA_SIGINFO | SA_RESTART};
+    for (size_t i = 0; i < sizeof end_signals / sizeof end_signals[0]; i++) {
+        struct sigaction old;
+        sigaction(end_signals[i], NULL, &old);
+        if (old.sa_handler != SIG_IGN)
+            sigaction(end_signals[i], &catch, NULL);
+    }
+}
+
 /* ---- One run ---- */
 
 static double now(void)
@@ -64,15 +103,10 @@ static _Noreturn void become_program(const compare_plan_t *plan, int side, const
         dup2(null, STDOUT_FILENO);
     if (side == ON_HAKMEM)
         setenv("LD_PRELOAD", plan->preload, 1);
-    unsetenv("HAKMEM_STATS");
-    unsetenv("HAKMEM_STATS_FILE");
-    unsetenv("HAKMEM_STATS_JSON");
     if (report) {
         setenv("HAKMEM_STATS", "1", 1);
         setenv("HAKMEM_STATS_FILE", report, 1);
     }
-    signal(SIGINT, SIG_DFL);
-    signal(SIGQUIT, SIG_DFL);
     execvp(plan->path, plan->arguments);
     int status = errno == ENOENT ? STATUS_NOT_FOUND : STATUS_NOT_EXECUTABLE;
     warn("%s", plan->path);
@@ -89,12 +123,16 @@ static sample_t run_once(const compare_plan_t *plan, int side, const char *repor
         err(STATUS_CANNOT_PRELOAD, "fork");
     if (pid == 0)
         become_program(plan, side, report);
+    running = pid;
+    if (ending_signal) /* it came when there was no program to be told */
+        kill(pid, ending_signal);
 
     int end;
     struct rusage usage;
     while (wait4(pid, &end, 0, &usage) < 0)
         if (errno != EINTR)
             err(STATUS_CANNOT_PRELOAD, "wait4");
+    running = 0;
     return (sample_t){
         .value = {[WALL] = now() - start,
                   [CPU] = seconds(usage.ru_utime) + seconds(usage.ru_stime),
@@ -150,9 +188,9 @@ static void print_table(const compare_plan_t *plan, sample_t samples[SIDES][COMP
            plan->runs, plan->runs == 1 ? "" : "s");
 }
 
-static void print_report(const char *path)
+/* report: NULL if there is none. */
+static void print_report(FILE *report)
 {
-    FILE *report = fopen(path, "re");
     if (!report) {
         printf("\nHAKMEM wrote no report: the program did not load it, or did not end by exit.\n");
         return;
@@ -161,10 +199,20 @@ static void print_report(const char *path)
     char buffer[4096];
     for (size_t got; (got = fread(buffer, 1, sizeof buffer, report)) > 0;)
         fwrite(buffer, 1, got, stdout);
-    fclose(report);
 }
 
 /* ---- The whole ---- */
+
+/* Reports would be part of what is timed, and compare has one of its own. */
+static void drop_report_options(void)
+{
+    static const char *const names[] = {"HAKMEM_STATS", "HAKMEM_STATS_FILE", "HAKMEM_STATS_JSON"};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        if (getenv(names[i]))
+            warnx("%s has no effect: compare shows HAKMEM's report itself", names[i]);
+        unsetenv(names[i]);
+    }
+}
 
 /* The run that writes the report.  Only the program's own one is kept, not those of processes it
  * started. */
@@ -184,6 +232,8 @@ static void remove_directory(const char *directory)
 {
     pid_t pid = fork();
     if (pid == 0) {
+        for (size_t i = 0; i < sizeof end_signals / sizeof end_signals[0]; i++)
+            signal(end_signals[i], SIG_IGN);
         execlp("rm", "rm", "-rf", "--", directory, (char *)NULL);
         _exit(1);
     }
@@ -191,65 +241,79 @@ static void remove_directory(const char *directory)
         waitpid(pid, NULL, 0);
 }
 
-/* Says once which run failed first, and how.  Returns the status of it, 128 + the signal. */
-static int note_failure(int first_status, const sample_t *sample, int side)
+/* Says once for each side how it failed first. */
+static void note_failure(failures_t *failures, const sample_t *sample, int side)
 {
-    if (first_status != 0 || sample->end == 0)
-        return first_status;
+    if (sample->end == 0 || failures->is_noted[side])
+        return;
     int killed = WIFSIGNALED(sample->end);
     int number = killed ? WTERMSIG(sample->end) : WEXITSTATUS(sample->end);
     warnx("the program failed on %s: %s %d",
           side == ON_HAKMEM ? "HAKMEM" : "the system's allocator",
           killed ? "signal" : "exit status", number);
-    return killed ? 128 + number : number;
+    failures->is_noted[side] = true;
+    if (failures->status == 0)
+        failures->status = killed ? 128 + number : number;
 }
 
 static int is_interrupted(const sample_t *sample)
 {
-    return WIFSIGNALED(sample->end) &&
-           (WTERMSIG(sample->end) == SIGINT || WTERMSIG(sample->end) == SIGQUIT);
+    return ending_signal != 0 || (WIFSIGNALED(sample->end) && (WTERMSIG(sample->end) == SIGINT ||
+                                                               WTERMSIG(sample->end) == SIGQUIT));
 }
 
-/* Returns the first failure's status; *complete says whether every run took place. */
-static int run_all(const compare_plan_t *plan, sample_t samples[SIDES][COMPARE_MAX_RUNS],
-                   int failure, int *complete)
+/* Returns whether every run took place. */
+static bool run_all(const compare_plan_t *plan, sample_t samples[SIDES][COMPARE_MAX_RUNS],
+                    failures_t *failures)
 {
-    *complete = 0;
     for (int run = 0; run < plan->runs; run++) {
         for (int turn = 0; turn < SIDES; turn++) {
             int side = run % 2 == 0 ? turn : SIDES - 1 - turn;
             samples[side][run] = run_once(plan, side, NULL);
-            failure = note_failure(failure, &samples[side][run], side);
+            note_failure(failures, &samples[side][run], side);
             if (is_interrupted(&samples[side][run]))
-                return failure;
+                return false;
         }
     }
-    *complete = 1;
-    return failure;
+    return true;
 }
 
-int compare_run(const compare_plan_t *plan)
+/* Runs all with a new directory for the report, and leaves nothing of it behind. */
+static failures_t run_in_directory(const compare_plan_t *plan, char *directory)
 {
     static sample_t samples[SIDES][COMPARE_MAX_RUNS];
-    char *directory, *report;
-    const char *temporary = getenv("TMPDIR");
-    if (asprintf(&directory, "%s/hakmem.XXXXXX", temporary && *temporary ? temporary : "/tmp") < 0)
-        err(STATUS_CANNOT_PRELOAD, "out of memory");
-    if (!mkdtemp(directory))
-        err(STATUS_CANNOT_PRELOAD, "%s", directory);
-
-    signal(SIGINT, SIG_IGN); /* they go to the program, whose end we see */
-    signal(SIGQUIT, SIG_IGN);
-    sample_t first = run_for_report(plan, directory, &report);
-    int failure = note_failure(0, &first, ON_HAKMEM), complete = 0;
-    if (!is_interrupted(&first))
-        failure = run_all(plan, samples, failure, &complete);
+    failures_t failures = {0};
+    char *path;
+    sample_t first = run_for_report(plan, directory, &path);
+    note_failure(&failures, &first, ON_HAKMEM);
+    bool complete = !is_interrupted(&first) && run_all(plan, samples, &failures);
+    FILE *report = fopen(path, "re");
+    remove_directory(directory); /* before anything is shown, to whom may not be there any more */
     if (complete) {
         print_table(plan, samples);
         print_report(report);
     }
-    remove_directory(directory);
-    free(report);
+    if (report)
+        fclose(report);
+    free(path);
+    return failures;
+}
+
+int compare_run(const compare_plan_t *plan)
+{
+    char *directory;
+    const char *temporary = getenv("TMPDIR");
+    if (asprintf(&directory, "%s/hakmem.XXXXXX", temporary && *temporary ? temporary : "/tmp") < 0)
+        err(STATUS_CANNOT_PRELOAD, "out of memory");
+    drop_report_options();
+    catch_end_signals();
+    if (!mkdtemp(directory))
+        err(STATUS_CANNOT_PRELOAD, "%s", directory);
+    failures_t failures = run_in_directory(plan, directory);
     free(directory);
-    return failure;
+    if (ending_signal) {
+        signal(ending_signal, SIG_DFL);
+        raise(ending_signal);
+    }
+    return failures.status;
 }

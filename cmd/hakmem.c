@@ -20,6 +20,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#define PREFIX "HAKMEM_" /* of the library's variables in the environment */
+
 /* What the options of a subcommand say. */
 typedef struct settings {
     const char *library; /* NULL: the one beside this command */
@@ -93,17 +95,18 @@ static char *preload_value(const char *library)
 /* NAME=VALUE becomes HAKMEM_NAME=VALUE in the environment; the library judges both. */
 static void set_option(struct argp_state *state, const char *text)
 {
-    const char *equals = strchr(text, '=');
-    if (strncasecmp(text, "HAKMEM_", 7) == 0)
-        text += 7;
-    if (!equals || equals <= text)
-        argp_error(state, "-o wants NAME=VALUE, not '%s'", text);
+    const char *equals = strchrnul(text, '=');
     char *name;
-    if (asprintf(&name, "HAKMEM_%.*s", (int)(equals - text), text) < 0)
+    if (asprintf(&name, PREFIX "%.*s", (int)(equals - text), text) < 0)
         argp_failure(state, STATUS_CANNOT_PRELOAD, ENOMEM, "-o");
     for (char *c = name; *c; c++)
         *c = *c == '-' ? '_' : (char)toupper((unsigned char)*c);
-    setenv(name, equals + 1, 1);
+    const char *rest = name + strlen(PREFIX);
+    bool was_whole = strncmp(rest, PREFIX, strlen(PREFIX)) == 0;
+    const char *whole = was_whole ? rest : name;
+    if (!*equals || strcmp(whole, PREFIX) == 0)
+        argp_error(state, "-o wants NAME=VALUE, not '%s'", text);
+    setenv(whole, equals + 1, 1);
     free(name);
 }
 
@@ -210,6 +213,8 @@ static void parse(const struct argp *argp, int argc, char **argv, settings_t *se
     argp_parse(argp, argc, argv, ARGP_IN_ORDER, NULL, settings);
     if (argp != &version_argp && !settings->program)
         errx(STATUS_CANNOT_PRELOAD, "no program given; try '%s --help'", shown);
+    if (argp == &version_argp && settings->program)
+        errx(STATUS_CANNOT_PRELOAD, "version runs no program: '%s'", settings->program[0]);
 }
 
 /* ---- Subcommands ---- */
@@ -258,16 +263,13 @@ static int command_version(int argc, char **argv)
     settings_t settings = {0};
     parse(&version_argp, argc, argv, &settings);
     char *library = library_or_exit(&settings);
-    printf("hakmem %d.%d.%d\n", HAKMEM_VERSION_MAJOR, HAKMEM_VERSION_MINOR, HAKMEM_VERSION_PATCH);
-    fflush(stdout);
     void *handle = dlopen(library, RTLD_NOW | RTLD_LOCAL);
     if (!handle)
         errx(STATUS_CANNOT_PRELOAD, "%s", dlerror());
     int (*version)(void);
     *(void **)&version = dlsym(handle, "hak_version");
-    if (!version)
-        errx(STATUS_CANNOT_PRELOAD, "%s: is not HAKMEM", library);
     int v = version();
+    printf("hakmem %d.%d.%d\n", HAKMEM_VERSION_MAJOR, HAKMEM_VERSION_MINOR, HAKMEM_VERSION_PATCH);
     printf("%s %d.%d.%d\n", library, v / 10000, v / 100 % 100, v % 100);
     return 0;
 }

@@ -68,6 +68,14 @@ static void read_image(const char *path, image_t *image)
     close(fd);
 }
 
+/* Whether it is laid out as this command is. */
+static bool is_native(const image_t *image)
+{
+    return image->head[EI_CLASS] == (sizeof(void *) == 8 ? ELFCLASS64 : ELFCLASS32) &&
+           image->head[EI_DATA] ==
+               (__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__ ? ELFDATA2LSB : ELFDATA2MSB);
+}
+
 /* e_type and e_machine follow e_ident in both word sizes. */
 static unsigned elf_half(const image_t *image, size_t at)
 {
@@ -236,6 +244,49 @@ static int judge_program(const char *path, const image_t *library, const char *o
     return image.is_elf ? judge_elf(path, &image, library, own_loader) : 0;
 }
 
+/* ---- The library ---- */
+
+static bool read_at(int fd, void *to, size_t bytes, ElfW(Off) at)
+{
+    return pread(fd, to, bytes, (off_t)at) == (ssize_t)bytes;
+}
+
+/* Whether the table of symbols defines what only HAKMEM does. */
+static bool defines_mark(int fd, const ElfW(Shdr) * symbols, const ElfW(Shdr) * names)
+{
+    static const char mark[] = "hak_version";
+    ElfW(Sym) symbol;
+    for (ElfW(Xword) at = 0; at < symbols->sh_size; at += sizeof symbol) {
+        char name[sizeof mark];
+        if (!read_at(fd, &symbol, sizeof symbol, symbols->sh_offset + at))
+            return false;
+        if (symbol.st_shndx != SHN_UNDEF &&
+            read_at(fd, name, sizeof name, names->sh_offset + symbol.st_name) &&
+            memcmp(name, mark, sizeof name) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* Not by dlopen: HAKMEM would obey the environment that is meant for the program, in here. */
+static bool is_hakmem(const char *path, const image_t *image)
+{
+    ElfW(Ehdr) header;
+    memcpy(&header, image->head, sizeof header);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    bool found = false;
+    for (unsigned i = 0; fd >= 0 && !found && i < header.e_shnum; i++) {
+        ElfW(Shdr) symbols, names;
+        found =
+            read_at(fd, &symbols, sizeof symbols, header.e_shoff + i * sizeof symbols) &&
+            symbols.sh_type == SHT_DYNSYM &&
+            read_at(fd, &names, sizeof names, header.e_shoff + symbols.sh_link * sizeof names) &&
+            defines_mark(fd, &symbols, &names);
+    }
+    close(fd);
+    return found;
+}
+
 /* ---- The two questions ---- */
 
 int preflight_program(const char *program, const char *library, char **path)
@@ -257,6 +308,8 @@ int preflight_library(const char *library)
         warnx("%s: cannot be read: %s", library, strerror(errno));
     else if (!image.is_elf || elf_half(&image, EI_NIDENT) != ET_DYN)
         warnx("%s: is not a shared library", library);
+    else if (is_native(&image) && !is_hakmem(library, &image))
+        warnx("%s: is not HAKMEM", library);
     else if (strpbrk(library, ": \t\n"))
         warnx("%s: LD_PRELOAD cannot name a path with spaces or colons", library);
     else

@@ -16,7 +16,8 @@ enum {
  * says why not on stderr and returns the status to exit with. */
 int preflight_program(const char *program, const char *library, char **path);
 
-/* The same for the library itself: it must be a shared object of a machine we know how to read. */
+/* The same for the library itself: it must be a shared object, and HAKMEM as far as can be seen: of
+ * one of another word size or byte order it cannot. */
 int preflight_library(const char *library);
 
 #endif

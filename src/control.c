@@ -13,6 +13,7 @@
 #include "options.h"
 #include "os.h"
 #include "path.h"
+#include "policy.h"
 #include "reclaim.h"
 
 enum {
@@ -35,18 +36,20 @@ static void warn(const char *what, const char *before, size_t number, const char
 }
 
 /* A share is of the control group's limit; without one, of the machine's memory; 0 if a sandbox
- * shows neither. */
+ * shows neither.  What is said of that is said once, however many shares there are. */
 static size_t share_bytes(unsigned percent)
 {
+    static _Atomic uint64_t shares; /* atomic, relaxed: a count */
     uint64_t whole = hk_cgroup_limit_bytes();
     if (whole == 0) {
         whole = hk_os_physical_bytes();
-        if (whole == 0) {
+        bool first = hk_add_relaxed(&shares, 1) == 0;
+        if (first && whole == 0) {
             hk_log_warning("no cgroup memory limit, and the physical memory is not known:",
                            "a share of it is no limit");
-            return 0;
+        } else if (first) {
+            warn("no cgroup memory limit:", "a share is of the physical memory, ", whole, " bytes");
         }
-        warn("no cgroup memory limit:", "a share is of the physical memory, ", whole, " bytes");
     }
     return (size_t)(whole / 100 * percent);
 }
@@ -121,11 +124,31 @@ static size_t amount_bytes(const hk_amount_t *amount)
     return amount->percent != 0 ? share_bytes((unsigned)amount->percent) : amount->bytes;
 }
 
-/* Strict mode promises to keep a cap or a limit; without either it is the normal mode. */
-static void start_caps(size_t cap, bool limited)
+static size_t hard_limit(void)
+{
+    size_t hard = amount_bytes(&hk_options.limit);
+    if (hard != 0 && hard < HARD_LIMIT_MIN) {
+        warn("HAKMEM_LIMIT is too low to start with:", "the limit is ", HARD_LIMIT_MIN, " bytes");
+        hard = HARD_LIMIT_MIN;
+    }
+    return hard;
+}
+
+/* What acts only above so many bytes never does if the hard limit grants no more. */
+static void warn_out_of_reach(const char *what, size_t bytes, size_t hard)
+{
+    size_t granted = hard - hk_policy_reserve_bytes(hard);
+    if (hard != 0 && bytes >= granted) {
+        warn(what, "HAKMEM_LIMIT grants ", granted, " bytes, the rest is its reserve");
+    }
+}
+
+/* Strict mode promises to keep a cap or a limit; without either it is the normal mode.  In that a
+ * high cap has an effect: nothing is reclaimed for it. */
+static void start_caps(size_t cap, size_t hard)
 {
     uint64_t mode = hk_options.tiny_ss_shared;
-    if (mode == 2 && cap == 0 && !limited) {
+    if (mode == 2 && cap == 0 && hard == 0) {
         hk_log_warning("HAKMEM_TINY_SS_SHARED=2 needs HAKMEM_CAP or HAKMEM_LIMIT:",
                        "a request is always served");
         mode = 1;
@@ -134,25 +157,21 @@ static void start_caps(size_t cap, bool limited)
         warn("HAKMEM_CAP is too low for one slab of each class:", "the cap is ", CAP_MIN, " bytes");
         cap = CAP_MIN;
     }
+    if (mode == 2) {
+        warn_out_of_reach("HAKMEM_CAP has no effect:", cap, hard);
+    }
     hk_cap_start(mode, cap);
 }
 
 void hk_control_start(void)
 {
-    start_caps(amount_bytes(&hk_options.cap),
-               hk_options.limit.bytes != 0 || hk_options.limit.percent != 0);
+    size_t hard = hard_limit();
+    size_t soft = amount_bytes(&hk_options.soft_limit);
+    start_caps(amount_bytes(&hk_options.cap), hard);
     if (hk_options.housekeeper != 0) {
         hk_housekeeper_want();
     }
-    size_t soft = amount_bytes(&hk_options.soft_limit);
-    size_t hard = amount_bytes(&hk_options.limit);
-    if (hard != 0 && hard < HARD_LIMIT_MIN) {
-        warn("HAKMEM_LIMIT is too low to start with:", "the limit is ", HARD_LIMIT_MIN, " bytes");
-        hard = HARD_LIMIT_MIN;
-    }
-    if (hard != 0 && soft > hard) {
-        hk_log_warning("HAKMEM_SOFT_LIMIT is above HAKMEM_LIMIT:", "it has no effect");
-    }
+    warn_out_of_reach("HAKMEM_SOFT_LIMIT has no effect:", soft, hard);
     if (soft != 0) {
         set_limit(HK_LIMIT_SOFT, soft);
     }

@@ -8,6 +8,7 @@
 #include <hakmem/hakmem.h>
 #include <pthread.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "canary.h"
@@ -25,6 +26,40 @@
 
 /* One block in so many at level 2, if nothing else was asked for. */
 enum { HARDENED_SAMPLE = 1024 };
+
+/* Which file a descriptor is. */
+typedef struct file {
+    int error; /* errno, if it could not be seen: then the rest is 0 */
+    dev_t device;
+    ino_t inode;
+} file_t;
+
+static file_t first_stderr; /* only of use where the report goes there */
+
+static file_t see_stderr(void)
+{
+    struct stat info;
+    if (fstat(STDERR_FILENO, &info) != 0) {
+        return (file_t){.error = errno};
+    }
+    return (file_t){.device = info.st_dev, .inode = info.st_ino};
+}
+
+static bool reports_to_stderr(void)
+{
+    return hk_options.stats != 0 && hk_options.stats_file == NULL;
+}
+
+/* A program may have closed it, and then its next file, with its data, has the number.  Where a
+ * sandbox keeps us from seeing, it counts as the same. */
+static bool is_same_stderr(void)
+{
+    file_t now = see_stderr();
+    bool is_refused = (first_stderr.error != 0 && first_stderr.error != EBADF) ||
+                      (now.error != 0 && now.error != EBADF);
+    return is_refused || (first_stderr.error == now.error && first_stderr.device == now.device &&
+                          first_stderr.inode == now.inode);
+}
 
 static void fork_child(void)
 {
@@ -44,6 +79,9 @@ static void prepare(const hk_options_t *read)
 __attribute__((constructor(101))) static void start(void)
 {
     hk_options_read(environ, prepare);
+    if (reports_to_stderr()) {
+        first_stderr = see_stderr();
+    }
     (void)hk_thread_make_key(); /* without one, the first thread that needs it tries again */
     uint64_t now_ms = hk_os_clock_ms();
     hk_decay_start(now_ms);
@@ -104,18 +142,18 @@ static int open_report(const char *path)
     return fd;
 }
 
-/* Prints the report to the path, or to standard error if that is NULL; false if it failed. */
-static bool print_report(const char *path)
+/* Prints the report to the path, or to standard error if that is NULL; returns 0 or errno. */
+static int print_report(const char *path)
 {
     int fd = path == NULL ? STDERR_FILENO : open_report(path);
     if (fd < 0) {
-        return false;
+        return errno;
     }
     int error = hk_options.stats_json != 0 ? hak_stats_json(fd) : hak_stats_print(fd);
     if (path != NULL && close(fd) != 0) {
         error = errno;
     }
-    return error == 0;
+    return error;
 }
 
 /* open and close are cancellation points: a thread that is to be cancelled, and calls exit before,
@@ -127,8 +165,15 @@ static void report_at_end(void)
     const char *pattern = hk_options.stats_file;
     if (pattern != NULL && !expand_path(path, sizeof path, pattern)) {
         hk_log_warning("the path of the report is too long:", pattern);
-    } else if (!print_report(pattern != NULL ? path : NULL)) {
-        hk_log_warning("cannot write the report to", pattern != NULL ? path : "stderr");
+        return;
+    }
+    int error = print_report(pattern != NULL ? path : NULL);
+    if (error != 0) {
+        hk_line_t what = {0}; /* the number first: a long path is cut */
+        hk_line_text(&what, "error ");
+        hk_line_number(&what, (uint64_t)error);
+        hk_line_text(&what, ": cannot write the report to");
+        hk_log_warning(hk_line_end(&what), pattern != NULL ? path : "stderr");
     }
 }
 
@@ -144,7 +189,7 @@ __attribute__((destructor(101))) static void finish(void)
         }
         return;
     }
-    if (hk_options.stats != 0) {
+    if (hk_options.stats != 0 && (!reports_to_stderr() || is_same_stderr())) {
         report_at_end();
     }
     hk_path_finish();

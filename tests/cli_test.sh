@@ -61,11 +61,13 @@ expect 125 'no program given' "$hakmem" run --stats --
 expect 125 'unrecognized option' "$hakmem" run --nonsense -- true
 expect 125 'NAME=VALUE' "$hakmem" run -o nonsense -- true
 expect 125 'NAME=VALUE' "$hakmem" run -o =1 -- true
+expect 125 'NAME=VALUE' "$hakmem" run -o hakmem-=1 -- true
 expect 125 'number from 1' "$hakmem" compare -n 0 -- true
 version=$(sed -n 's/^#define HAKMEM_VERSION_M[A-Z]* //p' "$HK_TEST_SOURCE/include/hakmem/hakmem.h" | paste -sd.)
 expect 0 "^hakmem $version\." "$hakmem" version
 expect 0 "libhakmem.so $version\." "$hakmem" version
 expect 0 "^hakmem $version\." "$hakmem" --version
+expect 125 "no program: 'foo'" "$hakmem" version foo
 
 # ---- Running ----
 
@@ -82,6 +84,9 @@ expect 0 "^$lib:/other.so\$" env LD_PRELOAD=/other.so "$hakmem" run -- printenv 
 expect 0 'libhakmem' "$hakmem" run -- cat /proc/self/maps
 expect 0 '^17M$' "$hakmem" run -o big-thing=17M -- printenv HAKMEM_BIG_THING
 expect 0 '^17M$' "$hakmem" run -o HAKMEM_BIG_THING=17M -- printenv HAKMEM_BIG_THING
+for name in hakmem-big-thing HAKMEM-BIG-THING hakmem_big_thing Big_Thing; do
+    expect 0 '^17M$' "$hakmem" run -o $name=17M -- printenv HAKMEM_BIG_THING
+done
 expect 0 '^a=b$' "$hakmem" run -o x=a=b -- printenv HAKMEM_X
 expect 0 '^1$' "$hakmem" run --stats -- printenv HAKMEM_STATS
 expect 1 '' "$hakmem" run -- printenv HAKMEM_STATS
@@ -120,6 +125,16 @@ expect 127 'no-such: no such program' "$hakmem" compare -- no-such
 
 expect 125 'no-such.so' "$hakmem" run --lib ./no-such.so -- true
 expect 125 'not a shared library' "$hakmem" run --lib ./plain.txt -- true
+echo 'int hak_version(void); int call(void) { return hak_version(); }' >other.c
+$cc -shared -fPIC -o other.so other.c || exit 1
+for command in run compare version; do
+    program=true
+    [ $command != version ] || program=
+    for other in ./other.so "$hakmem" "$($cc -print-file-name=libm.so.6)"; do
+        expect 125 'is not HAKMEM' "$hakmem" $command --lib "$other" -- $program
+        [ "$(wc -l <output)" = 1 ] || { echo "FAILED: $command --lib $other says more"; cat output; failures=$((failures + 1)); }
+    done
+done
 expect 0 "^$lib\$" "$hakmem" run --lib tree/libhakmem.so -- printenv LD_PRELOAD
 mkdir alone 'with space'
 cp "$hakmem" alone/hakmem
@@ -207,12 +222,23 @@ expect 0 'Median of 1 run ' "$hakmem" compare -n 1 -- ls /
 ! grep -q '^bin$' output || { echo "FAILED: compare shows the program's output"; failures=$((failures + 1)); }
 expect 0 '^shown$' "$hakmem" compare -n 1 -p -- echo shown
 expect 5 'exit status 5' "$hakmem" compare -n 1 -- sh -c 'exit 5'
+for side in HAKMEM "the system's allocator"; do
+    [ "$(grep -c "failed on $side: exit status 5" output)" = 1 ] ||
+        { echo "FAILED: compare does not say once that the program failed on $side"; failures=$((failures + 1)); }
+done
+echo 'case $LD_PRELOAD in *libhakmem*) exit 0 ;; *) exit 6 ;; esac' >one_side.sh
+expect 6 "failed on the system's allocator: exit status 6" "$hakmem" compare -n 2 -- sh one_side.sh
+! grep -q 'failed on HAKMEM' output || { echo "FAILED: compare blames HAKMEM"; failures=$((failures + 1)); }
 expect 255 'exit status 255' "$hakmem" compare -n 1 -- sh -c 'exit 255'
 expect 130 'Median of 1 run' "$hakmem" compare -n 1 -- sh -c 'exit 130'
 expect 130 'signal 2' "$hakmem" compare -n 1 -- sh -c 'kill -INT $$'
 ! grep -q Median output || { echo "FAILED: compare goes on after an interrupt"; failures=$((failures + 1)); }
 expect 143 'signal 15' "$hakmem" compare -n 1 -- sh -c 'kill -TERM $$'
 expect 125 'nothing to compare' env LD_PRELOAD="$lib" "$hakmem" compare -- true
+
+expect 0 'HAKMEM_STATS_FILE has no effect' "$hakmem" compare -n 1 -o STATS_FILE="$work/asked" -- true
+[ "$(grep -c 'has no effect' output)" = 1 ] && [ ! -e asked ] || { echo "FAILED: compare -o STATS_FILE"; failures=$((failures + 1)); }
+expect 0 'HAKMEM_STATS has no effect' env HAKMEM_STATS=1 "$hakmem" compare -n 1 -- true
 
 # Three on each side and one for the report, in turns.
 echo 'case $LD_PRELOAD in *libhakmem*) echo H ;; *) echo S ;; esac >>"$1"' >turns.sh
@@ -221,5 +247,28 @@ expect 0 '' "$hakmem" compare -- sh turns.sh "$work/turns"
 mkdir temporary
 expect 0 '' env TMPDIR="$work/temporary" "$hakmem" compare -n 1 -- true
 [ -z "$(ls temporary)" ] || { echo "FAILED: compare leaves files behind"; failures=$((failures + 1)); }
+
+# Told to end, by a signal for it alone, in the first run and in a timed one: the program ends too, and nothing is left behind.
+echo 'echo run >>runs; [ "$(wc -l <runs)" -lt "$1" ] || { echo $$ >pid; exec sleep 10; }' >late.sh
+for signal in INT TERM HUP; do
+    for run in 1 3; do
+        rm -f pid runs
+        env --default-signal=INT TMPDIR="$work/temporary" "$hakmem" compare -- sh late.sh $run >output 2>&1 &
+        compare=$!
+        for _ in $(seq 200); do [ -s pid ] && break; sleep 0.05; done
+        kill -s $signal $compare
+        wait $compare 2>/dev/null
+        got=$?
+        [ $got = $((128 + $(kill -l $signal))) ] && [ -z "$(ls temporary)" ] && ! grep -q Median output ||
+            { echo "FAILED: compare after $signal in run $run: status $got, $(ls temporary)"; cat output; failures=$((failures + 1)); }
+        ! kill "$(cat pid)" 2>/dev/null ||
+            { echo "FAILED: the program outlives compare after $signal in run $run"; failures=$((failures + 1)); }
+        rm -rf temporary/*
+    done
+done
+
+# Whoever reads the table may have gone.
+expect 0 '' sh -c 'TMPDIR=$2/temporary stdbuf -oL "$1" compare -n 1 -- true | :' sh "$hakmem" "$work"
+[ -z "$(ls temporary)" ] || { echo "FAILED: compare leaves files behind without a reader"; failures=$((failures + 1)); }
 
 [ $failures = 0 ] || { echo "$failures failures"; exit 1; }
