@@ -6,8 +6,9 @@
 
 #include "base.h"
 
-/* A block in many pages, of which its last holder may have touched few: if so, the others are only
- * read, and stay the system's, which has one page of zeroes for all of them. */
-void hk_clear_sparse(void *block, size_t bytes);
+/* Makes a block zero, which begins with a page if it is above 64 KiB; returns it.  Of a large
+ * block the last holder may have touched few pages, and so may the next one.  Then all of them go
+ * back to the system, which zeroes those that are touched. */
+void *hk_clear(void *block, size_t bytes);
 
 #endif

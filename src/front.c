@@ -9,6 +9,7 @@
 #include <hakmem/hakmem.h>
 #include <string.h>
 
+#include "clear.h"
 #include "front.h"
 #include "large.h"
 #include "limit.h"
@@ -33,7 +34,7 @@ static HK_NOINLINE void *allocate_span(size_t size, size_t alignment, bool zeroe
     if (block == NULL) {
         return hk_front_fail(ENOMEM);
     }
-    return zeroed && !fresh ? hk_front_clear(block, size) : block;
+    return zeroed && !fresh ? hk_clear(block, size) : block;
 }
 
 /* For when the magazines have been tried, or must not serve: asks the heap.  malloc jumps here, so

@@ -7,24 +7,12 @@
 
 #include <string.h>
 
-#include "clear.h"
 #include "options.h"
 #include "path.h"
 #include "poison.h"
 
 /* Sets errno and returns NULL. */
 HK_COLD void *hk_front_fail(int error);
-
-/* Makes zero a block whose pages are not as the system zeroed them; returns it.  Runs are mostly
- * used whole. */
-HK_INLINE void *hk_front_clear(void *block, size_t size)
-{
-    if (HK_LIKELY(size <= HK_RUN_BYTES_MAX)) {
-        return memset(block, 0, size);
-    }
-    hk_clear_sparse(block, size);
-    return block;
-}
 
 /* ---- What crosses into the program's hands and back ---- */
 

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <hakmem/hakmem.h>
 
+#include "clear.h"
 #include "front.h"
 #include "limit.h"
 #include "log.h"
@@ -66,7 +67,7 @@ void *hk_front_allocate_in(hk_heap_t *heap, size_t alignment, size_t size, bool 
     if (hk_front_hand_out(block) == NULL) {
         return hk_front_fail(ENOMEM);
     }
-    return zeroed && !fresh ? hk_front_clear(block, size) : block;
+    return zeroed && !fresh ? hk_clear(block, size) : block;
 }
 
 HAK_API void *hak_heap_malloc(hak_heap_t *heap, size_t size)

@@ -161,6 +161,11 @@ bool hk_os_purge(void *address, size_t bytes)
     return advise(address, bytes, MADV_DONTNEED) || advise(address, bytes, MADV_DONTNEED_LOCKED);
 }
 
+bool hk_os_zero(void *address, size_t bytes)
+{
+    return advise(address, bytes, MADV_DONTNEED);
+}
+
 void hk_os_residency(const void *address, size_t bytes, unsigned char *pages)
 {
     int saved = errno;

@@ -34,6 +34,10 @@ static inline void hk_os_unmap_between(uintptr_t start, uintptr_t end)
  * content stays. */
 bool hk_os_purge(void *address, size_t bytes);
 
+/* The same for pages that stay in use, and are to be zero: false, and nothing done, for memory that
+ * the program has locked, which is to stay resident. */
+bool hk_os_zero(void *address, size_t bytes);
+
 /* Fills pages with a byte for each page of the range, of which bit 0 tells whether the page is
  * resident.  Where nothing is mapped, none is; if the kernel does not say, all are. */
 void hk_os_residency(const void *address, size_t bytes, unsigned char *pages);

@@ -210,6 +210,12 @@ bool hk_os_purge(void *address, size_t bytes)
     return done;
 }
 
+bool hk_os_zero(void *address, size_t bytes)
+{
+    fake_os_require(fake_os_is_range(address, bytes), "zero: range");
+    return !fake_os_must_fail() && madvise(address, bytes, MADV_DONTNEED) == 0;
+}
+
 void hk_os_residency(const void *address, size_t bytes, unsigned char *pages)
 {
     int saved = errno;
