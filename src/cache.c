@@ -19,17 +19,27 @@ hk_cache_t hk_cache_empty = {
 };
 
 hk_cache_t *hk_cache_list;
+_Atomic bool hk_cache_crowded;
 
 /* ---- Magazines in the cache ---- */
 
 /* A signal handler may end the thread's work at any point here, by a jump or by exit.  Then a
  * magazine in hand is lost, but no magazine is in the cache twice or with a wrong count. */
 
+/* The most blocks that a magazine of the class takes in now. */
+HK_INLINE unsigned most_blocks(unsigned class_index)
+{
+    const hk_policy_class_t *policy = &hk_policy_class[class_index];
+    /* relaxed: a hint */
+    return hk_load_relaxed(&hk_cache_crowded) ? policy->load_blocks : policy->magazine_blocks;
+}
+
 HK_INLINE void set_loaded(hk_cache_t *cache, unsigned class_index, hk_magazine_t *magazine)
 {
     hk_fence_signal(); /* by now it is nowhere else */
-    unsigned capacity = hk_policy_class[class_index].magazine_blocks;
-    capacity = capacity < magazine->capacity ? capacity : magazine->capacity;
+    unsigned most = hk_magazine_capacity(magazine->kind);
+    unsigned capacity = most_blocks(class_index);
+    capacity = capacity < most ? capacity : most;
     /* A magazine that another heap's thread filled may hold more. */
     capacity = capacity > magazine->count ? capacity : magazine->count;
     magazine->next = NULL;
@@ -124,9 +134,11 @@ bool hk_cache_shift_out(hk_cache_t *cache, unsigned class_index)
 {
     hk_magazine_t *loaded = cache->loaded[class_index];
     hk_magazine_t *previous = cache->previous[class_index];
-    unsigned most = hk_policy_class[class_index].magazine_blocks;
-    if (loaded == NULL || previous == NULL || previous->count >= most ||
-        previous->kind < hk_policy_class[class_index].magazine_kind ||
+    if (loaded == NULL || previous == NULL) {
+        return false;
+    }
+    unsigned most = (unsigned)hk_least(most_blocks(class_index), previous->capacity);
+    if (previous->count >= most || previous->kind < hk_policy_class[class_index].magazine_kind ||
         cache->top[class_index] >= loaded->slot + most) { /* it would still hold too many */
         return false;
     }

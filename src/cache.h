@@ -85,7 +85,8 @@ typedef struct hk_cache {
 } hk_cache_t;
 
 extern hk_cache_t hk_cache_empty;
-extern hk_cache_t *hk_cache_list; /* lock(caches) */
+extern hk_cache_t *hk_cache_list;     /* lock(caches) */
+extern _Atomic bool hk_cache_crowded; /* atomic: written under lock(caches): see policy.h */
 
 /* Whether the class is cold: hardly used so far, or the thread lingers to give memory back.  Then
  * blocks go one by one between the program and the heap, so that a thread that needed a block once

@@ -121,7 +121,7 @@ static hk_magazine_t *fill_relocking(hk_heap_t *heap, unsigned class_index, hk_m
     if (target == NULL) {
         return NULL;
     }
-    unsigned most = hk_policy_class[class_index].magazine_blocks;
+    unsigned most = hk_policy_class[class_index].load_blocks;
     most = most < target->capacity ? most : target->capacity;
     unsigned count;
     bool unsettled = false;

@@ -113,9 +113,8 @@ static void count_depot_bytes(hk_heap_t *heap, size_t bytes)
 bool hk_heap_depot_has_room(const hk_heap_t *heap, unsigned class_index)
 {
     size_t slab_bytes = hk_heap_units(heap) * HK_UNIT_BYTES;
-    size_t most = hk_policy_depot_bytes(slab_bytes);
-    bool large = hk_class_info[class_index].block_bytes > HK_DEPOT_BLOCK_BYTES;
-    return hk_heap_depot_bytes(heap) < (large ? most / HK_DEPOT_LARGE_SHARE : most);
+    return hk_class_info[class_index].block_bytes <= HK_DEPOT_BLOCK_BYTES &&
+           hk_heap_depot_bytes(heap) < hk_policy_depot_bytes(slab_bytes);
 }
 
 void hk_heap_depot_push(hk_heap_t *heap, unsigned class_index, hk_magazine_t *magazine)

@@ -20,8 +20,7 @@ void hk_heap_depot_free_spares(hk_heap_t *heap);
 /* Puts the magazine's blocks back into their slabs, and keeps the magazine. */
 void hk_heap_depot_dissolve_locked(hk_heap_t *heap, hk_magazine_t *magazine);
 
-/* Whether policy allows the class's depot more blocks, given what all depots of the heap hold;
- * large blocks are allowed less. */
+/* Whether policy allows the class's depot more blocks, given what all depots of the heap hold. */
 bool hk_heap_depot_has_room(const hk_heap_t *heap, unsigned class_index);
 
 /* The depot of a class: a stack. */

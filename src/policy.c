@@ -33,24 +33,31 @@ enum {
     SHELVES_SHIFT = 4,
     REST_BYTES_MIN = 8 << 20,
     REST_SHIFT = 5,
+    CROWD_MIN = 8,             /* threads */
     LARGE_KEPT_MIN = 96 << 20, /* they are used before the process grows, and gone in a second */
 };
 
 /* clang-format off */
-#define MOST(bytes, least, most) \
-    (HK_MAGAZINE_BYTES / (bytes) < (least)  ? (least) \
-     : HK_MAGAZINE_BYTES / (bytes) > (most) ? (most) \
-                                            : HK_MAGAZINE_BYTES / (bytes))
-#define BLOCKS(bytes) \
-    MOST(bytes, HK_MAGAZINE_BLOCKS_MIN, HK_MAGAZINE_CAPACITY(HK_MAGAZINE_KINDS - 1))
+#define BETWEEN(least, count, most) \
+    ((count) < (least) ? (least) : (count) > (most) ? (most) : (count))
+#define BLOCKS_IN(all_bytes, bytes) \
+    BETWEEN(HK_MAGAZINE_BLOCKS_MIN, (all_bytes) / (bytes), \
+            HK_MAGAZINE_CAPACITY(HK_MAGAZINE_KINDS - 1))
+#define BLOCKS(bytes) BLOCKS_IN(HK_MAGAZINE_BYTES, bytes)
 #define KIND(bytes) \
     ((HK_MAGAZINE_CAPACITY(0) < BLOCKS(bytes)) + (HK_MAGAZINE_CAPACITY(1) < BLOCKS(bytes)) + \
      (HK_MAGAZINE_CAPACITY(2) < BLOCKS(bytes)))
 #define ROW(bytes) \
-    {(uint8_t)(BLOCKS(bytes)), KIND(bytes), COLD_USES_MIN + (bytes) / COLD_USE_BYTES},
+    {(uint8_t)(BLOCKS(bytes)), (uint8_t)(BLOCKS_IN(HK_LOAD_BYTES, bytes)), KIND(bytes), \
+     COLD_USES_MIN + (bytes) / COLD_USE_BYTES},
 /* clang-format on */
 
 const hk_policy_class_t hk_policy_class[HK_CLASS_COUNT] = {HK_CLASS_TABLE(ROW)};
+
+bool hk_policy_is_crowded(size_t threads, unsigned cpu_count)
+{
+    return threads > CROWD_MIN && threads > cpu_count;
+}
 
 unsigned hk_policy_heaps_max(unsigned cpu_count)
 {

@@ -9,11 +9,12 @@
 #include "sizeclass.h"
 
 enum {
-    HK_MAGAZINE_KINDS = 4,         /* 64, 128, 256 and 512 bytes */
-    HK_MAGAZINE_BYTES = 96 * 1024, /* of blocks in one magazine */
+    HK_MAGAZINE_KINDS = 4,          /* 64, 128, 256 and 512 bytes */
+    HK_MAGAZINE_BYTES = 256 * 1024, /* of blocks in one magazine, */
+    HK_LOAD_BYTES = 96 * 1024,      /* of which so many come out of slabs at once; and all that one
+                                     * has where there are many threads */
     HK_MAGAZINE_BLOCKS_MIN = 2,
-    HK_DEPOT_BLOCK_BYTES = 4096,    /* larger blocks are pages that others could use: they come */
-    HK_DEPOT_LARGE_SHARE = 2,       /* into depots only as long as these are not half full */
+    HK_DEPOT_BLOCK_BYTES = 4096,    /* larger blocks are pages that others could use: no depot */
     HK_OUTGOING_BYTES = 256 * 1024, /* an outgoing magazine with this much is handed over */
     HK_INBOX_MAGAZINES = 64,        /* an inbox with more of them is drained by whoever pushes */
     HK_DECAY_MS = 250,              /* the epoch of the working-set estimate */
@@ -61,10 +62,15 @@ typedef struct hk_policy_class {
      * that nobody else has.  More blocks mean fewer exchanges: random frees and allocations are a
      * random walk, which takes N^2 calls on average to empty N blocks. */
     uint8_t magazine_blocks;
+    uint8_t load_blocks;   /* so many come out of slabs; more than these the program has freed */
     uint8_t magazine_kind; /* the smallest kind that holds so many */
     uint8_t cold_uses;     /* slow paths a thread takes before it gets a magazine: 4 to 68 */
 } hk_policy_class_t;
 extern const hk_policy_class_t hk_policy_class[HK_CLASS_COUNT];
+
+/* Whether so many threads are many: what each has in its magazines adds up, also while it is
+ * idle. */
+bool hk_policy_is_crowded(size_t threads, unsigned cpu_count);
 
 /* How many heaps threads get for themselves before they share. */
 unsigned hk_policy_heaps_max(unsigned cpu_count);

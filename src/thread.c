@@ -14,6 +14,7 @@
 #include "meta.h"
 #include "nothing.h"
 #include "os.h"
+#include "policy.h"
 #include "refuge.h"
 #include "retire.h"
 #include "run.h"
@@ -29,6 +30,7 @@ static bool others_stayed_behind;    /* lock(caches): the process was forked whi
 static _Atomic uint32_t left_caches; /* atomic: a hint: caches to end for threads that could not */
 static pthread_key_t end_key;        /* const once end_key_made */
 static _Atomic uint32_t end_key_made;
+static size_t cache_count; /* lock(caches) */
 static _Atomic uint32_t forks_watched;
 static void (*fork_chore)(void); /* const once set, by the constructor */
 
@@ -50,6 +52,12 @@ static hk_cache_t *own_cache(void)
     return hk_thread_own != &hk_cache_empty ? hk_thread_own : NULL;
 }
 
+static void count_caches_locked(size_t count)
+{
+    cache_count = count;
+    hk_store_relaxed(&hk_cache_crowded, hk_policy_is_crowded(count, hk_os_cpu_count()));
+}
+
 /* Nobody will use the cache any more: its blocks go to the heap, and it leaves the list.  Returns
  * whether at most one cache is left there.  Inside the gate. */
 static bool retire_cache(hk_cache_t *cache)
@@ -59,6 +67,7 @@ static bool retire_cache(hk_cache_t *cache)
     hk_lock_acquire(&hk_heaps_lock, HK_RANK_CACHES);
     hk_heaps_detach_locked(cache->heap);
     HK_LIST_REMOVE(hk_cache_list, cache, next, prev);
+    count_caches_locked(cache_count - 1);
     bool is_last = hk_cache_list == NULL || hk_cache_list->next == NULL;
     hk_lock_release(&hk_heaps_lock, HK_RANK_CACHES);
     return is_last;
@@ -220,6 +229,7 @@ static hk_cache_t *make_cache(void)
             hk_store_relaxed(&hk_harden_threads, true); /* relaxed: see harden.h */
         }
         HK_LIST_PUSH(hk_cache_list, cache, next, prev);
+        count_caches_locked(cache_count + 1);
     }
     hk_lock_release(&hk_heaps_lock, HK_RANK_CACHES);
     if (cache->heap == NULL) {
@@ -435,6 +445,7 @@ void hk_thread_fork_child(void)
     hk_store_relaxed(&left_caches, 0);
     others_stayed_behind |= hk_cache_list != mine || (mine != NULL && mine->next != NULL);
     hk_cache_list = mine;
+    count_caches_locked(mine != NULL);
     if (mine != NULL) {
         mine->next = mine->prev = NULL;
     }

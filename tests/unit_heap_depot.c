@@ -62,25 +62,21 @@ static void test_depot_limit_of_inbox(void)
     hk_heap_delete(heap);
 }
 
-/* Larger blocks go to their slabs once the depots are half full. */
-static void test_depot_large_limit(void)
+/* Larger blocks go to their slabs. */
+static void test_depot_large(void)
 {
-    enum { COUNT = 300, LARGEST = HK_CLASS_COUNT - 1 };
+    enum { COUNT = 30, LARGEST = HK_CLASS_COUNT - 1 };
     hk_heap_t *heap = new_heap();
     static hk_magazine_t *full[COUNT];
-    bool dissolved = false;
-    for (size_t i = 0; i < COUNT; i++)
-        full[i] = load(heap, LARGEST, NULL);
     for (size_t i = 0; i < COUNT; i++) {
-        size_t limit = hk_policy_depot_bytes(heap->units * HK_UNIT_BYTES) / HK_DEPOT_LARGE_SHARE;
-        bool room = heap->depot_bytes < limit;
+        full[i] = load(heap, LARGEST, NULL);
+        CHECK(full[i]->count > 0 && full[i]->count <= hk_policy_class[LARGEST].load_blocks);
+    }
+    for (size_t i = 0; i < COUNT; i++) {
         hk_magazine_t *empty = hk_heap_unload(heap, LARGEST, full[i], KIND);
-        CHECK((empty != full[i]) == room);
-        CHECK(heap->depot_bytes < limit + HK_MAGAZINE_BLOCKS_MIN * (size_t)HK_SMALL_MAX);
-        dissolved = dissolved || !room;
+        CHECK(empty == full[i] && heap->depot_bytes == 0);
         hk_heap_dissolve(heap, empty);
     }
-    CHECK(dissolved);
     hk_heap_reclaim(heap, SIZE_MAX);
     (void)check_heap(heap, LARGEST);
     hk_heap_delete(heap);
@@ -292,7 +288,7 @@ int main(void)
 {
     test_depot_limit();
     test_depot_limit_of_inbox();
-    test_depot_large_limit();
+    test_depot_large();
     test_surplus();
     test_bundles();
     test_decay();

@@ -11,9 +11,9 @@
 
 /* ---- The table of classes, worked out in plain words ---- */
 
-static unsigned magazine_blocks(uint32_t block_bytes)
+static unsigned blocks_in(uint32_t all_bytes, uint32_t block_bytes)
 {
-    unsigned blocks = HK_MAGAZINE_BYTES / block_bytes;
+    unsigned blocks = all_bytes / block_bytes;
     unsigned most = hk_magazine_capacity(HK_MAGAZINE_KINDS - 1);
     return blocks < HK_MAGAZINE_BLOCKS_MIN ? HK_MAGAZINE_BLOCKS_MIN : blocks > most ? most : blocks;
 }
@@ -21,7 +21,7 @@ static unsigned magazine_blocks(uint32_t block_bytes)
 static unsigned magazine_kind(uint32_t block_bytes)
 {
     unsigned kind = 0;
-    while (hk_magazine_capacity(kind) < magazine_blocks(block_bytes)) {
+    while (hk_magazine_capacity(kind) < blocks_in(HK_MAGAZINE_BYTES, block_bytes)) {
         kind++;
     }
     return kind;
@@ -48,18 +48,22 @@ static void check_magazines(void)
         const hk_policy_class_t *policy = &hk_policy_class[class_index];
         unsigned blocks = policy->magazine_blocks;
         unsigned kind = policy->magazine_kind;
-        CHECKF(blocks == magazine_blocks(bytes), " (%u bytes: %u)", bytes, blocks);
+        CHECKF(blocks == blocks_in(HK_MAGAZINE_BYTES, bytes), " (%u bytes: %u)", bytes, blocks);
+        CHECKF(policy->load_blocks == blocks_in(HK_LOAD_BYTES, bytes), " (%u bytes)", bytes);
         CHECKF(kind == magazine_kind(bytes), " (%u bytes: kind %u)", bytes, kind);
         CHECKF(policy->cold_uses == cold_uses(bytes), " (%u)", bytes);
         CHECKF(blocks >= 2 && blocks <= most && blocks <= before, " (%u bytes: %u)", bytes, blocks);
         /* What one magazine keeps from everyone else. */
-        CHECKF(blocks == 2 || blocks * bytes <= 96 * 1024, " (%u bytes: %u)", bytes, blocks);
+        CHECKF(blocks * bytes <= 256 * 1024, " (%u bytes: %u)", bytes, blocks);
         CHECKF(kind < HK_MAGAZINE_KINDS && hk_magazine_capacity(kind) >= blocks, " (%u: kind %u)",
                bytes, kind);
         before = blocks;
     }
     CHECK(hk_policy_class[0].magazine_blocks == most);
-    CHECK(hk_policy_class[HK_CLASS_COUNT - 1].magazine_blocks == 2);
+    CHECK(hk_policy_class[HK_CLASS_COUNT - 1].magazine_blocks == 4);
+    CHECK(hk_policy_class[HK_CLASS_COUNT - 1].load_blocks == 2);
+    CHECK(!hk_policy_is_crowded(8, 2) && hk_policy_is_crowded(9, 2));
+    CHECK(!hk_policy_is_crowded(16, 16) && hk_policy_is_crowded(17, 16));
     CHECK(hk_policy_class[HK_CLASS_COUNT - 1].cold_uses == 68);
 }
 
