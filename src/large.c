@@ -62,21 +62,34 @@ static bool keep_locked(hk_large_t *large)
     return true;
 }
 
+/* One that is extended may move, and is at a multiple of 2 MiB then. */
+static bool suits(const hk_large_t *kept, size_t bytes, size_t alignment)
+{
+    return alignment <= HK_SUPERSLAB_BYTES ||
+           (kept->bytes >= bytes && ((uintptr_t)kept->address & (alignment - 1)) == 0);
+}
+
+static bool is_better(size_t candidate, size_t incumbent, size_t bytes)
+{
+    return candidate >= bytes ? incumbent < bytes || candidate < incumbent
+                              : incumbent < bytes && candidate > incumbent;
+}
+
 /* The kept mapping to make a block of bytes from: the smallest that is large enough, else the
  * largest.  No longer kept, but leaving until that is done; NULL if there is none. */
-static hk_large_t *take_kept(size_t bytes)
+static hk_large_t *take_kept(size_t bytes, size_t alignment)
 {
     hk_large_t *found = NULL;
     hk_lock_acquire(&mappings.lock, HK_RANK_LARGE);
-    unsigned best = 0;
-    for (unsigned i = 1; i < mappings.count; i++) {
-        size_t candidate = mappings.kept[i]->bytes;
-        size_t incumbent = mappings.kept[best]->bytes;
-        bool better = candidate >= bytes ? incumbent < bytes || candidate < incumbent
-                                         : incumbent < bytes && candidate > incumbent;
-        best = better ? i : best;
+    unsigned best = KEPT_MAX;
+    for (unsigned i = 0; i < mappings.count; i++) {
+        const hk_large_t *kept = mappings.kept[i];
+        if (suits(kept, bytes, alignment) &&
+            (best == KEPT_MAX || is_better(kept->bytes, mappings.kept[best]->bytes, bytes))) {
+            best = i;
+        }
     }
-    if (mappings.count > 0) {
+    if (best != KEPT_MAX) {
         found = remove_kept_locked(best);
         hk_limit_begin_leaving();
     }
@@ -193,9 +206,9 @@ size_t hk_large_drain(void)
 }
 
 /* A kept mapping of bytes or more, up to most; or any other, made to fit. */
-static hk_large_t *reuse_kept(size_t bytes, size_t most)
+static hk_large_t *reuse_kept(size_t bytes, size_t alignment, size_t most)
 {
-    hk_large_t *large = take_kept(bytes);
+    hk_large_t *large = take_kept(bytes, alignment);
     if (large == NULL) {
         return NULL;
     }
@@ -243,11 +256,8 @@ static hk_large_t *hand_out(hk_large_t *large, size_t size)
 hk_large_t *hk_large_allocate(size_t bytes, size_t alignment)
 {
     bytes = hk_align_up(bytes, hk_os_page_bytes());
-    hk_large_t *large = NULL;
-    if (alignment <= HK_SUPERSLAB_BYTES) {
-        alignment = HK_SUPERSLAB_BYTES;
-        large = reuse_kept(bytes, bytes + bytes / KEPT_WASTE_SHARE);
-    }
+    alignment = alignment < HK_SUPERSLAB_BYTES ? (size_t)HK_SUPERSLAB_BYTES : alignment;
+    hk_large_t *large = reuse_kept(bytes, alignment, bytes + bytes / KEPT_WASTE_SHARE);
     large = large != NULL ? large : map_large(bytes, alignment);
     return hand_out(large, large != NULL ? large->bytes : 0);
 }
@@ -267,7 +277,7 @@ static size_t most_uncut(size_t bytes)
 hk_large_t *hk_large_allocate_growing(size_t bytes)
 {
     bytes = hk_align_up(bytes, hk_os_page_bytes());
-    hk_large_t *large = reuse_kept(bytes, most_uncut(bytes));
+    hk_large_t *large = reuse_kept(bytes, HK_SUPERSLAB_BYTES, most_uncut(bytes));
     return hand_out(large != NULL ? large : map_large(bytes, HK_SUPERSLAB_BYTES), bytes);
 }
 

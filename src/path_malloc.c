@@ -263,12 +263,12 @@ void *hk_path_malloc_slow(unsigned class_index, size_t size, size_t alignment,
     return allocate_through_gate(class_index, size, alignment);
 }
 
-static void make_way(hk_span_allocate_t *allocate, size_t size)
+static void make_way(hk_span_allocate_t *allocate, size_t size, size_t alignment)
 {
     if (allocate == hk_span_allocate_growing && size > HK_SUPERSLAB_BYTES) {
         hk_peak_make_way_growing(size, size);
     } else {
-        hk_peak_make_way(size);
+        hk_peak_make_way(size, size <= HK_RUN_BYTES_MAX && alignment <= HK_SUPERSLAB_BYTES);
     }
 }
 
@@ -314,7 +314,7 @@ static void *allocate_span_by(hk_span_allocate_t *allocate, size_t size, size_t 
         if (cache != NULL && size >= HK_SHELF_BYTES) {
             hk_run_shelf_empty(&cache->shelf); /* once merged, its runs may hold the block */
         }
-        make_way(allocate, size);
+        make_way(allocate, size, alignment);
         block = cache != NULL
                     ? allocate_beside_shelf(&cache->shelf, allocate, size, alignment, fresh)
                     : NULL;

@@ -321,9 +321,9 @@ static size_t make_way_of_kept(size_t more)
     return gone;
 }
 
-void hk_peak_make_way(size_t size)
+void hk_peak_make_way(size_t size, bool is_run)
 {
-    if (size > HK_RUN_BYTES_MAX) {
+    if (!is_run) {
         size_t kept = hk_large_kept_bytes(); /* what it lies in is resident already */
         make_way_for_mapping(size);
         make_way_beside(size, hk_above(size, kept), 0);

@@ -53,7 +53,7 @@ void hk_peak_settle(void);
  * the process beyond its peak, as much of what is free and resident goes, if it is much.  If it is
  * large for the process, free runs go that it will not lie in, as much as it takes anew; and if it
  * will be a run, as much of a kept mapping.  Inside the gate, with no lock held. */
-void hk_peak_make_way(size_t size);
+void hk_peak_make_way(size_t size, bool is_run);
 
 /* The same before a direct mapping gets `more` bytes, or is made for a block that grows, and will
  * then have `size`. */
