@@ -178,17 +178,17 @@ static HK_COLD void warn_without_key(void)
 }
 
 /* Sees to it that end_thread runs; false if it will not, and the cache may outlive its thread.  The
- * first thread may do without, so that a malloc before the library's constructor calls nothing of
- * pthread.  Once there is a key, no thread is asked whether it is the first, which would take two
- * system calls. */
+ * first thread may do without, so that a malloc before the library's constructor makes no key.
+ * Once there is a key, no thread is asked whether it is the first, which would take two system
+ * calls. */
 static bool register_end(hk_cache_t *cache)
 {
     /* acquire: pairs with the release above */
     if (hk_load_acquire(&end_key_made) == 0) {
+        (void)hk_thread_watch_forks(); /* before the first thread makes a second: that allocates */
         if (hk_os_is_main_thread()) {
             return true;
         }
-        (void)hk_thread_watch_forks(); /* this one and the first are two */
         if (!hk_thread_make_key()) {
             warn_without_key();
             return false;
