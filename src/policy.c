@@ -56,7 +56,7 @@ const hk_policy_class_t hk_policy_class[HK_CLASS_COUNT] = {HK_CLASS_TABLE(ROW)};
 
 bool hk_policy_is_crowded(size_t threads, unsigned cpu_count)
 {
-    return threads > CROWD_MIN && threads > cpu_count;
+    return threads > CROWD_MIN && threads > cpu_count + 1; /* workers, and who started them */
 }
 
 unsigned hk_policy_heaps_max(unsigned cpu_count)

@@ -63,7 +63,7 @@ static void check_magazines(void)
     CHECK(hk_policy_class[HK_CLASS_COUNT - 1].magazine_blocks == 4);
     CHECK(hk_policy_class[HK_CLASS_COUNT - 1].load_blocks == 2);
     CHECK(!hk_policy_is_crowded(8, 2) && hk_policy_is_crowded(9, 2));
-    CHECK(!hk_policy_is_crowded(16, 16) && hk_policy_is_crowded(17, 16));
+    CHECK(!hk_policy_is_crowded(17, 16) && hk_policy_is_crowded(18, 16));
     CHECK(hk_policy_class[HK_CLASS_COUNT - 1].cold_uses == 68);
 }
 
