@@ -81,6 +81,30 @@ static void catch_end_signals(void)
     }
 }
 
+/* Between fork and what follows it in both processes none may come: the child would take it for
+ * this command's.  Returns the mask from before. */
+static sigset_t block_end_signals(void)
+{
+    sigset_t blocked, before;
+    sigemptyset(&blocked);
+    for (size_t i = 0; i < sizeof end_signals / sizeof end_signals[0]; i++)
+        sigaddset(&blocked, end_signals[i]);
+    sigprocmask(SIG_BLOCK, &blocked, &before);
+    return before;
+}
+
+/* In the child: it ends by them, unless they were ignored. */
+static void restore_end_signals(const sigset_t *mask)
+{
+    for (size_t i = 0; i < sizeof end_signals / sizeof end_signals[0]; i++) {
+        struct sigaction old;
+        sigaction(end_signals[i], NULL, &old);
+        if (old.sa_handler != SIG_IGN)
+            signal(end_signals[i], SIG_DFL);
+    }
+    sigprocmask(SIG_SETMASK, mask, NULL);
+}
+
 /* ---- One run ---- */
 
 static double now(void)
@@ -118,14 +142,18 @@ static sample_t run_once(const compare_plan_t *plan, int side, const char *repor
 {
     fflush(NULL);
     double start = now();
+    sigset_t mask = block_end_signals();
     pid_t pid = fork();
     if (pid < 0)
         err(STATUS_CANNOT_PRELOAD, "fork");
-    if (pid == 0)
+    if (pid == 0) {
+        restore_end_signals(&mask);
         become_program(plan, side, report);
+    }
     running = pid;
     if (ending_signal) /* it came when there was no program to be told */
         kill(pid, ending_signal);
+    sigprocmask(SIG_SETMASK, &mask, NULL);
 
     int end;
     struct rusage usage;

@@ -5,6 +5,7 @@
 
 #include <string.h>
 
+#include "limit.h"
 #include "log.h"
 
 /* The ends of a magazine without slots. */
@@ -26,12 +27,13 @@ _Atomic bool hk_cache_crowded;
 /* A signal handler may end the thread's work at any point here, by a jump or by exit.  Then a
  * magazine in hand is lost, but no magazine is in the cache twice or with a wrong count. */
 
-/* The most blocks that a magazine of the class takes in now. */
+/* The most blocks that a magazine of the class takes in now.  Nobody gets at what an idle thread
+ * has in its magazines, not even at the hard limit. */
 HK_INLINE unsigned most_blocks(unsigned class_index)
 {
     const hk_policy_class_t *policy = &hk_policy_class[class_index];
-    /* relaxed: a hint */
-    return hk_load_relaxed(&hk_cache_crowded) ? policy->load_blocks : policy->magazine_blocks;
+    bool few = hk_load_relaxed(&hk_cache_crowded) || hk_limit_get(HK_LIMIT_HARD) != 0;
+    return few ? policy->load_blocks : policy->magazine_blocks; /* relaxed: a hint */
 }
 
 HK_INLINE void set_loaded(hk_cache_t *cache, unsigned class_index, hk_magazine_t *magazine)

@@ -65,7 +65,9 @@ static void keep_house(void)
         if (hk_gate_enter_stranger()) {
             size_t left = HK_DECAY_STEP_BYTES;
             (void)hk_decay_step(NULL, hk_os_clock_ms(), &left);
-            hk_heaps_each_first_class(keep_first_class, &left);
+            if (hk_pool_owned_are_warm()) {
+                hk_heaps_each_first_class(keep_first_class, &left);
+            }
             hk_gate_leave_stranger();
         }
     } while (hk_limit_committed_bytes() < committed);

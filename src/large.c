@@ -62,11 +62,12 @@ static bool keep_locked(hk_large_t *large)
     return true;
 }
 
-/* One that is extended may move, and is at a multiple of 2 MiB then. */
-static bool suits(const hk_large_t *kept, size_t bytes, size_t alignment)
+/* A small block may be aligned to more than 2 MiB.  A mapping is not cut for it; nor extended,
+ * since it might move to a multiple of 2 MiB. */
+static bool suits(const hk_large_t *kept, size_t bytes, size_t most, size_t alignment)
 {
-    return alignment <= HK_SUPERSLAB_BYTES ||
-           (kept->bytes >= bytes && ((uintptr_t)kept->address & (alignment - 1)) == 0);
+    return alignment <= HK_SUPERSLAB_BYTES || (kept->bytes >= bytes && kept->bytes <= most &&
+                                               ((uintptr_t)kept->address & (alignment - 1)) == 0);
 }
 
 static bool is_better(size_t candidate, size_t incumbent, size_t bytes)
@@ -75,16 +76,17 @@ static bool is_better(size_t candidate, size_t incumbent, size_t bytes)
                               : incumbent < bytes && candidate > incumbent;
 }
 
-/* The kept mapping to make a block of bytes from: the smallest that is large enough, else the
- * largest.  No longer kept, but leaving until that is done; NULL if there is none. */
-static hk_large_t *take_kept(size_t bytes, size_t alignment)
+/* The kept mapping to make a block of bytes from, which may be used as it is up to most: the
+ * smallest that is large enough, else the largest.  No longer kept, but leaving until that is done;
+ * NULL if there is none. */
+static hk_large_t *take_kept(size_t bytes, size_t most, size_t alignment)
 {
     hk_large_t *found = NULL;
     hk_lock_acquire(&mappings.lock, HK_RANK_LARGE);
     unsigned best = KEPT_MAX;
     for (unsigned i = 0; i < mappings.count; i++) {
         const hk_large_t *kept = mappings.kept[i];
-        if (suits(kept, bytes, alignment) &&
+        if (suits(kept, bytes, most, alignment) &&
             (best == KEPT_MAX || is_better(kept->bytes, mappings.kept[best]->bytes, bytes))) {
             best = i;
         }
@@ -206,9 +208,9 @@ size_t hk_large_drain(void)
 }
 
 /* A kept mapping of bytes or more, up to most; or any other, made to fit. */
-static hk_large_t *reuse_kept(size_t bytes, size_t alignment, size_t most)
+static hk_large_t *reuse_kept(size_t bytes, size_t most, size_t alignment)
 {
-    hk_large_t *large = take_kept(bytes, alignment);
+    hk_large_t *large = take_kept(bytes, most, alignment);
     if (large == NULL) {
         return NULL;
     }
@@ -257,7 +259,7 @@ hk_large_t *hk_large_allocate(size_t bytes, size_t alignment)
 {
     bytes = hk_align_up(bytes, hk_os_page_bytes());
     alignment = alignment < HK_SUPERSLAB_BYTES ? (size_t)HK_SUPERSLAB_BYTES : alignment;
-    hk_large_t *large = reuse_kept(bytes, alignment, bytes + bytes / KEPT_WASTE_SHARE);
+    hk_large_t *large = reuse_kept(bytes, bytes + bytes / KEPT_WASTE_SHARE, alignment);
     large = large != NULL ? large : map_large(bytes, alignment);
     return hand_out(large, large != NULL ? large->bytes : 0);
 }
@@ -277,7 +279,7 @@ static size_t most_uncut(size_t bytes)
 hk_large_t *hk_large_allocate_growing(size_t bytes)
 {
     bytes = hk_align_up(bytes, hk_os_page_bytes());
-    hk_large_t *large = reuse_kept(bytes, HK_SUPERSLAB_BYTES, most_uncut(bytes));
+    hk_large_t *large = reuse_kept(bytes, most_uncut(bytes), HK_SUPERSLAB_BYTES);
     return hand_out(large != NULL ? large : map_large(bytes, HK_SUPERSLAB_BYTES), bytes);
 }
 

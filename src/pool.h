@@ -82,7 +82,10 @@ void hk_pool_put_back(hk_pool_t *pool, hk_superslab_t *const *superslabs, unsign
 hk_superslab_t *hk_pool_find_dense_locked(hk_pool_t *pool, uint64_t now_ms);
 void hk_pool_make_huge(hk_pool_t *pool, hk_superslab_t *superslab);
 
-/* Gives all superslabs of a pool back that no thread uses any more. */
+/* Whether any first-class heap's pool has warm units. */
+bool hk_pool_owned_are_warm(void);
+
+/* Gives all superslabs of a first-class heap's pool back, which no thread uses any more. */
 void hk_pool_destroy(hk_pool_t *pool);
 
 /* For the other pool files, in pool_common.c: adds to what is warm (or, by wrapping, subtracts);

@@ -6,9 +6,19 @@
 #include "log.h"
 #include "pool.h"
 
+static _Atomic size_t owned_warm_units; /* atomic: of first-class heaps' pools together; a hint */
+
+bool hk_pool_owned_are_warm(void)
+{
+    return hk_load_relaxed(&owned_warm_units) != 0; /* relaxed: a hint */
+}
+
 void hk_pool_count_warm_locked(hk_pool_t *pool, uint32_t units)
 {
     uint32_t warm = hk_pool_warm_units(pool) + units;
+    if (pool->owned) {
+        hk_add_relaxed(&owned_warm_units, (size_t)(int32_t)units); /* relaxed: a sum */
+    }
     hk_store_relaxed(&pool->warm_units, warm); /* relaxed: see pool.h */
     hk_epoch_note(&pool->epoch, warm);
     pool->unneeded_units = (uint32_t)hk_least(pool->unneeded_units, warm);
@@ -60,6 +70,7 @@ void hk_pool_set_free_locked(hk_pool_t *pool, hk_superslab_t *superslab, uint32_
 
 void hk_pool_destroy(hk_pool_t *pool)
 {
+    hk_sub_relaxed(&owned_warm_units, hk_pool_warm_units(pool)); /* relaxed: as above */
     for (unsigned list = 0; list <= HK_SLAB_UNITS_MAX; list++) {
         while (pool->by_free[list] != NULL) {
             hk_superslab_t *superslab = pool->by_free[list];

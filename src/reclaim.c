@@ -59,7 +59,9 @@ static size_t reclaim_all_locked(hk_cache_t *cache, size_t keep_bytes)
     }
     hk_reclaim_heaps(SIZE_MAX);
     size_t bytes = hk_large_drain();
-    hk_heaps_each_first_class(empty_first_class, &bytes);
+    if (hk_pool_owned_are_warm()) { /* else nothing goes, however many heaps there are */
+        hk_heaps_each_first_class(empty_first_class, &bytes);
+    }
     bytes += hk_pool_part_purge(keep_bytes, count_of(keep_bytes, HK_SUPERSLAB_SHIFT));
     bytes += hk_run_purge(keep_bytes); /* last: areas that have their lent slots again go whole */
     hk_retire_drain();                 /* address space alone */
