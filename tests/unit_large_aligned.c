@@ -42,7 +42,7 @@ static void among_others(void)
         size_t size;
     } live[LIVE];
     test_rng_t rng = test_rng(1);
-    for (int i = 0; i < 20 * TURNS; i++) {
+    for (int i = 0; i < 6 * TURNS; i++) {
         size_t at = test_below(&rng, LIVE);
         if (live[at].block != NULL)
             release(live[at].block, live[at].size);
