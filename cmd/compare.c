@@ -260,8 +260,7 @@ static void remove_directory(const char *directory)
 {
     pid_t pid = fork();
     if (pid == 0) {
-        for (size_t i = 0; i < sizeof end_signals / sizeof end_signals[0]; i++)
-            signal(end_signals[i], SIG_IGN);
+        (void)block_end_signals(); /* rm keeps them blocked */
         execlp("rm", "rm", "-rf", "--", directory, (char *)NULL);
         _exit(1);
     }

@@ -12,7 +12,7 @@ enum {
     HK_MAGAZINE_KINDS = 4,          /* 64, 128, 256 and 512 bytes */
     HK_MAGAZINE_BYTES = 256 * 1024, /* of blocks in one magazine, */
     HK_LOAD_BYTES = 96 * 1024,      /* of which so many come out of slabs at once; and all that one
-                                     * has where there are many threads */
+                                     * has where there are many threads, or a hard limit */
     HK_MAGAZINE_BLOCKS_MIN = 2,
     HK_DEPOT_BLOCK_BYTES = 4096,    /* larger blocks are pages that others could use: no depot */
     HK_OUTGOING_BYTES = 256 * 1024, /* an outgoing magazine with this much is handed over */

@@ -1,6 +1,6 @@
 /*
- * Where there are many threads each has less in its magazines of large blocks, and no block is lost
- * as many come and go.
+ * Where there are many threads, or a hard limit, each has less in its magazines of large blocks,
+ * and no block is lost as many come and go.
  */
 #include "fake_os.h"
 
@@ -72,6 +72,10 @@ int main(void)
         CHECK(!hk_cache_crowded);
         CHECK(pthread_barrier_destroy(&barrier) == 0);
     }
+    CHECK(hak_limit_set(HAK_LIMIT_HARD, (size_t)1 << 30) == 0); /* idle threads' are out of reach */
+    churn();
+    CHECKF(capacity() == policy->load_blocks, " (%zu)", capacity());
+    CHECK(hak_limit_set(HAK_LIMIT_HARD, 0) == 0);
     for (int i = 0; i < BLOCKS; i++)
         hak_free(blocks[i]);
     hak_stats_t stats;

@@ -33,6 +33,17 @@ static void again_and_again(size_t alignment, size_t size)
     CHECKF(fake_os.maps == maps && fake_os.unmaps == unmaps, " (%zu at %zu)", size, alignment);
 }
 
+/* A large mapping is not cut for a small block. */
+static void small_beside_large(void)
+{
+    hak_stats_t stats;
+    (void)hak_trim(0); /* so that it is the only one kept */
+    release(allocate(4 * MIB, 64 * MIB), 64 * MIB);
+    void *small = allocate(4 * MIB, 4096);
+    CHECK(hak_stats_get(&stats, sizeof stats) == 0 && stats.large_cached_bytes >= 64 * MIB);
+    release(small, 4096);
+}
+
 /* Mappings of all alignments and sizes are kept meanwhile. */
 static void among_others(void)
 {
@@ -61,6 +72,7 @@ int main(void)
     again_and_again(4 * MIB, 100000);
     again_and_again(4 * MIB, 4 * MIB);
     again_and_again(64 * MIB, 100);
+    small_beside_large();
     among_others();
     return 0;
 }
