@@ -258,8 +258,8 @@ void *hk_cache_take_cold(hk_cache_t *cache, unsigned class_index)
 bool hk_cache_reload(hk_cache_t *cache, unsigned class_index)
 {
     hk_magazine_t *empty = take_loaded(cache, class_index);
-    hk_magazine_t *loaded =
-        hk_heap_load(cache->heap, class_index, empty, next_kind(cache, class_index));
+    hk_magazine_t *loaded = hk_heap_load(cache->heap, class_index, empty,
+                                         next_kind(cache, class_index), most_blocks(class_index));
     if (loaded == NULL) {
         if (empty != NULL) {
             set_loaded(cache, class_index, empty);

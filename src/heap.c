@@ -108,10 +108,24 @@ void hk_heap_reclaim(hk_heap_t *heap, size_t limit)
 
 /* ---- What caches ask for ---- */
 
+/* Takes up to load_blocks of the class out of slabs, and up to `most` out of kept empty ones, which
+ * are nobody else's.  Stores them below end, as hk_heap_slab_take_locked; returns how many. */
+static unsigned take_relocking(hk_heap_t *heap, unsigned class_index, void **end, unsigned most,
+                               bool *unsettled)
+{
+    unsigned few = (unsigned)hk_least(hk_policy_class[class_index].load_blocks, most);
+    unsigned count = hk_heap_slab_take_locked(heap, class_index, end, few, unsettled);
+    count += hk_heap_slab_take_kept_locked(heap, class_index, end - count, most - count, unsettled);
+    while (count == 0 && hk_heap_slab_add_relocking(heap, class_index)) {
+        count = hk_heap_slab_take_locked(heap, class_index, end, few, unsettled);
+    }
+    return count;
+}
+
 /* Fills the empty magazine, or one that is as large as kind, from the class's slabs; NULL if there
  * is no memory. */
 static hk_magazine_t *fill_relocking(hk_heap_t *heap, unsigned class_index, hk_magazine_t *empty,
-                                     unsigned kind)
+                                     unsigned kind, unsigned most)
 {
     hk_magazine_t *target = empty;
     if (empty == NULL || empty->kind < kind) {
@@ -121,13 +135,9 @@ static hk_magazine_t *fill_relocking(hk_heap_t *heap, unsigned class_index, hk_m
     if (target == NULL) {
         return NULL;
     }
-    unsigned most = hk_policy_class[class_index].load_blocks;
-    most = most < target->capacity ? most : target->capacity;
-    unsigned count;
+    most = (unsigned)hk_least(most, target->capacity);
     bool unsettled = false;
-    do {
-        count = hk_heap_slab_take_locked(heap, class_index, target->slot + most, most, &unsettled);
-    } while (count == 0 && hk_heap_slab_add_relocking(heap, class_index));
+    unsigned count = take_relocking(heap, class_index, target->slot + most, most, &unsettled);
     if (count == 0) {
         if (target != empty) {
             hk_heap_depot_keep_spare(heap, target);
@@ -143,13 +153,13 @@ static hk_magazine_t *fill_relocking(hk_heap_t *heap, unsigned class_index, hk_m
 }
 
 hk_magazine_t *hk_heap_load(hk_heap_t *heap, unsigned class_index, hk_magazine_t *empty,
-                            unsigned kind)
+                            unsigned kind, unsigned most)
 {
     hk_lock_acquire(&heap->lock, HK_RANK_HEAP);
     hk_heap_depot_drain_locked(heap);
     hk_magazine_t *loaded = hk_heap_depot_pop(heap, class_index);
     if (loaded == NULL) {
-        loaded = fill_relocking(heap, class_index, empty, kind);
+        loaded = fill_relocking(heap, class_index, empty, kind, most);
     }
     if (loaded != NULL && loaded != empty && empty != NULL) {
         hk_heap_depot_keep_spare(heap, empty);

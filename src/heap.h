@@ -21,7 +21,6 @@ enum {
     HK_SLAB_BUCKETS = 4,       /* partial slabs by fullness, the fullest first */
     HK_HEAPS_MAX = 4096,       /* threads' heaps */
     HK_EMPTY_UNITS_MAX = 1024, /* 64 MiB: what a thread's heap keeps in empty slabs for an epoch */
-    HK_GIVEN_UNITS = 128,      /* once it has given the pool 8 MiB more than it took back */
     HK_EMPTY_UNITS_MIN = 2,    /* what any heap keeps, even one that no thread uses */
 };
 
@@ -91,10 +90,10 @@ hk_heap_t *hk_heap_new(uint16_t owner, hk_pool_t *pool);
 void hk_heap_delete(hk_heap_t *heap);
 
 /* Exchanges an empty magazine (or NULL) for one with at least one block of the class.  kind is the
- * size that the caller would like.  NULL if there is no memory; then the empty one stays with the
- * caller. */
+ * size that the caller would like, most the most blocks that it takes in.  NULL if there is no
+ * memory; then the empty one stays with the caller. */
 hk_magazine_t *hk_heap_load(hk_heap_t *heap, unsigned class_index, hk_magazine_t *empty,
-                            unsigned kind);
+                            unsigned kind, unsigned most);
 
 /* Exchanges a magazine with blocks of the class for an empty one.  Never fails. */
 hk_magazine_t *hk_heap_unload(hk_heap_t *heap, unsigned class_index, hk_magazine_t *full,

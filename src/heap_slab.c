@@ -86,7 +86,8 @@ static void count_empty(hk_heap_t *heap, size_t units)
 static bool may_keep(const hk_heap_t *heap, const hk_slab_t *slab)
 {
     size_t units = hk_heap_empty_units(heap) + slab->units;
-    bool many = heap->owner != HK_OWNER_NONE && heap->given_units >= HK_GIVEN_UNITS;
+    bool many = heap->owner != HK_OWNER_NONE &&
+                heap->given_units >= hk_policy_given_units(hk_heap_units(heap));
     return many ? units <= HK_EMPTY_UNITS_MAX
                 : units <= HK_EMPTY_UNITS_MIN && heap->classes[slab->class_index].empty == NULL;
 }
@@ -285,6 +286,18 @@ static unsigned take_at_random(hk_heap_t *heap, unsigned class_index, void **end
     return taken;
 }
 
+/* The lowest ones of one slab. */
+HK_INLINE unsigned take_first(hk_heap_t *heap, hk_slab_t *slab, void **end, unsigned count,
+                              bool *unsettled)
+{
+    unsigned taken = hk_slab_take(slab, end, count);
+    *unsettled |= slab->unsettled != 0;
+    if (HK_UNLIKELY(slab->holes_at != 0)) {
+        hk_heap_hole_forget_locked(heap, slab);
+    }
+    return taken;
+}
+
 static unsigned take_in_order(hk_heap_t *heap, unsigned class_index, void **end, unsigned count,
                               bool *unsettled)
 {
@@ -293,15 +306,19 @@ static unsigned take_in_order(hk_heap_t *heap, unsigned class_index, void **end,
     for (unsigned bucket = 0; bucket < HK_SLAB_BUCKETS && taken < count; bucket++) {
         hk_slab_t *slab;
         while (taken < count && (slab = class->partial[bucket]) != NULL) {
-            taken += hk_slab_take(slab, end - taken, count - taken);
-            *unsettled |= slab->unsettled != 0;
-            if (HK_UNLIKELY(slab->holes_at != 0)) {
-                hk_heap_hole_forget_locked(heap, slab);
-            }
+            taken += take_first(heap, slab, end - taken, count - taken, unsettled);
             relink_slab(heap, slab);
         }
     }
     return taken;
+}
+
+static void note_taken(hk_heap_t *heap, unsigned class_index, unsigned blocks)
+{
+    count_free(heap, -bytes_of(class_index, blocks));
+    if (hk_heap_free_bytes(heap) < heap->free_low_water) {
+        heap->free_low_water = hk_heap_free_bytes(heap);
+    }
 }
 
 unsigned hk_heap_slab_take_locked(hk_heap_t *heap, unsigned class_index, void **end, unsigned count,
@@ -309,10 +326,26 @@ unsigned hk_heap_slab_take_locked(hk_heap_t *heap, unsigned class_index, void **
 {
     unsigned taken = heap->hardened ? take_at_random(heap, class_index, end, count, unsettled)
                                     : take_in_order(heap, class_index, end, count, unsettled);
-    count_free(heap, -bytes_of(class_index, taken));
-    if (hk_heap_free_bytes(heap) < heap->free_low_water) {
-        heap->free_low_water = hk_heap_free_bytes(heap);
+    note_taken(heap, class_index, taken);
+    return taken;
+}
+
+unsigned hk_heap_slab_take_kept_locked(hk_heap_t *heap, unsigned class_index, void **end,
+                                       unsigned count, bool *unsettled)
+{
+    unsigned taken = 0;
+    hk_slab_t *slab;
+    if (heap->hardened) {
+        return 0;
     }
+    while (taken < count && (slab = take_empty(heap, class_index)) != NULL) {
+        heap->own_acquires++;
+        taken += take_first(heap, slab, end - taken, count - taken, unsettled);
+        if (slab->free_blocks > 0) {
+            link_slab(heap, slab, bucket_of(slab));
+        }
+    }
+    note_taken(heap, class_index, taken);
     return taken;
 }
 

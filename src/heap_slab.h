@@ -23,6 +23,10 @@ void hk_heap_slab_put_all_locked(hk_heap_t *heap, void *const *blocks, unsigned 
 unsigned hk_heap_slab_take_locked(hk_heap_t *heap, unsigned class_index, void **end, unsigned count,
                                   bool *unsettled);
 
+/* The same out of the kept empty slabs.  None for a hardened heap, which chooses among slabs. */
+unsigned hk_heap_slab_take_kept_locked(hk_heap_t *heap, unsigned class_index, void **end,
+                                       unsigned count, bool *unsettled);
+
 /* Adds a slab to the class: a kept empty one, else one from the pool; false without memory. */
 bool hk_heap_slab_add_relocking(hk_heap_t *heap, unsigned class_index);
 

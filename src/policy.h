@@ -30,12 +30,14 @@ enum {
     HK_PORTION_IDLE_MS = 8,         /* one for each so long that its thread was away, */
     HK_PORTIONS_MAX = 4,            /* up to so many */
     HK_EMPTY_STEP_UNITS = 512,      /* of kept empty slabs, to the pool at once: some 30 us */
-    HK_LINGER_BYTES = 16 << 20,     /* so much to give back empties a thread's magazines, */
-    HK_LINGER_BYTES_MIN = 1 << 20,  /* until there is no more than this */
-    HK_BUSY_MS = 64,                /* a heap is busy whose thread came by so recently, and */
-    HK_BUSY_BYTES = 4 << 20, /* so much of what is free in it is what its thread works with */
-    HK_FREED_SHARE = 4,      /* of what begins a watch: a thread that freed it looks what is free */
-    HK_END_BYTES = 4 << 20,  /* less that is free stays at a thread's end */
+    HK_GIVEN_UNITS_MIN = 16,       /* 1 MiB: given to the pool before a heap keeps what it frees; */
+    HK_GIVEN_UNITS_MAX = 128,      /* 8 MiB, if it is large */
+    HK_LINGER_BYTES = 16 << 20,    /* so much to give back empties a thread's magazines, */
+    HK_LINGER_BYTES_MIN = 1 << 20, /* until there is no more than this */
+    HK_BUSY_MS = 64,               /* a heap is busy whose thread came by so recently, and */
+    HK_BUSY_BYTES = 4 << 20,       /* so much of what is free in it is what its thread works with */
+    HK_FREED_SHARE = 4,     /* of what begins a watch: a thread that freed it looks what is free */
+    HK_END_BYTES = 4 << 20, /* less that is free stays at a thread's end */
     HK_END_BYTES_PER_MS = 128 << 10,   /* so much since the last time may go at a thread's end */
     HK_BESIDE_BYTES_FIRST = 2 << 20,   /* so much may go before large blocks at first, */
     HK_BESIDE_BYTES_PER_MS = 32 << 10, /* so much more with time, */
@@ -90,6 +92,14 @@ uint32_t hk_policy_parts(unsigned cpu_count);
 /* How many bytes the depots of a heap with slab_bytes in slabs may hold before further blocks are
  * dissolved. */
 size_t hk_policy_depot_bytes(size_t slab_bytes);
+
+/* How many units more than it took back a heap with so many in slabs gives the pool before it keeps
+ * what it frees. */
+static inline size_t hk_policy_given_units(size_t units)
+{
+    size_t share = hk_least(units / 16, HK_GIVEN_UNITS_MAX);
+    return share < HK_GIVEN_UNITS_MIN ? HK_GIVEN_UNITS_MIN : share;
+}
 
 /* How many bytes of freed direct mappings may be kept for reuse, when mappings of used_bytes are in
  * use. */

@@ -10,7 +10,7 @@
 #include "fake_os.h"
 #include "heap.h"
 
-enum { TINY = 0, MEDIUM = 39, KIND = HK_MAGAZINE_KINDS - 1 };
+enum { TINY = 0, MEDIUM = 39, KIND = HK_MAGAZINE_KINDS - 1, MOST = UINT16_MAX };
 
 static inline uint32_t bytes_of(unsigned class_index)
 {
@@ -68,14 +68,14 @@ static inline size_t check_heap(hk_heap_t *heap, unsigned class_index)
     CHECK(depot_bytes == heap->depot_bytes);
     CHECK(heap->units == heap->pool->used_units);
     CHECK(empty_units == heap->empty_units && empty_units <= HK_EMPTY_UNITS_MAX);
-    CHECK(heap->given_units >= HK_GIVEN_UNITS || empty_units <= HK_EMPTY_UNITS_MIN);
+    CHECK(heap->given_units >= HK_GIVEN_UNITS_MIN || empty_units <= HK_EMPTY_UNITS_MIN);
     return wanted;
 }
 
 /* A magazine as a cache takes it over. */
 static inline hk_magazine_t *load(hk_heap_t *heap, unsigned class_index, hk_magazine_t *empty)
 {
-    hk_magazine_t *m = hk_heap_load(heap, class_index, empty, KIND);
+    hk_magazine_t *m = hk_heap_load(heap, class_index, empty, KIND, MOST);
     CHECK(m != NULL && m->count > 0 && m->count <= m->capacity);
     CHECK(m->capacity == hk_magazine_capacity(m->kind));
     CHECK(m->next == NULL && m->slot[m->capacity] == HK_MAGAZINE_END);

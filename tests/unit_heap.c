@@ -177,8 +177,8 @@ static void test_no_memory(void)
 
     /* No slab to be had: the empty magazine stays with the caller. */
     fake_os_fail_after(0);
-    CHECK(hk_heap_load(heap, TINY, empty, KIND) == NULL);
-    CHECK(hk_heap_load(heap, TINY, NULL, KIND) == NULL);
+    CHECK(hk_heap_load(heap, TINY, empty, KIND, MOST) == NULL);
+    CHECK(hk_heap_load(heap, TINY, NULL, KIND, MOST) == NULL);
     CHECK(hk_heap_take_block(heap, TINY) == NULL);
     CHECK(empty->count == 0 && heap->spare[KIND] != empty);
     CHECK(heap->pool->superslabs == 0);
@@ -196,9 +196,9 @@ static void test_no_memory(void)
         CHECK(hk_meta_allocate(HK_META_MAGAZINE + kind, hk_magazine_bytes(kind)) == NULL);
     }
     CHECK(hk_heap_new(6, NULL) == NULL);
-    hk_magazine_t *loaded = hk_heap_load(heap, TINY, small, KIND);
+    hk_magazine_t *loaded = hk_heap_load(heap, TINY, small, KIND, MOST);
     CHECK(loaded == small && loaded->count > 0 && loaded->count <= hk_magazine_capacity(0));
-    CHECK(hk_heap_load(heap, TINY, NULL, KIND) == NULL);
+    CHECK(hk_heap_load(heap, TINY, NULL, KIND, MOST) == NULL);
     size_t before = check_heap(heap, TINY);
     size_t blocks = loaded->count;
     CHECK(hk_heap_unload(heap, TINY, loaded, KIND) == loaded);

@@ -86,7 +86,7 @@ static void test_depot_large(void)
  * between. */
 static uint64_t take_and_put(hk_heap_t *heap, unsigned class_index, size_t count)
 {
-    static void *blocks[HK_EMPTY_UNITS_MAX + 2 * HK_GIVEN_UNITS];
+    static void *blocks[HK_EMPTY_UNITS_MAX + 2 * HK_GIVEN_UNITS_MAX];
     CHECK(count <= sizeof blocks / sizeof blocks[0]);
     for (size_t i = 0; i < count; i++)
         CHECK((blocks[i] = hk_heap_take_block(heap, class_index)) != NULL);
@@ -97,14 +97,49 @@ static uint64_t take_and_put(hk_heap_t *heap, unsigned class_index, size_t count
     return units;
 }
 
+/* Kept empty slabs fill a magazine, though each has but one block; others give load_blocks. */
+static void test_load_kept(void)
+{
+    enum { LARGEST = HK_CLASS_COUNT - 1, KEPT = 10, FEW = 4 };
+    hk_heap_t *heap = new_heap();
+    CHECK(hk_policy_class[LARGEST].load_blocks < FEW);
+    (void)take_and_put(heap, LARGEST, HK_GIVEN_UNITS_MIN + KEPT);
+    CHECK(heap->empty_units == KEPT);
+    uint64_t own = heap->own_acquires;
+    hk_magazine_t *m = hk_heap_load(heap, LARGEST, NULL, KIND, FEW);
+    CHECK(m != NULL && m->count == FEW && heap->empty_units == KEPT - FEW);
+    CHECK(heap->own_acquires == own + FEW);
+    (void)check_heap(heap, LARGEST);
+    hk_magazine_t *rest = load(heap, LARGEST, NULL);
+    CHECK(rest->count == KEPT - FEW && heap->empty_units == 0);
+    hk_magazine_t *more = load(heap, LARGEST, NULL);
+    CHECK(more->count <= hk_policy_class[LARGEST].load_blocks);
+    (void)check_heap(heap, LARGEST);
+    hk_heap_dissolve(heap, m);
+    hk_heap_dissolve(heap, rest);
+    hk_heap_dissolve(heap, more);
+
+    /* A slab that is not used up is one of the partial ones. */
+    unsigned eighths = hk_class_of_aligned(HK_UNIT_BYTES / 8, 1);
+    CHECK(hk_class_info[eighths].block_count == 8 && hk_class_info[eighths].units == 1);
+    (void)take_and_put(heap, eighths, (size_t)8 * (HK_GIVEN_UNITS_MIN + KEPT));
+    size_t kept = heap->empty_units;
+    m = hk_heap_load(heap, eighths, NULL, KIND, 9);
+    CHECK(m != NULL && m->count == 9 && heap->empty_units == kept - 2);
+    (void)check_heap(heap, eighths);
+    hk_heap_dissolve(heap, m);
+    hk_heap_delete(heap);
+}
+
 /* Of what a heap frees at once the pool gets its share first; the rest the heap keeps for its own
  * class, until the epoch ends or another class needs it. */
 static void test_surplus(void)
 {
-    enum { LARGEST = HK_CLASS_COUNT - 1, COUNT = HK_GIVEN_UNITS + 300 }; /* a block a slab */
+    enum { LARGEST = HK_CLASS_COUNT - 1, COUNT = 640 }; /* a block a slab */
     hk_heap_t *heap = new_heap();
     CHECK(take_and_put(heap, LARGEST, COUNT) == COUNT);
-    CHECK(heap->given_units == HK_GIVEN_UNITS);
+    CHECK(heap->given_units > HK_GIVEN_UNITS_MIN && heap->given_units <= COUNT / 16);
+    CHECK(heap->given_units == hk_policy_given_units(heap->units));
     CHECK(heap->empty_units == COUNT - heap->given_units);
     CHECK(heap->pool->warm_units == heap->given_units);
 
@@ -117,13 +152,13 @@ static void test_surplus(void)
     /* and others before the pool takes what was never used. */
     uint64_t unused = heap->pool->acquires[HK_STAGE_UNUSED];
     uint64_t fresh = heap->pool->acquires[HK_STAGE_NEW];
-    uint64_t units = take_and_put(heap, LARGEST - 1, HK_GIVEN_UNITS + 100);
+    uint64_t units = take_and_put(heap, LARGEST - 1, COUNT / 3);
     CHECK(units <= COUNT && heap->pool->superslabs > 0);
     CHECK(heap->pool->acquires[HK_STAGE_UNUSED] == unused);
     CHECK(heap->pool->acquires[HK_STAGE_NEW] == fresh);
 
     /* Never more than so many, */
-    (void)take_and_put(heap, LARGEST, HK_EMPTY_UNITS_MAX + 2 * HK_GIVEN_UNITS);
+    (void)take_and_put(heap, LARGEST, HK_EMPTY_UNITS_MAX + 2 * HK_GIVEN_UNITS_MAX);
     CHECK(heap->empty_units > HK_EMPTY_UNITS_MAX - 4 && heap->empty_units <= HK_EMPTY_UNITS_MAX);
 
     /* of which some go where so many are asked for, */
@@ -289,6 +324,7 @@ int main(void)
     test_depot_limit();
     test_depot_limit_of_inbox();
     test_depot_large();
+    test_load_kept();
     test_surplus();
     test_bundles();
     test_decay();

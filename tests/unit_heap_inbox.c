@@ -225,7 +225,7 @@ static void test_hand_over_threads(void)
         bool waited = true;
         for (size_t i = 0; i < THREADS; i++) {
             if (given[i] < MAGAZINES && atomic_load(&supply[i]) == NULL) {
-                hk_magazine_t *m = hk_heap_load(target, MEDIUM, NULL, KIND);
+                hk_magazine_t *m = hk_heap_load(target, MEDIUM, NULL, KIND, MOST);
                 CHECK(m != NULL && m->count > 0);
                 m->class_index = left % 3 == 0 ? HK_MAGAZINE_MIXED : MEDIUM;
                 atomic_store(&supply[i], m);

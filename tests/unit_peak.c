@@ -140,6 +140,13 @@ static char *grow_beside_run(char *vector, size_t *bytes, int often)
     return vector;
 }
 
+/* Free blocks in slabs, and empty slabs. */
+static size_t warm_slab_bytes(void)
+{
+    hak_stats_t now = stats_now();
+    return (size_t)(now.pool_warm_bytes + now.slab_free_bytes);
+}
+
 /* The place that has most, runs, has learnt to give little.  The next one gives all the same: slabs
  * of nodes that were freed once. */
 static void give_of_the_next(void)
@@ -152,11 +159,11 @@ static void give_of_the_next(void)
     CHECK(vector != NULL);
     vector = grow_beside_run(vector, &bytes, OFTEN);
     take_and_free(nodes, FREED, NODE_BYTES);
-    hak_stats_t before = stats_now();
-    CHECKF(before.pool_warm_bytes > before.committed_bytes / 6, " (%zu of %zu)",
-           (size_t)before.pool_warm_bytes, (size_t)before.committed_bytes);
+    size_t committed = (size_t)stats_now().committed_bytes;
+    size_t warm = warm_slab_bytes();
+    CHECKF(warm > committed / 6, " (%zu of %zu)", warm, committed);
     vector = grow_beside_run(vector, &bytes, OFTEN);
-    CHECK(stats_now().pool_warm_bytes < before.pool_warm_bytes / 2);
+    CHECKF(warm_slab_bytes() < warm / 2, " (%zu, %zu before)", warm_slab_bytes(), warm);
     hak_free(vector);
 }
 

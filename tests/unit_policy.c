@@ -62,6 +62,9 @@ static void check_magazines(void)
     CHECK(hk_policy_class[0].magazine_blocks == most);
     CHECK(hk_policy_class[HK_CLASS_COUNT - 1].magazine_blocks == 4);
     CHECK(hk_policy_class[HK_CLASS_COUNT - 1].load_blocks == 2);
+    /* The pool gets a 16th of a heap first, and neither little nor much. */
+    CHECK(hk_policy_given_units(0) == 16 && hk_policy_given_units(320) == 20);
+    CHECK(hk_policy_given_units(2048) == 128 && hk_policy_given_units(SIZE_MAX) == 128);
     CHECK(!hk_policy_is_crowded(8, 2) && hk_policy_is_crowded(9, 2));
     CHECK(!hk_policy_is_crowded(17, 16) && hk_policy_is_crowded(18, 16));
     CHECK(hk_policy_class[HK_CLASS_COUNT - 1].cold_uses == 68);
