@@ -7,17 +7,26 @@
  */
 #include "cache.h"
 #include "limit.h"
+#include "options.h"
 #include "os.h"
 
 enum {
-    WATCH_MS = 1000, /* after the last note; longer than epochs last, and what they tell */
-    NOTE_MS = 64,    /* between two notes */
-    STUCK_MS = 2000, /* what has not changed for so long does not go */
+    WATCH_MS = 1000, /* after the last note; and no less than */
+    WATCH_EPOCHS = 4,
+    NOTE_MS = 64,     /* between two notes */
+    STUCK_MS = 2000,  /* what has not changed for so long, and */
+    STUCK_EPOCHS = 8, /* for so many epochs, does not go */
     NEWS_BYTES = HK_LINGER_BYTES / 4,
     PASSES_MAX = 15, /* few: a thread that was busy does not pass for long once it is not */
 };
 
 hk_watch_t hk_cache_watch_state;
+
+static uint64_t ms_or_epochs(uint64_t ms, unsigned epochs)
+{
+    uint64_t epochs_ms = epochs * hk_options.decay;
+    return ms < epochs_ms ? epochs_ms : ms;
+}
 
 static void trap(hk_cache_t *cache, hk_trap_t which)
 {
@@ -97,7 +106,7 @@ static bool is_stuck(size_t bytes, size_t idle_bytes, bool is_news, uint64_t now
     }
     hk_store_relaxed(&found.stuck_ms, stuck_ms);
     hk_store_relaxed(&found.looked_ms, now_ms);
-    return stuck_ms >= STUCK_MS;
+    return stuck_ms >= ms_or_epochs(STUCK_MS, STUCK_EPOCHS);
 }
 
 void hk_cache_watch_note(const hk_cache_t *cache, hk_excess_t excess, bool is_news, uint64_t now_ms)
@@ -125,7 +134,7 @@ void hk_cache_watch_join(hk_cache_t *cache)
 void hk_cache_watch(hk_cache_t *cache, hk_trap_t next, uint64_t now_ms)
 {
     uint64_t since = hk_load_relaxed(&hk_cache_watch_state.noted_ms);
-    if (since != 0 && now_ms >= since + WATCH_MS) {
+    if (since != 0 && now_ms >= since + ms_or_epochs(WATCH_MS, WATCH_EPOCHS)) {
         (void)hk_cas_seq_cst(&hk_cache_watch_state.noted_ms, &since, 0);
         since = hk_load_relaxed(&hk_cache_watch_state.noted_ms);
     }

@@ -7,6 +7,7 @@
 #include "heap_hole.h"
 #include "large.h"
 #include "limit.h"
+#include "options.h"
 #include "run.h"
 
 static hk_allowance_t at_end;
@@ -21,9 +22,10 @@ static void decay_heap(hk_heap_t *heap, uint64_t now_ms)
 /* Of the mappings that were freed a while ago; *left falls by what goes. */
 static void give_kept(uint64_t now_ms, size_t *left)
 {
+    uint64_t keep_ms = HK_LARGE_KEEP_EPOCHS * hk_options.decay;
     size_t given = 1;
-    while (now_ms > HK_LARGE_KEEP_MS && *left > 0 && given > 0) {
-        given = hk_large_cut_kept(now_ms - HK_LARGE_KEEP_MS, *left);
+    while (now_ms > keep_ms && *left > 0 && given > 0) {
+        given = hk_large_cut_kept(now_ms - keep_ms, *left);
         *left = hk_above(*left, given);
     }
 }

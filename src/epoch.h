@@ -7,6 +7,7 @@
 #ifndef HK_EPOCH_H
 #define HK_EPOCH_H
 
+#include "options.h"
 #include "policy.h"
 
 typedef struct hk_epoch {
@@ -28,7 +29,7 @@ static inline void hk_epoch_note(hk_epoch_t *epoch, size_t free)
 static inline size_t hk_epoch_take(hk_epoch_t *epoch, uint64_t now_ms, size_t free, size_t kept,
                                    size_t most)
 {
-    if (hk_ms_since(epoch->begin_ms, now_ms) >= HK_DECAY_MS) {
+    if (hk_ms_since(epoch->begin_ms, now_ms) >= hk_options.decay) {
         epoch->begin_ms = now_ms;
         epoch->surplus = hk_above(epoch->low_water, kept);
         epoch->low_water = free;

@@ -55,7 +55,7 @@ bool hk_heap_decay(hk_heap_t *heap, uint64_t now_ms)
     if (!hk_lock_try_acquire(&heap->lock, HK_RANK_HEAP)) {
         return false;
     }
-    bool due = hk_ms_since(heap->epoch_ms, now_ms) >= HK_DECAY_MS;
+    bool due = hk_ms_since(heap->epoch_ms, now_ms) >= hk_options.decay;
     bool more = due && !hk_heap_depot_dissolve_surplus_locked(heap, HK_EPOCH_MAGAZINES);
     if (due && !more) {
         heap->epoch_ms = now_ms;

@@ -13,6 +13,7 @@
 #include "heaps.h"
 #include "limit.h"
 #include "log.h"
+#include "options.h"
 #include "os.h"
 #include "policy.h"
 
@@ -85,7 +86,7 @@ static void *run(void *argument)
     while (hk_load_acquire(&generation) == mine && !hk_os_is_last_thread()) {
         keep_house();
         size_t now_committed = hk_limit_committed_bytes();
-        period_ms = hk_policy_house_ms(period_ms, now_committed != committed);
+        period_ms = hk_policy_house_ms(period_ms, hk_options.decay, now_committed != committed);
         committed = now_committed;
         hk_os_wait_ms(&generation, mine, period_ms);
     }

@@ -12,7 +12,10 @@
 
 #include "base.h"
 
-enum { HK_OPTION_TEXT_BYTES = 4096 }; /* the longest path, with its final 0 */
+enum {
+    HK_OPTION_TEXT_BYTES = 4096, /* the longest path, with its final 0 */
+    HK_DECAY_MS = 250,           /* the epoch of the working-set estimate, by default */
+};
 
 /* An amount of memory: bytes, or a share of what there is if percent is not 0. */
 typedef struct hk_amount {
@@ -37,6 +40,8 @@ typedef struct hk_amount {
       "the same, but from there on memory is reclaimed and the program's callback called")         \
     X(number, housekeeper, "HOUSEKEEPER", 0, 0, 1,                                                 \
       "a thread in the background gives memory back while the program is idle")                    \
+    X(number, decay, "DECAY", HK_DECAY_MS, 10, 3600000,                                            \
+      "how many milliseconds memory lies unused before it goes back to the system")                \
     X(number, huge, "HUGE", 1, 0, 2,                                                               \
       "huge pages once there are 64 MiB of slabs: 0: never; 1: for dense ones; 2: new ones too")   \
     X(number, tiny_ss_shared, "TINY_SS_SHARED", 1, 1, 2,                                           \

@@ -20,7 +20,7 @@ enum {
     HUGE_SUPERSLABS_MIN = 32,     /* 64 MiB: a superslab that is never filled adds 3 % at most */
     HUGE_ADVISED_MAX = 8192,      /* 16 GiB; a quarter of the mappings that a process may have */
     DENSE_BYTES_MIN = (2 << 20) / 8 * 7, /* of a superslab */
-    HOUSE_MS_MIN = 2 * HK_DECAY_MS,
+    HOUSE_EPOCHS_MIN = 2,
     /* A process that has just gone idle waits up to so long for its first round. */
     HOUSE_MS_MAX = 4000,
     CAP_ENOUGH_SHIFT = 3,   /* an eighth of the cap is enough to have reclaimed */
@@ -230,10 +230,11 @@ uint64_t hk_policy_cap_lower(uint64_t raised_units, uint64_t used_units)
     return wanted < raised_units ? (raised_units - wanted + 1) / 2 : 0;
 }
 
-uint64_t hk_policy_house_ms(uint64_t period_ms, unsigned changed)
+uint64_t hk_policy_house_ms(uint64_t period_ms, uint64_t decay_ms, unsigned changed)
 {
-    if (changed != 0 || period_ms < HOUSE_MS_MIN) {
-        return HOUSE_MS_MIN;
+    uint64_t least_ms = HOUSE_EPOCHS_MIN * decay_ms;
+    if (changed != 0 || period_ms < least_ms || least_ms >= HOUSE_MS_MAX) {
+        return least_ms;
     }
-    return 2 * period_ms < HOUSE_MS_MAX ? 2 * period_ms : HOUSE_MS_MAX;
+    return hk_least(2 * period_ms, HOUSE_MS_MAX);
 }

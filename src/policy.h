@@ -17,7 +17,6 @@ enum {
     HK_DEPOT_BLOCK_BYTES = 4096,    /* larger blocks are pages that others could use: no depot */
     HK_OUTGOING_BYTES = 256 * 1024, /* an outgoing magazine with this much is handed over */
     HK_INBOX_MAGAZINES = 64,        /* an inbox with more of them is drained by whoever pushes */
-    HK_DECAY_MS = 250,              /* the epoch of the working-set estimate */
     HK_EPOCH_ACQUIRES = 16,         /* slabs from the pool end an epoch of a heap's depots too, */
     HK_EPOCH_UNITS = 4, /* and so many units more of its heap one of a cache's idle classes */
     HK_PEAK_STEP_BYTES = 256 << 10, /* least growth between two looks at a new peak */
@@ -48,7 +47,7 @@ enum {
     HK_RUN_AREA_BYTES_MAX = 64 << 20,  /* Areas of runs have room for no more */
     HK_PARTS = 32,                     /* parts of the Shared Pool, and of the areas, at most */
     HK_SHELF_BYTES = 1 << 20,          /* of free runs of pages on a thread's shelf */
-    HK_LARGE_KEEP_MS = 1000,           /* how long a freed direct mapping is kept */
+    HK_LARGE_KEEP_EPOCHS = 4,          /* how long a freed direct mapping is kept */
     HK_APART_SPANS = 8,                /* so many first spans lie between pages without access, */
     HK_APART_BYTES = 16 << 20,         /* as long as they have no more than this together */
     HK_SPARSE_BYTES_MIN = 64 << 20,    /* if less is committed, nobody asks how much is resident */
@@ -203,8 +202,8 @@ uint64_t hk_policy_cap_raise(uint64_t cap_units, uint64_t used_units);
 /* How many of the units that a class's cap was raised by the class loses, when it uses so many. */
 uint64_t hk_policy_cap_lower(uint64_t raised_units, uint64_t used_units);
 
-/* How long the housekeeper sleeps after a round, when it slept period_ms before the round.
- * changed: memory has come or gone since. */
-uint64_t hk_policy_house_ms(uint64_t period_ms, unsigned changed);
+/* How long the housekeeper sleeps after a round, when it slept period_ms before the round and an
+ * epoch takes decay_ms.  changed: memory has come or gone since. */
+uint64_t hk_policy_house_ms(uint64_t period_ms, uint64_t decay_ms, unsigned changed);
 
 #endif

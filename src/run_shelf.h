@@ -13,6 +13,7 @@
 #ifndef HK_RUN_SHELF_H
 #define HK_RUN_SHELF_H
 
+#include "options.h"
 #include "run_area.h"
 
 enum { HK_RUN_SHELF_SLOTS = 16 };
@@ -57,7 +58,7 @@ void hk_run_shelf_reset(const hk_run_shelf_t *shelf);
 
 static inline bool hk_run_shelf_is_over(const hk_run_shelf_t *shelf, uint64_t now_ms)
 {
-    return shelf->granted_pages != 0 && now_ms - shelf->epoch_ms >= HK_DECAY_MS;
+    return shelf->granted_pages != 0 && now_ms - shelf->epoch_ms >= hk_options.decay;
 }
 
 static inline bool hk_run_shelf_is_empty(const hk_run_shelf_t *shelf)

@@ -170,7 +170,7 @@ static void keep_and_give(bool is_more)
     for (int i = 0; i < MAPPINGS; i++)
         release(mappings[i], 0, BUSY_PORTIONS);
     given = givers = 0;
-    for (int ms = STEP_MS; ms < HK_LARGE_KEEP_MS; ms += STEP_MS) {
+    for (int ms = STEP_MS; ms < HK_LARGE_KEEP_EPOCHS * HK_DECAY_MS; ms += STEP_MS) {
         fake_os_advance(STEP_MS);
         (void)take(LIST_BYTES, BUSY_PORTIONS);
     }

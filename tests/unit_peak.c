@@ -8,6 +8,7 @@
 #include <hakmem/hakmem.h>
 
 #include "fake_os.h"
+#include "options.h"
 #include "peak.h"
 #include "policy.h"
 #include "stats_now.h"

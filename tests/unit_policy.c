@@ -192,13 +192,13 @@ static void check_caps(void)
 
 static void check_house(void)
 {
-    CHECK(hk_policy_house_ms(0, 0) >=
+    CHECK(hk_policy_house_ms(0, HK_DECAY_MS, 0) >=
           HK_DECAY_MS); /* an epoch has passed, or a round does nothing */
     uint64_t period = 0;
     for (int i = 0; i < 100; i++) {
-        uint64_t next = hk_policy_house_ms(period, 0);
+        uint64_t next = hk_policy_house_ms(period, HK_DECAY_MS, 0);
         CHECK(next >= period && next <= 4000);
-        CHECK(hk_policy_house_ms(next, 1) == hk_policy_house_ms(0, 0));
+        CHECK(hk_policy_house_ms(next, HK_DECAY_MS, 1) == hk_policy_house_ms(0, HK_DECAY_MS, 0));
         period = next;
     }
     CHECK(period == 4000);
