@@ -96,10 +96,10 @@ static void cut_slot_locked(hk_run_t *free_run, size_t first, size_t dirty)
     hk_run_area_take_locked(free_run);
     (void)hk_run_area_mark_used_locked(area, first, slot_pages(area), false);
     if (first > start) {
-        hk_run_area_put_locked(area, start, first - start, dirty_before);
+        hk_run_area_put_rest_locked(area, start, first - start, dirty_before);
     }
     if (end > behind) {
-        hk_run_area_put_locked(area, behind, end - behind, dirty_behind);
+        hk_run_area_put_rest_locked(area, behind, end - behind, dirty_behind);
     }
     area->lent |= 1u << first / slot_pages(area);
 }

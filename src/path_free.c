@@ -62,7 +62,7 @@ static bool free_run(hk_cache_t *cache, hk_run_t *run)
         hk_cache_note_freed(cache, bytes);
     }
     if (done && cache != NULL && cache->linger_uses == 0 && hk_options.harden == 0) {
-        hk_run_shelf_note_free(&cache->shelf, hk_os_clock_ms());
+        hk_run_shelf_note_free(&cache->shelf);
     }
     return done;
 }

@@ -272,6 +272,15 @@ hk_run_t *hk_run_area_free_at_locked(hk_run_area_t *area, size_t page)
     return page < area->pages && area->runs[page].is_free != 0 ? &area->runs[page] : NULL;
 }
 
+void hk_run_area_put_rest_locked(hk_run_area_t *area, size_t first, size_t pages,
+                                 size_t dirty_pages)
+{
+    hk_run_t *run = mark(area, first, pages, true);
+    run->dirty_pages = (uint32_t)dirty_pages;
+    link_run(run);
+    area->part->warm_bytes += dirty_pages << area->page_shift;
+}
+
 void hk_run_area_put_locked(hk_run_area_t *area, size_t first, size_t pages, size_t dirty_pages)
 {
     hk_assert(2, hk_lock_is_held(&area->part->lock));
@@ -289,10 +298,7 @@ void hk_run_area_put_locked(hk_run_area_t *area, size_t first, size_t pages, siz
         hk_run_area_take_locked(&area->runs[first]);
         dirty_pages += area->runs[first].dirty_pages;
     }
-    hk_run_t *run = mark(area, first, pages, true);
-    run->dirty_pages = (uint32_t)dirty_pages;
-    link_run(run);
-    area->part->warm_bytes += dirty_pages << area->page_shift;
+    hk_run_area_put_rest_locked(area, first, pages, dirty_pages);
 }
 
 void hk_run_area_add_used_locked(hk_runs_t *part, size_t bytes)

@@ -120,8 +120,13 @@ void hk_run_area_unmap(hk_run_area_t *area);
 hk_run_t *hk_run_area_mark_used_locked(hk_run_area_t *area, size_t first, size_t pages,
                                        bool is_block);
 
+/* Makes the pages from first on a free run, whose neighbours are used: what is left of a run.
+ * dirty_pages of them may be resident. */
+void hk_run_area_put_rest_locked(hk_run_area_t *area, size_t first, size_t pages,
+                                 size_t dirty_pages);
+
 /* Makes the pages from first on free, and merges them with free neighbours; no block starts there
- * any more.  dirty_pages of them may be resident. */
+ * any more. */
 void hk_run_area_put_locked(hk_run_area_t *area, size_t first, size_t pages, size_t dirty_pages);
 
 /* Counts bytes more in blocks, or fewer, by wrapping. */
@@ -178,9 +183,9 @@ static inline bool hk_run_area_is_live(const hk_run_area_t *area, size_t page)
 static inline size_t hk_run_area_count_dirty(const hk_run_area_t *area, size_t first, size_t pages,
                                              size_t dirty_pages, size_t whole)
 {
-    return dirty_pages == 0       ? 0
-           : dirty_pages == whole ? pages
-                                  : hk_bitrange_count(area->dirty, first, pages);
+    return dirty_pages == 0 || pages == 0 ? 0
+           : dirty_pages == whole         ? pages
+                                          : hk_bitrange_count(area->dirty, first, pages);
 }
 
 static inline size_t hk_run_area_first(const hk_run_t *run)

@@ -55,7 +55,7 @@ static size_t purge_one(hk_runs_t *part, size_t keep_bytes)
         hk_run_area_take_locked(run);
         (void)hk_run_area_mark_used_locked(area, first + kept, whole - kept, false);
         if (kept > 0) {
-            hk_run_area_put_locked(area, first, kept, dirty_kept);
+            hk_run_area_put_rest_locked(area, first, kept, dirty_kept);
         }
         bool is_long = whole << area->page_shift >= HK_SUPERSLAB_BYTES;
         hk_limit_begin_leaving();

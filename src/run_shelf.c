@@ -76,7 +76,7 @@ static uint32_t find_fitting(const hk_run_shelf_t *shelf, size_t pages, size_t m
 hk_run_t *hk_run_shelf_take(hk_run_shelf_t *shelf, size_t bytes)
 {
     size_t pages = (bytes + (1u << shelf->page_shift) - 1) >> shelf->page_shift;
-    if (shelf->filled == 0 || pages > shelf->granted_pages) {
+    if (shelf->filled == 0 || pages > shelf->granted_pages / RUN_SHARE) {
         return NULL;
     }
     uint32_t fitting = find_fitting(shelf, pages, 0);
@@ -156,7 +156,7 @@ void hk_run_shelf_empty(hk_run_shelf_t *shelf)
 
 /* ---- Grants ---- */
 
-static void grant(hk_run_shelf_t *shelf, uint64_t now_ms)
+static void grant(hk_run_shelf_t *shelf)
 {
     size_t bytes = HK_SHELF_BYTES;
     shelf->uses = shelf->puts = shelf->hits = 0;
@@ -169,7 +169,7 @@ static void grant(hk_run_shelf_t *shelf, uint64_t now_ms)
     if (shelf->id == 0) {
         shelf->id = hk_add_relaxed(&last_id, 1) + 1; /* relaxed: a number that nobody else has */
     }
-    shelf->epoch_ms = now_ms;
+    shelf->epoch_ms = hk_os_clock_ms();
     shelf->page_shift = (uint32_t)__builtin_ctzl(hk_os_page_bytes());
     shelf->granted_pages = (uint32_t)(bytes >> shelf->page_shift);
 }
@@ -179,12 +179,12 @@ static bool is_useless(const hk_run_shelf_t *shelf)
     return shelf->puts >= PUTS_TO_JUDGE && shelf->hits < shelf->puts >> WANTED_HITS_SHIFT;
 }
 
-void hk_run_shelf_note_free(hk_run_shelf_t *shelf, uint64_t now_ms)
+void hk_run_shelf_note_free(hk_run_shelf_t *shelf)
 {
     uint32_t wanted = shelf->was_useless ? USES_IF_USELESS : USES_BEFORE_GRANT;
     if (shelf->granted_pages == 0) {
         if (++shelf->uses >= wanted) {
-            grant(shelf, now_ms);
+            grant(shelf);
         }
     } else if (is_useless(shelf)) {
         hk_run_shelf_end(shelf);

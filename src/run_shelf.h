@@ -45,7 +45,7 @@ bool hk_run_shelf_put(hk_run_shelf_t *shelf, hk_run_t *run);
 
 /* To be called after a free for which the shelf had no room, or there was none: makes room, or
  * brings a grant nearer. */
-void hk_run_shelf_note_free(hk_run_shelf_t *shelf, uint64_t now_ms);
+void hk_run_shelf_note_free(hk_run_shelf_t *shelf);
 
 /* Frees all of its runs; the process ends if one was freed twice. */
 void hk_run_shelf_empty(hk_run_shelf_t *shelf);

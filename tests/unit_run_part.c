@@ -96,7 +96,7 @@ static void test_shelf(void)
     hk_run_shelf_t shelf = {0};
     hk_run_t *own = allocate(PAGES);
     for (unsigned i = 0; i < 4096 && shelf.granted_pages == 0; i++)
-        hk_run_shelf_note_free(&shelf, 1);
+        hk_run_shelf_note_free(&shelf);
     CHECK(shelf.granted_pages != 0 && own->area->part != left[0]->area->part);
     CHECK(hk_run_shelf_put(&shelf, left[0]) && hk_run_shelf_put(&shelf, own));
     CHECK(hk_run_shelf_put(&shelf, left[1]) && hak_check() == 0);
