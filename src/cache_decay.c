@@ -91,8 +91,7 @@ static void end_epoch(hk_cache_t *cache, uint64_t now_ms)
 {
     const hk_heap_t *heap = cache->heap;
     size_t units = hk_heap_units(heap);
-    bool grew = units >= cache->epoch_units + HK_EPOCH_UNITS &&
-                hk_policy_sparse_bytes(units * HK_UNIT_BYTES, hk_heap_free_bytes(heap)) > 0;
+    bool grew = units >= cache->epoch_units + HK_EPOCH_UNITS && hk_heap_spread_bytes(heap) > 0;
     bool over = now_ms - cache->epoch_ms >= hk_options.decay;
     if (over) {
         hk_peak_settle();

@@ -236,7 +236,7 @@ void *hk_front_resize(hk_heap_t *heap, void *block, size_t size)
 {
     size_t usable =
         hk_path_usable_bytes(block, "invalid pointer: realloc", "invalid pointer: realloc");
-    if (size > PTRDIFF_MAX || (size > usable && !hk_limit_is_possible(size))) {
+    if (size > PTRDIFF_MAX || (size > usable && !hk_limit_is_possible(size, 1))) {
         return hk_front_fail(ENOMEM);
     }
     if (size >= usable / 2 && hk_path_try_refit(block, usable, size)) {

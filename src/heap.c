@@ -108,14 +108,18 @@ void hk_heap_reclaim(hk_heap_t *heap, size_t limit)
 
 /* ---- What caches ask for ---- */
 
-/* Takes up to load_blocks of the class out of slabs, and up to `most` out of kept empty ones, which
- * are nobody else's.  Stores them below end, as hk_heap_slab_take_locked; returns how many. */
+/* Takes up to load_blocks of the class out of slabs; if these have less, up to `most` out of kept
+ * empty ones, which are nobody else's.  Stores them below end, as hk_heap_slab_take_locked; returns
+ * how many. */
 static unsigned take_relocking(hk_heap_t *heap, unsigned class_index, void **end, unsigned most,
                                bool *unsettled)
 {
     unsigned few = (unsigned)hk_least(hk_policy_class[class_index].load_blocks, most);
     unsigned count = hk_heap_slab_take_locked(heap, class_index, end, few, unsettled);
-    count += hk_heap_slab_take_kept_locked(heap, class_index, end - count, most - count, unsettled);
+    if (count < few) { /* no slab in use has more */
+        count +=
+            hk_heap_slab_take_kept_locked(heap, class_index, end - count, most - count, unsettled);
+    }
     while (count == 0 && hk_heap_slab_add_relocking(heap, class_index)) {
         count = hk_heap_slab_take_locked(heap, class_index, end, few, unsettled);
     }

@@ -186,17 +186,24 @@ static inline size_t hk_heap_inbox_bytes(const hk_heap_t *heap)
     return hk_load_relaxed(&heap->inbox) == NULL ? 0 : hk_load_relaxed(&heap->inbox_bytes);
 }
 
-/* What may still go back of the slabs if they are sparse: their holes have gone already. */
-static inline size_t hk_heap_sparse_bytes(const hk_heap_t *heap)
-{
-    size_t sparse =
-        hk_policy_sparse_bytes(hk_heap_units(heap) * HK_UNIT_BYTES, hk_heap_free_bytes(heap));
-    return hk_above(sparse, hk_load_relaxed(&heap->hole_bytes)); /* relaxed: a hint */
-}
-
 static inline size_t hk_heap_empty_units(const hk_heap_t *heap)
 {
     return hk_load_relaxed(&heap->empty_units); /* relaxed: exact under the lock, else a hint */
+}
+
+/* How much of the slabs with blocks in use could be empty (hk_policy_sparse_bytes). */
+static inline size_t hk_heap_spread_bytes(const hk_heap_t *heap)
+{
+    size_t empty = hk_heap_empty_units(heap) * HK_UNIT_BYTES;
+    return hk_policy_sparse_bytes(hk_above(hk_heap_units(heap) * HK_UNIT_BYTES, empty),
+                                  hk_above(hk_heap_free_bytes(heap), empty));
+}
+
+/* What may still go back of these if they are sparse: their holes have gone already. */
+static inline size_t hk_heap_sparse_bytes(const hk_heap_t *heap)
+{
+    /* relaxed: a hint */
+    return hk_above(hk_heap_spread_bytes(heap), hk_load_relaxed(&heap->hole_bytes));
 }
 
 /* In a forked child: opens the lock.  Hand-overs pass the gate, so the inbox is whole. */

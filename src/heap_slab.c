@@ -63,7 +63,9 @@ static bool may_have_live_bits(const hk_heap_t *heap, const hk_slab_t *slab)
 static void release_slab(hk_heap_t *heap, hk_slab_t *slab)
 {
     bool may_have_bits = may_have_live_bits(heap, slab);
-    count_free(heap, -bytes_of(slab->class_index, hk_class_info[slab->class_index].block_count));
+    size_t bytes = bytes_of(slab->class_index, hk_class_info[slab->class_index].block_count);
+    count_free(heap, -bytes);
+    heap->free_low_water = hk_above(heap->free_low_water, bytes);
     hk_heap_hole_forget_locked(heap, slab);
     hk_slab_stop(slab, heap->owner);
     hk_store_relaxed(&heap->units, hk_heap_units(heap) - slab->units);

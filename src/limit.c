@@ -41,9 +41,9 @@ static size_t bound(void)
     return hard == 0 ? SIZE_MAX : hk_above(hard, reserve);
 }
 
-bool hk_limit_is_possible(size_t bytes)
+bool hk_limit_is_possible(size_t bytes, size_t alignment)
 {
-    return bytes <= bound() && bytes >> ADDRESS_BITS == 0;
+    return bytes <= bound() && (bytes | alignment) >> ADDRESS_BITS == 0;
 }
 
 bool hk_limit_allows(size_t bytes)

@@ -45,8 +45,9 @@ void hk_limit_end_leaving(void);
  * lock held. */
 void hk_limit_wait_for_leaving(void);
 
-/* Whether a charge of bytes could ever be granted, however much is given back before. */
-bool hk_limit_is_possible(size_t bytes);
+/* Whether a block of bytes at that alignment could ever be granted, however much is given back
+ * before. */
+bool hk_limit_is_possible(size_t bytes, size_t alignment);
 
 /* Whether a charge of bytes would be granted now. */
 bool hk_limit_allows(size_t bytes);

@@ -302,7 +302,7 @@ static void *allocate_span_by(hk_span_allocate_t *allocate, size_t size, size_t 
 {
     hk_cache_t *cache = hk_thread_attach();
     void *block;
-    if (!hk_limit_is_possible(size)) {
+    if (!hk_limit_is_possible(size, alignment)) {
         return NULL; /* nothing need go for it first */
     }
     if (!enter_or_take(cache, size, alignment, &block)) {

@@ -380,10 +380,16 @@ void hk_retire_free(hk_large_t *large)
     hk_large_leave_used(large);
     hk_sub_relaxed(&retired.used, 1);
     evict(large->room, most);
-    bool sealed = hk_wall_seal(large->address, large->bytes);
-    hk_limit_uncharge(large->bytes); /* sealed or about to go */
-    hk_large_add_purged(large->bytes);
-    if (!sealed || !add_waiting(large, most)) {
+    size_t bytes = large->bytes;
+    bool sealed = hk_wall_seal(large->address, bytes);
+    hk_large_add_purged(bytes);
+    if (!sealed) {
+        unmap_retired(large);
+        hk_limit_uncharge(bytes);
+        return;
+    }
+    hk_limit_uncharge(bytes);
+    if (!add_waiting(large, most)) {
         unmap_retired(large);
     }
 }

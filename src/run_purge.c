@@ -69,9 +69,13 @@ static size_t purge_one(hk_runs_t *part, size_t keep_bytes)
     return bytes;
 }
 
-/* Takes an area without a block out of the part, which is leaving then; NULL if there is none.
- * *bytes grows by what may be resident of it. */
-static hk_run_area_t *take_empty_area(hk_runs_t *part, size_t *bytes)
+static size_t dirty_bytes(const hk_run_area_t *empty)
+{
+    return (size_t)empty->runs->dirty_pages << empty->page_shift;
+}
+
+/* Takes an area without a block out of the part, which is leaving then; NULL if there is none. */
+static hk_run_area_t *take_empty_area(hk_runs_t *part)
 {
     hk_lock_acquire(&part->lock, HK_RANK_RUNS);
     hk_run_area_t *area = part->areas;
@@ -80,11 +84,8 @@ static hk_run_area_t *take_empty_area(hk_runs_t *part, size_t *bytes)
         area = area->next;
     }
     if (area != NULL) {
-        size_t dirty = (size_t)area->runs->dirty_pages << area->page_shift;
         hk_run_area_remove_locked(area);
-        hk_limit_uncharge(dirty);
-        part->purged_bytes += dirty;
-        *bytes += dirty;
+        part->purged_bytes += dirty_bytes(area);
         hk_run_area_note_warm_locked(part);
         hk_limit_begin_leaving();
     }
@@ -92,18 +93,22 @@ static hk_run_area_t *take_empty_area(hk_runs_t *part, size_t *bytes)
     return area;
 }
 
-/* Unmaps the areas without a block, as many as there are now; returns what was resident of them. */
+/* Unmaps the areas without a block, as many as there are now; returns what may have been resident
+ * of them, which is charged until it is gone. */
 static size_t unmap_empty_areas(void)
 {
     size_t bytes = 0;
     size_t mapped = hk_run_mapped_bytes();
     for (hk_runs_t *part = NULL; (part = hk_run_area_next_part(part)) != NULL;) {
         hk_run_area_t *area;
-        while (mapped > 0 && (area = take_empty_area(part, &bytes)) != NULL) {
+        while (mapped > 0 && (area = take_empty_area(part)) != NULL) {
             size_t unmapped = (size_t)area->pages << area->page_shift;
+            size_t dirty = dirty_bytes(area);
             mapped = hk_above(mapped, unmapped);
             hk_run_area_unmap(area);
+            hk_limit_uncharge(dirty);
             hk_limit_end_leaving();
+            bytes += dirty;
         }
     }
     return bytes;

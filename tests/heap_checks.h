@@ -67,6 +67,7 @@ static inline size_t check_heap(hk_heap_t *heap, unsigned class_index)
     }
     CHECK(depot_bytes == heap->depot_bytes);
     CHECK(heap->units == heap->pool->used_units);
+    CHECK(heap->free_low_water <= heap->free_bytes);
     CHECK(empty_units == heap->empty_units && empty_units <= HK_EMPTY_UNITS_MAX);
     CHECK(heap->given_units >= HK_GIVEN_UNITS_MIN || empty_units <= HK_EMPTY_UNITS_MIN);
     return wanted;

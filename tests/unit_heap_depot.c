@@ -127,7 +127,26 @@ static void test_load_kept(void)
     m = hk_heap_load(heap, eighths, NULL, KIND, 9);
     CHECK(m != NULL && m->count == 9 && heap->empty_units == kept - 2);
     (void)check_heap(heap, eighths);
+
+    /* As long as slabs in use have enough, the kept ones stay whole. */
+    static void *blocks[8 * 8];
+    unsigned few = hk_policy_class[eighths].load_blocks;
+    CHECK(few < TEST_COUNT(blocks) / 2);
+    for (size_t i = 0; i < TEST_COUNT(blocks); i++)
+        CHECK((blocks[i] = hk_heap_take_block(heap, eighths)) != NULL);
+    for (size_t i = 0; i < TEST_COUNT(blocks); i += 2)
+        hk_heap_put_block(heap, hk_slab_find(blocks[i]), blocks[i]);
+    (void)take_and_put(heap, eighths, (size_t)8 * (HK_GIVEN_UNITS_MIN + KEPT));
+    kept = heap->empty_units;
+    CHECK(kept > 0);
+    rest = hk_heap_load(heap, eighths, NULL, KIND, MOST);
+    CHECKF(rest != NULL && rest->count == few && heap->empty_units == kept, " (%zu of %zu)",
+           (size_t)heap->empty_units, kept);
+    (void)check_heap(heap, eighths);
     hk_heap_dissolve(heap, m);
+    hk_heap_dissolve(heap, rest);
+    for (size_t i = 1; i < TEST_COUNT(blocks); i += 2)
+        hk_heap_put_block(heap, hk_slab_find(blocks[i]), blocks[i]);
     hk_heap_delete(heap);
 }
 
@@ -140,6 +159,7 @@ static void test_surplus(void)
     CHECK(take_and_put(heap, LARGEST, COUNT) == COUNT);
     CHECK(heap->given_units > HK_GIVEN_UNITS_MIN && heap->given_units <= COUNT / 16);
     CHECK(heap->given_units == hk_policy_given_units(heap->units));
+    CHECK(hk_heap_sparse_bytes(heap) == 0); /* kept empty slabs are counted as what they are */
     CHECK(heap->empty_units == COUNT - heap->given_units);
     CHECK(heap->pool->warm_units == heap->given_units);
 
@@ -164,7 +184,9 @@ static void test_surplus(void)
     /* of which some go where so many are asked for, */
     size_t kept = heap->empty_units;
     CHECK(hk_heap_release_empties(heap, 0) == 0 && heap->empty_units == kept);
+    heap->free_low_water = heap->free_bytes; /* as if an epoch had just begun */
     CHECK(hk_heap_release_empties(heap, 10) == 10 && heap->empty_units == kept - 10);
+    CHECK(heap->free_low_water == heap->free_bytes); /* what has gone was not left unused */
     hk_heap_reclaim(heap, 0);
     CHECK(heap->empty_units == kept - 10 - HK_EMPTY_STEP_UNITS);
     CHECK(heap->pool->used_units == heap->empty_units);

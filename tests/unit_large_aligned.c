@@ -67,12 +67,32 @@ static void among_others(void)
     CHECK(hak_check() == 0);
 }
 
+/* Nothing goes for what no address space holds. */
+static void impossible(void)
+{
+    static const size_t most = PTRDIFF_MAX, widest = (size_t)1 << 60;
+    hak_heap_t *heap = hak_heap_create();
+    CHECK(heap != NULL);
+    release(allocate(4 * MIB, 64 * MIB), 64 * MIB);
+    hak_stats_t before, after;
+    CHECK(hak_stats_get(&before, sizeof before) == 0 && before.large_cached_bytes >= 64 * MIB);
+    CHECK(hak_malloc(most) == NULL && hak_aligned_alloc(widest, 100) == NULL);
+    CHECK(hak_heap_malloc(heap, most) == NULL && errno == ENOMEM);
+    CHECK(hak_heap_aligned_alloc(heap, widest, 100) == NULL && errno == ENOMEM);
+    CHECK(hak_stats_get(&after, sizeof after) == 0);
+    CHECKF(after.large_cached_bytes == before.large_cached_bytes &&
+               after.purged_bytes == before.purged_bytes,
+           " (%zu of %zu)", (size_t)after.large_cached_bytes, (size_t)before.large_cached_bytes);
+    hak_heap_destroy(heap);
+}
+
 int main(void)
 {
     again_and_again(4 * MIB, 100000);
     again_and_again(4 * MIB, 4 * MIB);
     again_and_again(64 * MIB, 100);
     small_beside_large();
+    impossible();
     among_others();
     return 0;
 }
