@@ -89,7 +89,8 @@ HAK_RESIZES HAK_SIZE(2) void *hak_realloc(void *block, size_t size);
 HAK_RESIZES HAK_SIZE(2, 3) void *hak_reallocarray(void *block, size_t count, size_t size);
 
 /* Returns a block of at least size bytes that is aligned to alignment.  alignment must be a power
- * of two, or the function fails with EINVAL.  size need not be a multiple of it. */
+ * of two, or the function fails with EINVAL.  size need not be a multiple of it.  While another
+ * thread forks, an alignment of 2 MiB or more may be refused with ENOMEM. */
 HAK_ALLOCATES HAK_ALIGN(1) HAK_SIZE(2) void *hak_aligned_alloc(size_t alignment, size_t size);
 
 /* Frees block; NULL is allowed.  Keeps errno.  A bad free ends the process with a line on stderr.
@@ -99,17 +100,20 @@ HAK_ALLOCATES HAK_ALIGN(1) HAK_SIZE(2) void *hak_aligned_alloc(size_t alignment,
  * block's free. */
 HAK_API void hak_free(void *block);
 
-/* Frees a block that was allocated with this size (C23 7.24.3.4); NULL is allowed.  A size above
- * the block's, or below half of it, ends the process. */
+/* Frees a block that was allocated with this size (C23 7.24.3.4); NULL is allowed.  The process
+ * ends if the size is above hak_usable_size(block), or so small that a block for it would have less
+ * than half of that.  The latter is no longer looked for once hak_realloc has left a block as large
+ * as it was, for want of memory for a smaller one.  Other wrong sizes are not noticed, but with
+ * hardening every wrong size ends the process. */
 HAK_API void hak_free_sized(void *block, size_t size);
 
 /* Frees a block from hak_aligned_alloc(alignment, size) (C23 7.24.3.5); NULL is allowed.  A block
- * that is not so aligned ends the process, and so does a wrong size, as above. */
+ * that is not so aligned ends the process, and a wrong size is noticed as above. */
 HAK_API void hak_free_aligned_sized(void *block, size_t alignment, size_t size);
 
-/* Returns how many bytes of block may be used: at least what was asked for.  The figure stays the
- * same until the block is resized; it is 0 for NULL.  If block is not a block, the process ends, as
- * in hak_free. */
+/* Returns how many bytes of block may be used, as glibc's malloc_usable_size: at least what was
+ * asked for.  The figure stays the same until the block is resized; it is 0 for NULL.  If block is
+ * not a block, the process ends, as in hak_free. */
 HAK_API size_t hak_usable_size(const void *block);
 
 /* Returns how many bytes hak_malloc(size) would provide at least; above 32 MiB, where a mapping
@@ -118,8 +122,9 @@ HAK_API size_t hak_usable_size(const void *block);
 HAK_API size_t hak_good_size(size_t size);
 
 /* Gives back to the system what can be given back now, of all heaps, except keep_bytes of empty
- * slabs and keep_bytes of free runs of pages that all threads share.  Returns 1 if anything was
- * given back, else 0.  While another thread forks it does nothing and returns 0. */
+ * slabs and keep_bytes of free runs of pages that all threads share; glibc's malloc_trim is the
+ * same function.  What other threads have in their caches stays.  Returns 1 if anything was given
+ * back, else 0.  While another thread forks it does nothing and returns 0. */
 HAK_API int hak_trim(size_t keep_bytes);
 
 /* ---- First-class heaps ---- */
@@ -134,12 +139,15 @@ HAK_CREATES hak_heap_t *hak_heap_create(void);
 
 /* Frees the heap and every block in it, in time proportional to its superslabs, not to its blocks.
  * No other thread may be using the heap or any block of it.  Waits while another thread forks.
- * NULL is allowed; anything else that is not a live heap from hak_heap_create ends the process. */
+ * NULL is allowed; anything else that is not a live heap from hak_heap_create ends the process.
+ * A heap that is destroyed twice is not told from a new one that has taken its place. */
 HAK_API void hak_heap_destroy(hak_heap_t *heap);
 
 /* As hak_malloc, hak_calloc, hak_aligned_alloc and hak_realloc, in this heap.  hak_realloc and
  * hak_free work on its blocks too.  A block that hak_realloc resizes stays in the heap it is in; a
- * block that hak_heap_realloc has to move comes into this heap. */
+ * block that hak_heap_realloc has to move comes into this heap.  heap must be a live heap from
+ * hak_heap_create.  That is not checked: with NULL, or a heap that was destroyed, the behaviour is
+ * undefined. */
 HAK_ALLOCATES HAK_SIZE(2) void *hak_heap_malloc(hak_heap_t *heap, size_t size);
 HAK_ALLOCATES HAK_SIZE(2, 3) void *hak_heap_calloc(hak_heap_t *heap, size_t count, size_t size);
 HAK_ALLOCATES HAK_ALIGN(2)
@@ -199,7 +207,8 @@ HAK_API size_t hak_limit_release_reserve(void);
  * only threads that allocate and free give memory back, on the way.  The thread blocks all signals,
  * sleeps for half a second to four seconds at a time, and does not keep the process from ending.  A
  * forked child has none, and starts one after a few allocations.  HAKMEM_HOUSEKEEPER=1 does the
- * same.  Returns 0, also if the thread is running already, or an errno value. */
+ * same.  Returns 0, also if the thread is running already, or the error number that pthread_create
+ * gave, mostly EAGAIN: there is no room for another thread; errno is not set. */
 HAK_API int hak_housekeeper_start(void);
 
 /* Tells that thread to end, which it does soon; none is started until the next
@@ -267,7 +276,9 @@ typedef struct hak_stats {
 HAK_API int hak_stats_get(hak_stats_t *stats, size_t stats_bytes);
 
 /* Writes the report to the file descriptor, as text or as JSON, in one piece.  Allocates nothing.
- * Returns 0 or an errno value; errno is not set. */
+ * Returns 0, or the error number of the write that failed: EBADF, ENOSPC, EAGAIN where the
+ * descriptor does not block, EPIPE without a SIGPIPE, and so on.  A part of the report may have
+ * been written then; errno is not set. */
 HAK_API int hak_stats_print(int fd);
 HAK_API int hak_stats_json(int fd);
 
