@@ -13,7 +13,8 @@ def table():
     """Returns {name: (type, default, least, most)} of HK_OPTION_TABLE."""
     text = (SOURCE / "src/options.h").read_text()
     body = re.search(r"#define HK_OPTION_TABLE\(X\)(.*?[^\\])\n\n", text, re.DOTALL).group(1)
-    rows = {name: (kind, default, least, most) for kind, name, default, least, most in ROW.findall(body)}
+    constants = dict(re.findall(r"\b(HK_\w+) = (\d+),", text))
+    rows = {name: (kind, constants.get(default, default), least, most) for kind, name, default, least, most in ROW.findall(body)}
     if len(rows) != len(re.findall(r"\bX\(", body)):
         sys.exit("docs_options: a row of HK_OPTION_TABLE is not understood")
     return rows
