@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "limit.h"
-#include "log.h"
+#include "reject.h"
 
 /* The ends of a magazine without slots. */
 static void *no_magazine[2] = {NULL, HK_MAGAZINE_END};
@@ -162,7 +162,7 @@ bool hk_cache_shift_out(hk_cache_t *cache, unsigned class_index)
 
 static HK_COLD _Noreturn void reject_twice(const void *block)
 {
-    hk_log_fatal("double free", block, "freed by another thread, and free already");
+    hk_reject_block("double free", block, "freed by another thread, and free already");
 }
 
 /* Clears the live bits of blocks that other threads freed.  If a bit is clear already, a thread of

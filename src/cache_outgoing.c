@@ -2,7 +2,7 @@
  * cache, outgoing: blocks of other heaps, on their way there.  See cache.h.
  */
 #include "cache.h"
-#include "log.h"
+#include "reject.h"
 
 /* A magazine goes off for another owner's sake with so many blocks, or if it has kept so many of
  * others' out: where more heaps than places are freed into at random, each block would else take a
@@ -45,7 +45,7 @@ static hk_magazine_t *take_spare(hk_cache_t *cache)
 static void append(hk_magazine_t *magazine, unsigned class_index, void *block)
 {
     if (magazine->count > 0 && magazine->slot[magazine->count - 1] == block) {
-        hk_log_fatal("double free", block, "the block is free already");
+        hk_reject_block("double free", block, "the block is free already");
     }
     if (magazine->class_index != class_index) {
         magazine->class_index = HK_MAGAZINE_MIXED;

@@ -13,7 +13,7 @@
 #include "front.h"
 #include "large.h"
 #include "limit.h"
-#include "log.h"
+#include "reject.h"
 #include "run.h"
 
 void *hk_front_fail(int error)
@@ -167,7 +167,7 @@ static void check_size(const void *block, size_t alignment, size_t size)
                      : size > usable || (hk_path_good_size(size, alignment) < usable / 2 &&
                                          !hk_load_relaxed(&some_stayed));
     if (wrong) {
-        hk_log_fatal("invalid free", block, "the size given is not the block's");
+        hk_reject_block("invalid free", block, "the size given is not the block's");
     }
 }
 
@@ -183,7 +183,7 @@ HAK_API void hak_free_aligned_sized(void *block, size_t alignment, size_t size)
 {
     if (block != NULL) {
         if (!hk_is_power_of_two(alignment) || ((uintptr_t)block & (alignment - 1)) != 0) {
-            hk_log_fatal("invalid free", block, "the alignment given is not the block's");
+            hk_reject_block("invalid free", block, "the alignment given is not the block's");
         }
         check_size(block, alignment, size);
         hk_front_take_back(block);

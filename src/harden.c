@@ -2,8 +2,7 @@
  * harden: see harden.h.
  */
 #include "harden.h"
-
-#include "log.h"
+#include "reject.h"
 
 enum { EVICTED_AT_ONCE = 16 };
 
@@ -11,18 +10,9 @@ _Atomic bool hk_harden_threads;
 
 /* ---- Complaints ---- */
 
-static HK_COLD _Noreturn void reject_overflow(const void *block, size_t size)
-{
-    hk_line_t line = {0};
-    hk_line_text(&line, "the block of ");
-    hk_line_number(&line, size);
-    hk_line_text(&line, " bytes was written to behind its end");
-    hk_log_fatal("overflow", block, hk_line_end(&line));
-}
-
 void hk_harden_reject_write(const void *block)
 {
-    hk_log_fatal("write after free", block, "the block was written to while it was free");
+    hk_reject_block("write after free", block, "the block was written to while it was free");
 }
 
 /* ---- By the slab ---- */
@@ -40,17 +30,17 @@ static size_t check_live(const hk_slab_t *slab, const void *block, const char *w
     size_t size;
     size_t block_bytes = block_bytes_of(slab->class_index);
     if (hk_slab_probe(slab, block) == HK_PUT_INTERIOR) {
-        hk_log_fatal(what, block, "an interior pointer: no block starts there");
+        hk_reject_block(what, block, "an interior pointer: no block starts there");
     }
     switch (hk_canary_read(block, block_bytes, &size)) {
     case HK_CANARY_LIVE: break;
-    case HK_CANARY_FREE: hk_log_fatal(what_if_free, block, "the block is free already");
-    case HK_CANARY_UNUSED: hk_log_fatal(what, block, "no block was ever allocated there");
-    case HK_CANARY_CHANGING: hk_log_fatal(what_if_free, block, "it is being freed or resized");
-    case HK_CANARY_BROKEN: reject_overflow(block, block_bytes - HK_CANARY_TAIL_BYTES);
+    case HK_CANARY_FREE: hk_reject_block(what_if_free, block, "the block is free already");
+    case HK_CANARY_UNUSED: hk_reject_block(what, block, "no block was ever allocated there");
+    case HK_CANARY_CHANGING: hk_reject_block(what_if_free, block, "it is being freed or resized");
+    case HK_CANARY_BROKEN: hk_reject_overflow(block, block_bytes - HK_CANARY_TAIL_BYTES);
     }
     if (HK_UNLIKELY(!hk_canary_holds(block, block_bytes, size, hk_canary.extent))) {
-        reject_overflow(block, size);
+        hk_reject_overflow(block, size);
     }
     return size;
 }
@@ -60,7 +50,7 @@ void hk_harden_end(const hk_slab_t *slab, void *block)
     size_t block_bytes = block_bytes_of(slab->class_index);
     size_t size = check_live(slab, block, "invalid free", "double free");
     if (!hk_canary_try_begin_change(block, block_bytes, size)) {
-        hk_log_fatal("double free", block, "another thread freed the block at the same time");
+        hk_reject_block("double free", block, "another thread freed the block at the same time");
     }
     hk_canary_end(block, block_bytes, hk_canary_seal(block), hk_canary.extent);
 }
@@ -145,13 +135,13 @@ static void inspect_block(const void *block, size_t block_bytes)
     switch (hk_canary_read(block, block_bytes, &size)) {
     case HK_CANARY_LIVE:
         if (!hk_canary_holds(block, block_bytes, size, hk_canary.extent)) {
-            reject_overflow(block, size);
+            hk_reject_overflow(block, size);
         }
         break;
     case HK_CANARY_FREE:
     case HK_CANARY_UNUSED: check_idle(block, block_bytes); break;
     case HK_CANARY_CHANGING: break;
-    case HK_CANARY_BROKEN: reject_overflow(block, block_bytes - HK_CANARY_TAIL_BYTES);
+    case HK_CANARY_BROKEN: hk_reject_overflow(block, block_bytes - HK_CANARY_TAIL_BYTES);
     }
 }
 

@@ -13,6 +13,7 @@
 #include "meta.h"
 #include "options.h"
 #include "random.h"
+#include "reject.h"
 #include "retire.h"
 #include "run.h"
 
@@ -43,9 +44,9 @@ hk_heap_t *hk_heap_new(uint16_t owner, hk_pool_t *pool)
 void hk_heap_reject(hk_put_result_t result, const void *block)
 {
     if (result == HK_PUT_DOUBLE) {
-        hk_log_fatal("double free", block, "the block is free already");
+        hk_reject_block("double free", block, "the block is free already");
     }
-    hk_log_fatal("invalid free", block, "an interior pointer: no block starts there");
+    hk_reject_block("invalid free", block, "an interior pointer: no block starts there");
 }
 
 /* ---- Epochs ---- */

@@ -122,10 +122,16 @@ void hk_log_fatal(const char *what, const void *address, const char *detail)
 {
     hk_line_t line = {0};
     hk_line_misuse(&line, what, address, detail);
-    hk_line_text(&line, " (thread ");
-    hk_line_number(&line, (uint64_t)syscall(SYS_gettid));
-    hk_line_text(&line, ")");
-    write_line(&line);
+    hk_line_text(&line, " (");
+    hk_log_abort(&line);
+}
+
+void hk_log_abort(hk_line_t *line)
+{
+    hk_line_text(line, "thread ");
+    hk_line_number(line, (uint64_t)syscall(SYS_gettid));
+    hk_line_text(line, ")");
+    write_line(line);
     abort();
 }
 

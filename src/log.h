@@ -34,8 +34,13 @@ int hk_log_write(int fd, const char *text, size_t length);
 /* Writes "hakmem: <what>[ <detail>]\n" to stderr. */
 void hk_log_warning(const char *what, const char *detail);
 
-/* Writes "hakmem: <what> of <address>: <detail> (thread <tid>)\n" to stderr, then aborts. */
+/* Writes "hakmem: <what> of <address>: <detail> (thread <tid>)\n" to stderr, then aborts.  Where a
+ * block may lie at the address, hk_reject_block says more. */
 HK_COLD _Noreturn void hk_log_fatal(const char *what, const void *address, const char *detail);
+
+/* Ends the line, which has an open bracket, by "thread <tid>)\n", writes it to stderr, and
+ * aborts. */
+HK_COLD _Noreturn void hk_log_abort(hk_line_t *line);
 
 /* hk_assert(level, condition) is checked in builds whose HK_DEBUG is at least level; it is always
  * compiled. */

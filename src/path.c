@@ -4,12 +4,12 @@
 #include "path.h"
 
 #include "guard.h"
-#include "log.h"
 #include "nothing.h"
 #include "options.h"
 #include "peak.h"
 #include "reclaim.h"
 #include "refuge.h"
+#include "reject.h"
 #include "retire.h"
 #include "span.h"
 #include "suspect.h"
@@ -66,9 +66,9 @@ size_t hk_path_usable_bytes(const void *block, const char *what, const char *wha
         if (((hk_large_t *)region)->address == block) {
             return hk_large_usable_bytes((hk_large_t *)region);
         }
-        hk_log_fatal(what, block, "an interior pointer: no block starts there");
+        hk_reject_block(what, block, "an interior pointer: no block starts there");
     case HK_REGION_REFUGE: return hk_refuge_usable_bytes((hk_refuge_t *)region, block, what);
-    case HK_REGION_RETIRED: hk_log_fatal(what_if_free, block, "the block is free already");
+    case HK_REGION_RETIRED: hk_reject_block(what_if_free, block, "the block is free already");
     case HK_REGION_GUARD: return hk_guard_usable_bytes(block, what);
     case HK_REGION_NOTHING: return hk_nothing_usable_bytes(block, what);
     default: hk_suspect_reject_foreign(what, block);

@@ -9,6 +9,7 @@
 #include "options.h"
 #include "os.h"
 #include "refuge.h"
+#include "reject.h"
 #include "span.h"
 #include "suspect.h"
 
@@ -125,11 +126,11 @@ void hk_path_free_by_map(hk_cache_t *cache, void *block)
     case HK_REGION_LARGE: {
         hk_large_t *large = (hk_large_t *)region;
         if (large->address != block) {
-            hk_log_fatal("invalid free", block, "an interior pointer: no block starts there");
+            hk_reject_block("invalid free", block, "an interior pointer: no block starts there");
         }
         size_t bytes = large->bytes;
         if (!hk_span_free_large(large, block)) {
-            hk_log_fatal("double free", block, "the block is free already");
+            hk_reject_block("double free", block, "the block is free already");
         }
         if (cache != NULL) {
             hk_cache_note_freed(cache, bytes);
@@ -137,7 +138,7 @@ void hk_path_free_by_map(hk_cache_t *cache, void *block)
         return;
     }
     case HK_REGION_REFUGE: hk_refuge_free((hk_refuge_t *)region, block); return;
-    case HK_REGION_RETIRED: hk_log_fatal("double free", block, "the block is free already");
+    case HK_REGION_RETIRED: hk_reject_block("double free", block, "the block is free already");
     case HK_REGION_GUARD: hk_guard_free(block); return;
     case HK_REGION_NOTHING: hk_nothing_free(block); return;
     default: hk_suspect_reject_foreign("invalid free", block);

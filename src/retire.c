@@ -6,12 +6,12 @@
 #include "canary.h"
 #include "limit.h"
 #include "lock.h"
-#include "log.h"
 #include "meta.h"
 #include "options.h"
 #include "os.h"
 #include "policy.h"
 #include "random.h"
+#include "reject.h"
 #include "wall.h"
 
 enum {
@@ -248,7 +248,7 @@ static void evict(size_t bytes, unsigned most)
 static void check_slack(const hk_large_t *large)
 {
     if (!hk_canary_is_filled(slack_of(large), large->bytes - large->size)) {
-        hk_log_fatal("overflow", large->address, "the bytes behind the block were written to");
+        hk_reject_overflow(large->address, large->size);
     }
 }
 

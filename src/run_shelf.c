@@ -6,8 +6,8 @@
 #include <string.h>
 
 #include "limit.h"
-#include "log.h"
 #include "os.h"
+#include "reject.h"
 
 static_assert(HK_RUN_SHELF_SLOTS == 16, "a bit for each slot in a lane of its own");
 
@@ -35,8 +35,8 @@ static void check_is_ours(const hk_run_shelf_t *shelf, const hk_run_t *run)
     /* relaxed: the thread's own, unless it was freed twice */
     if (HK_UNLIKELY(hk_load_relaxed(&run->shelf) != shelf->id ||
                     !hk_run_area_is_block(area, page))) {
-        hk_log_fatal("double free", area->base + (page << area->page_shift),
-                     "freed by another thread, and free already");
+        hk_reject_block("double free", area->base + (page << area->page_shift),
+                        "freed by another thread, and free already");
     }
 }
 

@@ -4,6 +4,7 @@
 #include "suspect.h"
 
 #include "log.h"
+#include "reject.h"
 #include "run.h"
 
 /* How many magazines of a depot are looked through: a lost bit is no reason to search for long. */
@@ -54,13 +55,13 @@ void hk_suspect_check(const hk_cache_t *cache, const void *block, const char *wh
     const hk_slab_t *slab = hk_slab_find(block);
     if (slab == NULL || slab->class_index >= HK_CLASS_COUNT ||
         hk_slab_probe(slab, block) == HK_PUT_INTERIOR) {
-        hk_log_fatal(what, block, "an interior pointer: no block starts there");
+        hk_reject_block(what, block, "an interior pointer: no block starts there");
     }
     hk_heap_t *heap = slab->heap;
     if (!hk_heaps_is_shared(heap) || is_in_heap(heap, slab, block) ||
         (cache != NULL && (is_in_cache(cache, slab->class_index, block) ||
                            is_outgoing(cache, heap->owner, block)))) {
-        hk_log_fatal(what_if_free, block, "the block is free already");
+        hk_reject_block(what_if_free, block, "the block is free already");
     }
 }
 
@@ -85,7 +86,7 @@ void hk_suspect_reject_foreign(const char *what, const void *block)
 
 void hk_suspect_reject_run(const char *what, hk_run_area_t *area, const void *block)
 {
-    hk_log_fatal(what, block,
-                 hk_run_covers(area, block) ? "an interior pointer: no block starts there"
-                                            : "the block is free already, or there was none");
+    hk_reject_block(what, block,
+                    hk_run_covers(area, block) ? "an interior pointer: no block starts there"
+                                               : "the block is free already, or there was none");
 }

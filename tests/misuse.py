@@ -15,20 +15,23 @@ HERE = pathlib.Path(__file__).resolve().parent
 
 
 def cases():
+    """Each case's name, which is the program's and perhaps a level of hardening, its status and its pattern."""
     for line in (HERE / "misuse.txt").read_text().splitlines():
         if not re.match(r"[a-z]", line):
             continue
-        program, status, pattern = line.split(None, 2)
-        yield program, int(status), pattern.strip()
+        name, status, pattern = line.split(None, 2)
+        yield name, int(status), pattern.strip()
 
 
-def complaint(folder, program, status, pattern):
+def complaint(folder, name, status, pattern):
     """None, or what is wrong with how the program ended."""
+    program, _, level = name.partition("@")
     path = folder / program
+    environment = os.environ | ({"HAKMEM_HARDEN": level} if level else {})
     if not path.exists():
         return f"{path} does not exist"
     try:
-        done = subprocess.run([path], capture_output=True, text=True, errors="replace", timeout=120, check=False)
+        done = subprocess.run([path], env=environment, capture_output=True, text=True, errors="replace", timeout=120, check=False)
     except subprocess.TimeoutExpired:
         return "still running after 120 s"
     shell_status = done.returncode if done.returncode >= 0 else 128 - done.returncode
@@ -53,16 +56,16 @@ def main():
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     listed = list(cases())
     failures = 0
-    for program, status, pattern in listed:
-        wrong = complaint(folder, program, status, pattern)
+    for name, status, pattern in listed:
+        wrong = complaint(folder, name, status, pattern)
         if wrong is not None:
             failures += 1
-            print(f"{program}: {wrong}")
-    unlisted = {path.stem for path in HERE.glob("misuse_*.c")} - {program for program, _, _ in listed}
+            print(f"{name}: {wrong}")
+    unlisted = {path.stem for path in HERE.glob("misuse_*.c")} - {name.partition("@")[0] for name, _, _ in listed}
     for name in sorted(unlisted):
         failures += 1
         print(f"{name}.c is not in misuse.txt")
-    print(f"misuse: {len(listed)} programs, {failures} failures")
+    print(f"misuse: {len(listed)} cases, {failures} failures")
     return 1 if failures or not listed else 0
 
 
