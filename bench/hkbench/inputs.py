@@ -161,11 +161,11 @@ int f{i}(struct cell *c, int n)
     (work / "big.c").write_text("\n".join(lines) + "\n")
 
 
-def write_tree(work, _scale):
-    """A directory of texts and of less regular files, 18 MB."""
+def write_tree(work, scale):
+    """Directories of texts and of less regular files, 18 MB at scale 1."""
     rng = random.Random(2)
     words = [f"word{rng.randrange(10 ** 6)}" for _ in range(4000)]
-    for d in range(30):
+    for d in range(int(30 * scale)):
         folder = work / "tree" / f"dir{d:02}"
         folder.mkdir(parents=True, exist_ok=True)
         for f in range(20):

@@ -100,7 +100,7 @@ def is_ready():
 def drive(work, process, values):
     wait_for(is_ready, process, "postgres")
     answers = command(work, ["psql", "-XAtf", "queries.sql", *client_options()])
-    text = command(work, ["pgbench", "-S", "-n", "-c", "4", "-t", "5000", *client_options()])
+    text = command(work, ["pgbench", "-S", "-n", "-c", "4", "-t", "15000", *client_options()])
     rate = re.search(r"tps = ([0-9.]+)", text)
     if not rate or "number of failed transactions: 0" not in text:
         raise Failed("pgbench failed")

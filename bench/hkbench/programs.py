@@ -142,7 +142,7 @@ def tools():
         Program("git", ["git"], "git", ["sh", "-c", inputs.GIT_SCRIPT], inputs.write_history,
                 ["git", "--version"], family=True, env=inputs.GIT_ENV),
         Program("tar_xz", ["xz", "tar"], "xz-utils", ["sh", "-c", inputs.TAR_SCRIPT],
-                inputs.write_tree, [xz, "--version"], output="tree.xz", family=True),
+                lambda work, scale: inputs.write_tree(work, 2 * scale), [xz, "--version"], output="tree.xz", family=True),
         Program("ghostscript", ["gs"], "ghostscript",
                 ["gs", "-q", "-dSAFER", "-dBATCH", "-dNOPAUSE", "-sDEVICE=ppmraw", "-r72",
                  "-sOutputFile=pages.ppm", "job.ps"],
