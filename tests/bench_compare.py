@@ -6,10 +6,13 @@ Broken allocators are made on the spot.  HAKMEM_LIB is the library, HK_TEST_SOUR
 
 import json
 import os
+import resource
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
+import time
 import unittest
 from pathlib import Path
 
@@ -36,6 +39,12 @@ void *calloc(size_t n, size_t m) { return __libc_calloc(n, m); }
 void *realloc(void *p, size_t n) { return __libc_realloc(p, n); }
 """
 
+# Says that it is there, and goes no further.
+WAITING = r"""
+#include <fcntl.h>
+#include <unistd.h>
+__attribute__((constructor)) static void wait_here(void) { creat("%s", 0600); pause(); }
+"""
 
 # What ends soon, should it not be refused; the last --only and --allocators count.
 SHORT = ["--quick", "--only", "^field_trivial$", "--rounds", "1", "--allocators", "glibc"]
@@ -43,6 +52,13 @@ SHORT = ["--quick", "--only", "^field_trivial$", "--rounds", "1", "--allocators"
 
 def small_row():
     return micro.micro_row("mixed8192", 1, model.SMALL, 0.02)
+
+
+def library(place, name, code):
+    path = place / f"{name}.so"
+    subprocess.run(["cc", "-shared", "-fPIC", "-fno-builtin", "-O1", "-x", "c", "-", "-o", path],
+                   input=code, text=True, check=True)
+    return model.Allocator(name, str(path))
 
 
 def run_of(row, turn, name, **values):
@@ -59,10 +75,7 @@ class Harness(unittest.TestCase):
         cls.addClassCleanup(shutil.rmtree, process.WORK)
 
     def library(self, name, code):
-        path = self.place / f"{name}.so"
-        subprocess.run(["cc", "-shared", "-fPIC", "-fno-builtin", "-O1", "-x", "c", "-", "-o", path],
-                       input=code, text=True, check=True)
-        return model.Allocator(name, str(path))
+        return library(self.place, name, code)
 
     def test_frozen_libraries_stay(self):
         library = self.library("hk", "int hk;")
@@ -215,8 +228,8 @@ class Refusals(unittest.TestCase):
         cls.place = Path(tempfile.mkdtemp())
         cls.addClassCleanup(shutil.rmtree, cls.place)
 
-    def refused(self, *options, source=SOURCE):
-        run = subprocess.run([source / "bench" / "compare", *SHORT, *options], capture_output=True, text=True)
+    def refused(self, *options, before=None):
+        run = subprocess.run([SOURCE / "bench" / "compare", *SHORT, *options], capture_output=True, text=True, preexec_fn=before)
         self.assertEqual((run.returncode, len(run.stderr.splitlines())), (2, 1), f"{options}: {run.stderr}")
         return run.stderr
 
@@ -287,6 +300,30 @@ class Refusals(unittest.TestCase):
     def test_full_disk(self):
         with self.assertRaisesRegex(model.Refused, "^/dev/full: No space left on device$"):
             store.Journal("/dev/full").begin({"head": 1})
+
+    def test_no_room_for_the_libraries(self):
+        """The journal is written; the copy of the library meets a limit, as it would meet the end of the disk."""
+        most = 32 * 1024
+        self.assertGreater(Path(HAKMEM.library).stat().st_size, most)
+        said = self.refused("--with", f"hakmem={HAKMEM.library}", "--allocators", "hakmem", "--out", self.place / "short",
+                            before=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (most, most)))
+        self.assertRegex(said, f"^bench/compare: no copy of {HAKMEM.library} in .*: File too large$")
+        self.assertTrue((self.place / "short.journal").exists())
+
+    def test_interrupted_before_it_measures(self):
+        seen = self.place / "seen"
+        waiting = library(self.place, "waiting", WAITING % seen)
+        for stopping in (signal.SIGINT, signal.SIGTERM):
+            seen.unlink(missing_ok=True)
+            run = subprocess.Popen([SOURCE / "bench" / "compare", *SHORT, "--with", f"waiting={waiting.library}", "--allocators",
+                                    "waiting", "--out", self.place / "stopped"], stdout=subprocess.DEVNULL,
+                                   stderr=subprocess.PIPE, text=True)
+            end = time.monotonic() + 60
+            while not seen.exists() and time.monotonic() < end:
+                time.sleep(0.02)
+            run.send_signal(stopping)
+            said = run.communicate(timeout=60)[1]
+            self.assertEqual((run.returncode, said), (130, "bench/compare: interrupted\n"))
 
 
 class Results(unittest.TestCase):

@@ -67,8 +67,11 @@ def freeze(columns):
     for a in columns:
         if a.library and str(Path(a.library).parent) not in LIBRARY_DIRS:
             folder = WORK / f"library-{a.name}"
-            folder.mkdir(exist_ok=True)
-            a = Allocator(a.name, shutil.copy(a.library, folder / Path(a.library).name))
+            try:
+                folder.mkdir(exist_ok=True)
+                a = Allocator(a.name, shutil.copy(a.library, folder / Path(a.library).name))
+            except OSError as error:
+                raise Refused(f"no copy of {a.library} in {folder}: {error.strerror}") from error
         frozen.append(a)
     return frozen
 
