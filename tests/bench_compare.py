@@ -19,7 +19,7 @@ from pathlib import Path
 SOURCE = Path(os.environ["HK_TEST_SOURCE"])
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(SOURCE / "bench"))
-from hkbench import (allocators, analysis, machine, measure, micro, model, process, programs,  # noqa: E402
+from hkbench import (allocators, analysis, html, machine, measure, micro, model, process, programs,  # noqa: E402
                      readme, results_md, stats, store, text)
 
 HAKMEM = model.Allocator("hakmem", os.environ["HAKMEM_LIB"])
@@ -433,6 +433,44 @@ class Figures(unittest.TestCase):
         loss, = self.compared([2, 2, 2], [1, 1, 1]).losses()
         self.assertEqual(results_md.cause_of(loss, found), "slow | on purpose")
         self.assertTrue(results_md.read_causes())
+
+    def behind(self):
+        """Rows that are behind in different ways, or are not: name, key, unit, hakmem's figures over the other's."""
+        rows, runs = [], []
+        for name, key, unit, ratios in (("sure", "ns", "ns/op", (1.9, 2, 2.1)), ("little", "ns", "ns/op", (1.02, 1.02, 1.02)),
+                                        ("beside", "walk_ns", "ns/node walked", (1.5, 1.5, 1.5)),
+                                        ("unsure", "ns", "ns/op", (0.8, 1.2, 1.3)), ("near", "ns", "ns/op", (0.8, 1.04, 1.3)),
+                                        ("ahead", "ns", "ns/op", (0.5, 0.5, 0.5)), ("kept/1", "after", "KiB after", (7, 8, 9)),
+                                        ("kept", "last", "KiB at end", (0.5, 3, 4)),
+                                        ("given", "after", "KiB after", (1, 1.04, 1.1))):
+            rows.append({"name": name, "group": model.SMALL, "about": "",
+                         "measures": [{"key": key, "unit": unit, "kind": model.TIME if "ns" in key else model.MEMORY,
+                                       "headline": key == "ns"}]})
+            for turn, ratio in enumerate(ratios):
+                runs += [run_of(name, turn, "hakmem", **{key: 100 * ratio}), run_of(name, turn, "glibc", **{key: 100})]
+        head = machine.describe([]) | {"allocators": {"hakmem": "", "glibc": ""}, "rows": rows, "extent": "full", "skipped": [],
+                                       "rounds_done": 3}
+        return analysis.Analysis(head, runs)
+
+    def test_what_is_behind_stands_in_one_list(self):
+        self.assertEqual([[r.row for r in part.ratios] for part in self.behind().behind()],
+                         [["sure", "beside", "little"], ["unsure"], ["kept/1", "kept"]])
+
+    def test_the_page_counts_what_is_behind_and_shows_what_has_no_cause(self):
+        found = self.behind()
+        page = results_md.page(found, [])
+        self.assertIn("\n\nBehind the best other allocator: 3 figures of time and memory for certain, 2 of them by more than 5 %; "
+                      "1 by more than 5 %, but not for certain; and 2 of RSS after the work by more than 5 %. "
+                      "For 4 of them the cause was not looked into.\n\n## Losses\n\n3 figures: ", page)
+        for line in ("## Behind by more than 5 %, not certain\n\n1 figure: ",
+                     "## RSS after the work, behind by more than 5 %\n\n2 figures: ",
+                     "| sure | ns/op | 2.00 | 1.75 to 2.25 | glibc | not looked into |\n",
+                     "| unsure | ns/op | 1.20 | 0.54 to 1.86 | glibc | not looked into |\n"):
+            self.assertIn(line, page)
+        self.assertRegex(page, r"\| kept/1 \| KiB after \| 8.00 \| 5.52 to 10.48 \| glibc \| Read as the last block ")
+        with tempfile.TemporaryDirectory() as place:
+            html.write(Path(place, "page"), found, [], [])
+            self.assertEqual(Path(place, "page").read_text().count(">not looked into<"), 4)
 
     def test_agreement(self):
         a, b = self.compared([10, 11, 12], [5, 5.1, 5.2]), self.compared([11, 12, 13], [8, 8.1, 8.2])

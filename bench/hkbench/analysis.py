@@ -5,13 +5,14 @@ from dataclasses import dataclass
 
 from . import stats
 from .limits import BUMP, LIVE
-from .model import FIELD, MEMORY, MICRO_GROUPS, REAL_GROUPS, TIME
+from .model import MEMORY, MICRO_GROUPS, REAL_GROUPS, TIME
 from .store import measures_of
 
 MINE, SYSTEM = "hakmem", "glibc"
 EVEN = 1.005  # what differs by less is even, however sure the figures are
 FEW = 5  # rounds
-MENDABLE = 1.05  # a loss beyond this counts as one that has to be mended
+MENDABLE = 1.05  # what is behind by more counts, be it sure or not
+AT_END = {"after", "last", "fallen_mib"}  # measures of RSS when the work is done, or freed a moment ago
 
 
 @dataclass
@@ -43,6 +44,27 @@ class Ratio:
     @property
     def won(self):
         return self.high < 1 / EVEN
+
+    @property
+    def behind(self):
+        return self.value > MENDABLE
+
+    @property
+    def at_end(self):
+        return self.measure.key in AT_END
+
+
+@dataclass
+class Behind:
+    """What is behind the best other in one way, the worst first."""
+
+    title: str
+    about: str
+    ratios: list
+
+    @property
+    def count(self):
+        return f"{len(self.ratios)} figure{'s' * (len(self.ratios) != 1)}"
 
 
 class Analysis:
@@ -132,12 +154,21 @@ class Analysis:
                     table.append((title, kind, line))
         return table
 
+    def behind(self):
+        """What is behind the best other, in three lists that share nothing; each figure of time and memory counts."""
+        found = [self.ratio(row, m, self.best_other(row, m)) for row in self.rows
+                 for m in measures_of(row) if m.kind in (TIME, MEMORY)]
+        found = sorted((r for r in found if r), key=lambda r: -r.value)
+        work = [r for r in found if not r.at_end]
+        return [Behind("Losses", f"the whole interval of the ratio to the best other allocator is above {EVEN}",
+                       [r for r in work if r.lost]),
+                Behind("Behind by more than 5 %, not certain", "by the median, and the interval reaches back",
+                       [r for r in work if r.behind and not r.lost]),
+                Behind("RSS after the work, behind by more than 5 %", "by the median, whatever the interval",
+                       [r for r in found if r.at_end and r.behind])]
+
     def losses(self):
-        """Ratios to the best other that are lost, the worst first; of the field's rows all figures count."""
-        found = [r for kind in (TIME, MEMORY) for r in self.ratios_to_best(kind, self.groups)]
-        found += [self.ratio(row, m, self.best_other(row, m)) for row in self.rows if row["group"] == FIELD
-                  for m in measures_of(row) if m.kind in (TIME, MEMORY)]
-        return sorted((r for r in found if r and r.lost), key=lambda r: -r.value)
+        return self.behind()[0].ratios
 
     def failures(self):
         """(allocator, row, how many of how many runs, what, note), hakmem's first."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from .analysis import MINE
 from .model import FIELD, INFO, MEMORY, TIME
 from .process import BENCH
-from .results_md import cause_of, read_causes
+from .results_md import cause_of, read_causes, summary
 from .store import measures_of
 from .text import cell_text, number, ratio_text
 
@@ -131,11 +131,11 @@ def means(analysis):
     return table(["geometric mean over"] + [f"to {n}" for n in names], rows)
 
 
-def losses(analysis):
+def behind(part):
     causes = read_causes()
     rows = [[cell(html.escape(r.row)), cell(html.escape(r.measure.unit), "left"), ratio_cell(r),
              cell(f"{r.low:.2f} to {r.high:.2f}"), cell(html.escape(r.against), "left"),
-             cell(html.escape(cause_of(r, causes)), "left cause")] for r in analysis.losses()]
+             cell(html.escape(cause_of(r, causes)), "left cause")] for r in part.ratios]
     return table(["row", "unit", "ratio", "interval", "to", "cause"], rows) if rows else "<p>None.</p>"
 
 
@@ -179,8 +179,7 @@ def write(path, analysis, skipped, plots):
     field = [(row, m) for row in analysis.rows if row["group"] == FIELD for m in measures_of(row)]
     parts = [section("Means", "HAKMEM / other over all rows of a kind; below 1, HAKMEM is better. \"Best\" is the "
                      "best other of each row.", means(analysis)),
-             section("Losses", "Figures whose ratio to the best other is above 1 with its whole interval.",
-                     losses(analysis)),
+             *(section(part.title, f"{part.count}: {part.about}.", behind(part)) for part in analysis.behind()),
              section("Failures", "", failures(analysis))]
     for plot in plots:
         title, about = CAPTIONS[plot.stem]
@@ -203,5 +202,6 @@ def write(path, analysis, skipped, plots):
         '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>HAKMEM compared</title>'
         f'<meta name="viewport" content="width=device-width"><style>{STYLE}</style></head><body>'
         f"<h1>HAKMEM compared</h1><p>{html.escape(head_line(analysis.head))}</p>"
-        f'<p class="loss">{html.escape(analysis.warning)}</p>{packages(analysis.head)}<nav>{links}</nav>'
+        f'<p class="loss">{html.escape(analysis.warning)}</p><p>{html.escape(summary(analysis))}</p>'
+        f"{packages(analysis.head)}<nav>{links}</nav>"
         + "\n".join(parts) + "</body></html>\n", encoding="utf-8")

@@ -1,15 +1,15 @@
-"""RESULTS.md: the losses with their causes, the means, and every row."""
+"""RESULTS.md: what is behind with its causes, the means, and every row."""
 
 import re
 from pathlib import Path
 
-from .analysis import MENDABLE
 from .model import FIELD, MEMORY, TIME
 from .process import BENCH
 from .store import measures_of
 from .text import cell_text, number, ratio_text
 
 CAUSES = BENCH / "causes.txt"
+NO_CAUSE = "not looked into"
 
 
 def read_causes(path=CAUSES):
@@ -24,7 +24,7 @@ def read_causes(path=CAUSES):
 
 def cause_of(ratio, causes):
     return next((text for row, unit, text in causes
-                 if row.fullmatch(ratio.row) and unit.fullmatch(ratio.measure.unit)), "not known yet")
+                 if row.fullmatch(ratio.row) and unit.fullmatch(ratio.measure.unit)), NO_CAUSE)
 
 
 def line(cells):
@@ -35,13 +35,24 @@ def table(head, rows):
     return [line(head), line(["---"] * len(head)), *map(line, rows), ""]
 
 
-def losses(analysis):
-    causes, found = read_causes(), analysis.losses()
-    out = ["## Losses", "", f"{len(found)} figures where the whole interval of the ratio to the best other "
-           f"allocator is above 1; {sum(r.value > MENDABLE for r in found)} of them by more than 5 %.", ""]
-    return out + (table(["row", "unit", "ratio", "interval", "to", "cause"], [
-        [r.row, r.measure.unit, f"{r.value:.2f}", f"{r.low:.2f} to {r.high:.2f}", r.against,
-         cause_of(r, causes)] for r in found]) if found else [])
+def summary(analysis):
+    """How much is behind the best other allocator, and how much of it without a cause, in two sentences."""
+    causes, parts = read_causes(), analysis.behind()
+    lost, uncertain, at_end = (part.ratios for part in parts)
+    unknown = sum(cause_of(r, causes) == NO_CAUSE for r in lost + uncertain + at_end)
+    return (f"Behind the best other allocator: {parts[0].count} of time and memory for certain, "
+            f"{sum(r.behind for r in lost)} of them by more than 5 %; {len(uncertain)} by more than 5 %, but not for certain; "
+            f"and {len(at_end)} of RSS after the work by more than 5 %. For {unknown} of them the cause was {NO_CAUSE}.")
+
+
+def behind(analysis):
+    causes, out = read_causes(), []
+    for part in analysis.behind():
+        out += [f"## {part.title}", "", f"{part.count}: {part.about}." if part.ratios else "None.", ""]
+        out += table(["row", "unit", "ratio", "interval", "to", "cause"], [
+            [r.row, r.measure.unit, f"{r.value:.2f}", f"{r.low:.2f} to {r.high:.2f}", r.against,
+             cause_of(r, causes)] for r in part.ratios]) if part.ratios else []
+    return out
 
 
 def means(analysis):
@@ -103,7 +114,7 @@ def page(analysis, skipped):
     field = [(row, m) for row in analysis.rows if row["group"] == FIELD for m in measures_of(row)]
     out = ["# Results", ""] + machine(analysis.head)
     out += [f"**{analysis.warning}.**", ""] if analysis.warning else []
-    out += losses(analysis) + means(analysis)
+    out += [summary(analysis), ""] + behind(analysis) + means(analysis)
     out += failures(analysis)
     out += figures(analysis, "Time", analysis.headlines(TIME, usual))
     out += figures(analysis, "Memory", analysis.headlines(MEMORY, usual))

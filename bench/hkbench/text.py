@@ -47,10 +47,9 @@ def print_means(analysis):
             + f"  ({line['best'][1]} rows)")
 
 
-def print_losses(analysis):
-    losses = analysis.losses()
-    print(f"\nLosses (the whole interval above 1): {len(losses)}" if losses else "\nLosses: none")
-    for r in losses:
+def print_behind(part):
+    print(f"\n{part.title} ({part.about}): {len(part.ratios)}" if part.ratios else f"\n{part.title}: none")
+    for r in part.ratios:
         print(f"  {r.value:<6.2f}[{r.low:.2f}, {r.high:.2f}]  {r.row:<23}{r.measure.unit:<17}to {r.against}")
 
 
@@ -83,7 +82,8 @@ def report(analysis, skipped):
     print_limits(analysis)
     print_failures(analysis)
     print_means(analysis)
-    print_losses(analysis)
+    for part in analysis.behind():
+        print_behind(part)
     if analysis.warning:
         print(f"\n{analysis.warning}")
 
