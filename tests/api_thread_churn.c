@@ -2,7 +2,7 @@
  * Tens of thousands of short-lived threads: after all of them no more is mapped than after the
  * first 1,000, apart from some slack.
  *
- *     api_thread_churn [threads]      20,000 by default; 100,000 for the long run
+ *     api_thread_churn [threads]      20,000 by default; 100,000 in the release presets' tests
  */
 #include "hak_names.h"
 
