@@ -1,75 +1,11 @@
 /*
- * Runs of pages: which free run a block is cut from, what is merged, when a block is fresh, what
- * goes back to the system and what the limit is charged, on the system's pages and on larger ones.
- * hak_check counts all structures again.
+ * Runs of pages: which free run a block is cut from, what is merged, when a block is fresh, and
+ * what the limit is charged, on the system's pages and on larger ones.  hak_check counts all
+ * structures again.
  */
-#include "test.h"
+#include "run_checks.h"
 
-#include <hakmem/hakmem.h>
-
-#include "bitrange.h"
-#include "fake_os.h"
-#include "limit.h"
 #include "policy.h"
-#include "run.h"
-
-enum { SLOTS = 300, STEPS = 12000, THREADS = 4 };
-
-static size_t page_bytes;
-
-/* What there was before the first area, without the registry's leaves: an area may lie where the
- * map has none yet. */
-static size_t base_charge, base_mapped;
-
-static void add_leaf_bytes(const void *address, size_t bytes, void *context)
-{
-    CHECK(address != NULL);
-    *(size_t *)context += bytes;
-}
-
-static size_t leaf_bytes(void)
-{
-    size_t bytes = 0;
-    hk_registry_each_leaf(add_leaf_bytes, &bytes);
-    return bytes;
-}
-
-static void check_all(void)
-{
-    CHECK(hak_check() == 0);
-    CHECK(!hk_lock_is_held(&hk_runs->lock));
-    CHECKF(hk_limit_committed_bytes() - leaf_bytes() ==
-               base_charge + hk_run_used_bytes() + hk_run_warm_bytes() + hk_run_descriptor_bytes(),
-           " (%zu)", hk_limit_committed_bytes() - base_charge);
-    CHECK(fake_os.mapped_bytes - leaf_bytes() - base_mapped ==
-          hk_run_mapped_bytes() + hk_run_descriptor_bytes());
-}
-
-/* No block is left: after a purge nothing else is. */
-static void check_empty(void)
-{
-    check_all();
-    CHECK(hk_run_used_bytes() == 0);
-    (void)hk_run_purge(0);
-    check_all();
-    CHECK(hk_runs->areas == NULL && hk_runs->area_count == 0);
-    CHECK(hk_run_mapped_bytes() == 0 && hk_run_warm_bytes() == 0);
-    CHECK(hk_limit_committed_bytes() - leaf_bytes() == base_charge);
-    CHECK(fake_os.mapped_bytes - leaf_bytes() == base_mapped);
-}
-
-static hk_run_t *allocate(size_t pages, size_t alignment, bool expect_fresh)
-{
-    bool fresh = !expect_fresh;
-    hk_run_t *run = hk_run_allocate(pages * page_bytes, alignment, &fresh);
-    CHECK(run != NULL && fresh == expect_fresh);
-    char *address = hk_run_address(run);
-    CHECK(hk_run_bytes(run) == pages * page_bytes && run->heap == NULL);
-    CHECK(test_is_aligned(address, page_bytes) && test_is_aligned(address, alignment));
-    CHECK(hk_registry_find(address) == &run->area->region);
-    CHECK(hk_run_find(run->area, address) == run);
-    return run;
-}
 
 static void test_merge(void)
 {
@@ -91,14 +27,6 @@ static void test_merge(void)
     CHECK(hk_run_free(runs[0]));
     CHECK(hk_run_area_pages(area->runs) == area->pages && area->runs->dirty_pages == 100);
     check_empty();
-}
-
-/* A block of so many pages, to be freed later, and one behind it, which is returned: so it is not
- * merged with what is free there. */
-static hk_run_t *make_hole(size_t pages, hk_run_t **hole)
-{
-    *hole = allocate(pages, 1, true);
-    return allocate(1, 1, true);
 }
 
 /* An area of so many pages or some more, all but the first of them free and clean; returns the
@@ -284,123 +212,6 @@ static void test_wrong(void)
     check_empty();
 }
 
-static void test_purge(void)
-{
-    hk_run_t *holes[3], *walls[3];
-    static const size_t sizes[3] = {30, 100, 60};
-    for (int i = 0; i < 3; i++) {
-        walls[i] = make_hole(sizes[i], &holes[i]);
-        memset(hk_run_address(holes[i]), 7, hk_run_bytes(holes[i]));
-    }
-    for (int i = 0; i < 3; i++)
-        CHECK(hk_run_free(holes[i]));
-    CHECK(hk_run_warm_bytes() == 190 * page_bytes);
-    CHECK(hk_run_purge(190 * page_bytes) == 0);
-    CHECK(hk_run_purge(150 * page_bytes) == 40 * page_bytes); /* of the end of the largest */
-    CHECK(hk_run_warm_bytes() == 150 * page_bytes);
-    CHECK(holes[1]->dirty_pages == 60 && holes[0]->dirty_pages == 30);
-    check_all();
-    for (size_t page = 0; page < 100; page++)
-        CHECK(((char *)hk_run_address(holes[1]))[page * page_bytes] == (page < 60 ? 7 : 0));
-    /* The end is clean now: what goes next lies before it. */
-    CHECK(hk_run_purge(140 * page_bytes) == 10 * page_bytes && holes[1]->dirty_pages == 50);
-    check_all();
-
-    /* The kernel refuses: all stays as it was. */
-    fake_os_fail_after(0);
-    CHECK(hk_run_purge(0) == 0 && hk_run_warm_bytes() == 140 * page_bytes);
-    fake_os_heal();
-    check_all();
-    size_t purged = hk_run_purged_bytes();
-    CHECK(hk_run_purge(0) == 140 * page_bytes && hk_run_warm_bytes() == 0);
-    CHECK(hk_run_purged_bytes() - purged == 140 * page_bytes);
-    check_all();
-    CHECK(hk_runs->area_count == 1); /* the walls stand in it */
-    for (int i = 0; i < 3; i++)
-        CHECK(hk_run_free(walls[i]));
-    /* An area without a block goes whole, and no page of it is purged before. */
-    uint64_t purges = fake_os.purges;
-    CHECK(hk_run_purge(1) == 2 * page_bytes && hk_runs->area_count == 1);
-    CHECK(fake_os.purges > purges);
-    purges = fake_os.purges;
-    CHECK(hk_run_purge(0) == page_bytes && hk_runs->area_count == 0);
-    CHECK(fake_os.purges == purges);
-    check_empty();
-}
-
-/* Parts of a free run that are dirty, and parts that are clean, in turns. */
-static void test_purge_striped(void)
-{
-    enum { STRIPES = 20 };
-    hk_run_t *stripes[STRIPES];
-    for (int i = 0; i < STRIPES; i++)
-        stripes[i] = allocate(5, 1, true);
-    hk_run_t *wall = allocate(1, 1, true);
-    for (int i = 0; i < STRIPES; i += 2)
-        CHECK(hk_run_free(stripes[i]));
-    CHECK(hk_run_purge(0) == 50 * page_bytes);
-    for (int i = 1; i < STRIPES; i += 2)
-        CHECK(hk_run_free(stripes[i]));
-    CHECK(hk_run_area_pages(stripes[0]) == 100 && stripes[0]->dirty_pages == 50);
-    for (size_t left = 50; left > 0; left--) {
-        CHECK(hk_run_purge((left - 1) * page_bytes) == page_bytes);
-        CHECK(hk_run_warm_bytes() == (left - 1) * page_bytes);
-        check_all();
-    }
-    CHECK(hk_run_free(wall));
-    check_empty();
-}
-
-/* All portions of an epoch, none of which gives back more than it may. */
-static void maintain(uint64_t now)
-{
-    size_t before, given;
-    do {
-        before = hk_run_warm_bytes();
-        size_t left = HK_PORTION_BYTES;
-        size_t excess = hk_run_maintain(now, &left);
-        given = before - hk_run_warm_bytes();
-        CHECK(left <= HK_PORTION_BYTES && given == HK_PORTION_BYTES - left);
-        CHECK(excess == hk_above(hk_run_warm_bytes(), hk_policy_kept_run_bytes(1)));
-    } while (given > 0);
-}
-
-static void test_maintain(void)
-{
-    fake_os_advance(10 * HK_DECAY_MS);
-    uint64_t now = hk_os_clock_ms();
-    size_t pages = 16 * MIB / page_bytes;
-    hk_run_t *run = allocate(pages, 1, true);
-    CHECK(hk_run_free(run));
-    run = allocate(1, 1, false); /* so that the area stays */
-    maintain(now);
-    size_t warm = hk_run_warm_bytes();
-    CHECK(warm == (pages - 1) * page_bytes);
-    maintain(now + HK_DECAY_MS - 1); /* too early */
-    CHECK(hk_run_warm_bytes() == warm);
-    /* The epoch needs a quarter of it, out of one large run: that stays, and something at hand. */
-    hk_run_t *needed = allocate(pages / 4, 1, false);
-    CHECK(hk_run_free(needed));
-    CHECK(hk_runs->epoch.low_water == warm - pages / 4 * page_bytes);
-    now += HK_DECAY_MS;
-    maintain(now);
-    CHECK(warm - hk_run_warm_bytes() ==
-          hk_above(warm - pages / 4 * page_bytes, hk_policy_kept_run_bytes(1)));
-    check_all();
-    /* What one epoch gave back does not make the next one keep the rest. */
-    CHECK(hk_runs->epoch.low_water == hk_run_warm_bytes());
-    now += HK_DECAY_MS;
-    maintain(now);
-    CHECK(hk_run_warm_bytes() == 1 * MIB);
-    now += HK_DECAY_MS;
-    uint64_t calls = fake_os.calls;
-    maintain(now);
-    CHECK(hk_run_warm_bytes() == 1 * MIB && fake_os.calls == calls);
-    check_all();
-    CHECK(hk_run_free(run));
-    check_empty();
-}
-
 /* Areas double from 4 MiB, and are smaller when there is not so much. */
 static void test_areas(void)
 {
@@ -499,133 +310,8 @@ static void test_check(void)
     check_empty();
 }
 
-typedef struct slot {
-    hk_run_t *run;
-    size_t bytes;
-    uint64_t id;
-} slot_t;
-
-static size_t random_bytes(test_rng_t *rng)
+static void test_all(void)
 {
-    size_t most = test_below(rng, 20) == 0 ? (size_t)HK_RUN_BYTES_MAX : 40 * page_bytes;
-    return 1 + test_below(rng, most);
-}
-
-static void fill_slot(slot_t *slot, size_t bytes, uint64_t id)
-{
-    slot->bytes = bytes;
-    slot->id = id | 1; /* not every byte of it */
-    test_fill(hk_run_address(slot->run), bytes, slot->id);
-}
-
-static void step_random(slot_t *slot, test_rng_t *rng, uint64_t id)
-{
-    size_t bytes = random_bytes(rng);
-    if (slot->run == NULL) {
-        bool fresh = false;
-        size_t alignment = (size_t)1 << test_below(rng, 22);
-        slot->run = hk_run_allocate(bytes, alignment, &fresh);
-        CHECK(slot->run != NULL && test_is_aligned(hk_run_address(slot->run), alignment));
-        CHECK(hk_run_bytes(slot->run) == hk_align_up(bytes, page_bytes));
-        const char *address = hk_run_address(slot->run);
-        for (size_t at = 0; fresh && at < bytes; at += page_bytes)
-            CHECK(address[at] == 0 && address[at + page_bytes - 1] == 0);
-        fill_slot(slot, bytes, id);
-        return;
-    }
-    CHECK_PATTERN(hk_run_address(slot->run), slot->bytes, slot->bytes, slot->id);
-    if (test_below(rng, 3) == 0) {
-        if (hk_run_resize(slot->run, bytes)) {
-            size_t kept = bytes < slot->bytes ? bytes : slot->bytes;
-            CHECK(hk_run_bytes(slot->run) == hk_align_up(bytes, page_bytes));
-            CHECK_PATTERN(hk_run_address(slot->run), kept, slot->bytes, slot->id);
-            fill_slot(slot, bytes, id);
-        }
-    } else {
-        CHECK(hk_run_free(slot->run));
-        slot->run = NULL;
-    }
-}
-
-static void test_random(uint64_t seed)
-{
-    static slot_t slots[SLOTS];
-    test_rng_t rng = test_rng(seed);
-    for (uint64_t step = 0; step < STEPS; step++) {
-        step_random(&slots[test_below(&rng, SLOTS)], &rng, step);
-        if (step % 64 == 0) {
-            if (test_below(&rng, 4) == 0)
-                fake_os_fail_after(test_below(&rng, 3));
-            (void)hk_run_purge(test_below(&rng, 8) == 0 ? 0 : test_below(&rng, 8 * MIB));
-            fake_os_heal();
-            check_all();
-        }
-        if (step % 500 == 0)
-            fake_os_advance(100);
-        size_t left = HK_DECAY_STEP_BYTES;
-        hk_run_maintain(hk_os_clock_ms(), &left);
-    }
-    for (size_t i = 0; i < SLOTS; i++) {
-        CHECK(slots[i].run == NULL || hk_run_free(slots[i].run));
-        slots[i].run = NULL;
-    }
-    check_empty();
-}
-
-/* While one thread has opened the lock to purge, others allocate, free, resize and purge too. */
-static void *hammer(void *argument)
-{
-    slot_t slots[32] = {{0}};
-    test_rng_t rng = test_rng((uint64_t)(uintptr_t)argument);
-    for (uint64_t step = 0; step < STEPS / 4; step++) {
-        step_random(&slots[test_below(&rng, TEST_COUNT(slots))], &rng, step);
-        if (step % 16 == 0)
-            (void)hk_run_purge(test_below(&rng, 2) == 0 ? 0 : test_below(&rng, 8 * MIB));
-        if (step % 256 == 0)
-            CHECK(hak_check() == 0);
-    }
-    for (size_t i = 0; i < TEST_COUNT(slots); i++)
-        CHECK(slots[i].run == NULL || hk_run_free(slots[i].run));
-    return NULL;
-}
-
-static void test_threads(void)
-{
-    pthread_t threads[THREADS];
-    fake_os.main_thread = false;
-    for (uintptr_t i = 0; i < THREADS; i++)
-        threads[i] = test_thread(hammer, (void *)(i + 1));
-    for (size_t i = 0; i < THREADS; i++)
-        test_join(threads[i]);
-    CHECK(hak_check() == 0);
-    (void)hk_run_purge(0);
-    CHECK(hk_run_used_bytes() == 0 && hk_runs->area_count == 0 && hk_run_warm_bytes() == 0);
-}
-
-static void test_bitrange(void)
-{
-    uint64_t words[4] = {0};
-    test_rng_t rng = test_rng(3);
-    for (int round = 0; round < 2000; round++) {
-        for (size_t i = 0; i < 4; i++)
-            words[i] = test_next(&rng) & (round % 3 == 0 ? test_next(&rng) : UINT64_MAX);
-        size_t first = test_below(&rng, 256), count = test_below(&rng, 257 - first);
-        size_t wanted = test_below(&rng, 80);
-        size_t tail = hk_bitrange_tail(words, first, count, wanted);
-        size_t set = hk_bitrange_count(words, first, count);
-        CHECK(tail >= first && tail <= first + count);
-        CHECK(hk_bitrange_count(words, tail, first + count - tail) ==
-              (wanted < set ? wanted : set));
-    }
-}
-
-/* All of it with one size of pages. */
-static void test_pages(size_t bytes)
-{
-    page_bytes = bytes;
-    fake_os.page_bytes = bytes;
-    base_charge = hk_limit_committed_bytes() - leaf_bytes();
-    base_mapped = fake_os.mapped_bytes - leaf_bytes();
     test_merge();
     test_best_fit();
     test_dirty_first();
@@ -634,33 +320,13 @@ static void test_pages(size_t bytes)
     test_alignment();
     test_resize();
     test_wrong();
-    test_purge();
-    test_purge_striped();
-    test_maintain();
     test_areas();
     test_no_memory();
     test_check();
-    test_random(bytes);
 }
 
 int main(void)
 {
-    /* The allocator's own memory, and the registry's leaf, are there before anything is counted. */
-    void *first = hak_malloc(1);
-    CHECK(first != NULL && hak_check() == 0);
-    bool fresh;
-    hk_run_t *run = hk_run_allocate(1, 1, &fresh);
-    CHECK(run != NULL && hk_run_free(run));
-    (void)hk_run_purge(0);
-    test_bitrange();
-    size_t system = (size_t)sysconf(_SC_PAGESIZE);
-    test_pages(system);
-    if (system < 16 * KIB)
-        test_pages(16 * KIB);
-    fake_os.page_bytes = 0;
-    page_bytes = system;
-    test_threads();
-    hak_free(first);
-    CHECK(hak_check() == 0);
+    test_on_pages(test_all);
     return 0;
 }
