@@ -10,6 +10,9 @@
 
 #include "thread.h"
 
+/* Each could be granted, but not both. */
+enum { HELD_BYTES = 6 << 20, REFUSED_BYTES = 10 << 20 };
+
 static uint32_t depth(void)
 {
     return hk_load_relaxed(&hk_thread_own->busy.depth);
@@ -19,7 +22,7 @@ static void *fail_in_heap(void *argument)
 {
     hak_heap_t *heap = argument;
     errno = 0;
-    CHECK(hak_heap_malloc(heap, 64 << 20) == NULL && errno == ENOMEM); /* and has trimmed */
+    CHECK(hak_heap_malloc(heap, REFUSED_BYTES) == NULL && errno == ENOMEM); /* and has trimmed */
     CHECK(hk_thread_own != &hk_cache_empty);
     CHECK(depth() == 0);
     CHECK(hk_gate_strangers.depth == 0);
@@ -31,6 +34,7 @@ int main(void)
     hak_heap_t *heap = hak_heap_create();
     CHECK(heap != NULL);
     CHECK(hak_limit_set(HAK_LIMIT_HARD, 16 << 20) == 0);
+    CHECK(hak_heap_malloc(heap, HELD_BYTES) != NULL);
     (void)fail_in_heap(heap);
     test_join(test_thread(fail_in_heap, heap));
     hak_heap_destroy(heap);
