@@ -13,12 +13,14 @@
 #include "ledger.h"
 #include "log.h"
 #include "meta.h"
+#include "occupancy.h"
 #include "path.h"
 #include "run.h"
 #include "stats.h"
 
 enum {
-    PAGE_BYTES = 8192, /* more than twice the longest report */
+    CLASS_JSON_BYTES = 152, /* the names of a class's figures, and 15 digits for each */
+    PAGE_BYTES = 4096 + HK_CLASS_COUNT * CLASS_JSON_BYTES, /* more than the longest report */
     NUMBER_COLUMNS = 14,
 };
 
@@ -130,6 +132,7 @@ HAK_API int hak_stats_get(hak_stats_t *stats, size_t stats_bytes)
  * one piece. */
 typedef struct page {
     size_t length;
+    hk_occupancy_t occupancy;
     char text[PAGE_BYTES];
 } page_t;
 
@@ -141,28 +144,109 @@ static void add_line(page_t *page, hk_line_t *line)
     line->length = 0;
 }
 
+static void add_right(hk_line_t *line, const char *text)
+{
+    for (size_t length = strlen(text); length < NUMBER_COLUMNS; length++) {
+        hk_line_text(line, " ");
+    }
+    hk_line_text(line, text);
+}
+
 /* A line "<number, right-aligned><unit><text>", of bytes as KiB. */
 static void add_row(page_t *page, uint64_t number, bool is_bytes, const char *text)
 {
     hk_line_t line = {0};
     hk_line_t digits = {0};
     hk_line_number(&digits, is_bytes ? number / 1024 : number);
-    while (line.length + digits.length < NUMBER_COLUMNS) {
-        hk_line_text(&line, " ");
-    }
-    hk_line_text(&line, hk_line_end(&digits));
+    add_right(&line, hk_line_end(&digits));
     hk_line_text(&line, is_bytes ? " KiB  " : "      ");
     hk_line_text(&line, text);
     hk_line_text(&line, "\n");
     add_line(page, &line);
 }
 
-HAK_API int hak_stats_print(int fd)
+/* ---- Size classes ---- */
+
+static void add_class_figure(hk_line_t *line, uint64_t bytes, bool is_large)
+{
+    hk_line_t figure = {0};
+    hk_line_number(&figure, is_large ? bytes / 1024 : bytes);
+    hk_line_text(&figure, is_large ? " KiB" : " B");
+    add_right(line, hk_line_end(&figure));
+}
+
+static void add_class_row(page_t *page, const hk_occupancy_class_t *class)
+{
+    hk_line_t line = {0};
+#define X(field, is_large, heading) add_class_figure(&line, class->field, is_large);
+    HK_OCCUPANCY_TABLE(X)
+#undef X
+    hk_line_text(&line, "  ");
+    hk_line_number(&line, class->free_bytes * 100 / class->slab_bytes);
+    hk_line_text(&line, " % free, ");
+    hk_line_number(&line, (class->slab_bytes - class->free_bytes) / 1024);
+    hk_line_text(&line, " KiB live, cached or in depots\n");
+    add_line(page, &line);
+}
+
+/* The worst classes, if there are any to speak of. */
+static void add_worst_classes(page_t *page, uint64_t committed_bytes)
+{
+    unsigned worst[HK_OCCUPANCY_WORST_MAX];
+    hk_occupancy_collect(&page->occupancy);
+    unsigned count = hk_occupancy_find_worst(&page->occupancy, committed_bytes, worst);
+    if (count == 0) {
+        return;
+    }
+    hk_line_t line = {0};
+    hk_line_text(&line, "size classes with most free between live blocks: free, less empty slabs, "
+                        "less given back\n");
+    add_line(page, &line);
+#define X(field, is_large, heading) add_right(&line, heading);
+    HK_OCCUPANCY_TABLE(X)
+#undef X
+    hk_line_text(&line, "\n");
+    add_line(page, &line);
+    for (unsigned i = 0; i < count; i++) {
+        add_class_row(page, &page->occupancy.classes[worst[i]]);
+    }
+}
+
+static void add_json_class(page_t *page, const hk_occupancy_class_t *class, bool is_first)
+{
+    hk_line_t line = {0};
+    const char *before = is_first ? "{" : ", {";
+#define X(field, is_large, heading)                                                                \
+    hk_line_text(&line, before);                                                                   \
+    hk_line_text(&line, "\"" #field "\": ");                                                       \
+    hk_line_number(&line, class->field);                                                           \
+    before = ", ";
+    HK_OCCUPANCY_TABLE(X)
+#undef X
+    hk_line_text(&line, "}");
+    add_line(page, &line);
+}
+
+/* All classes that have slabs. */
+static void add_json_classes(page_t *page)
+{
+    bool is_first = true;
+    hk_occupancy_collect(&page->occupancy);
+    for (unsigned class_index = 0; class_index < HK_CLASS_COUNT; class_index++) {
+        const hk_occupancy_class_t *class = &page->occupancy.classes[class_index];
+        if (class->slab_bytes != 0) {
+            add_json_class(page, class, is_first);
+            is_first = false;
+        }
+    }
+}
+
+/* ---- The reports ---- */
+
+static void compose_text(page_t *page)
 {
     hak_stats_t stats;
     hk_line_t line = {0};
-    page_t page;
-    page.length = 0;
     collect(&stats, 1);
     hk_line_text(&line, "HAKMEM ");
     hk_line_number(&line, HAKMEM_VERSION_MAJOR);
@@ -173,8 +257,8 @@ HAK_API int hak_stats_print(int fd)
     hk_line_text(&line, ", process ");
     hk_line_number(&line, (uint64_t)getpid());
     hk_line_text(&line, ": where the bytes are\n");
-    add_line(&page, &line);
-#define X(field, is_bytes, doc) add_row(&page, stats.field, is_bytes, doc);
+    add_line(page, &line);
+#define X(field, is_bytes, doc) add_row(page, stats.field, is_bytes, doc);
     HK_STATS_TABLE(X)
 #undef X
     static const char *const stages[HK_STAGE_COUNT] = {
@@ -184,33 +268,31 @@ HAK_API int hak_stats_print(int fd)
         "slabs acquired in stage 3: a new superslab",
     };
     for (unsigned stage = 0; stage < HK_STAGE_COUNT; stage++) {
-        add_row(&page, stats.stage_acquires[stage], false, stages[stage]);
+        add_row(page, stats.stage_acquires[stage], false, stages[stage]);
     }
     hk_line_text(&line, "from blocks to resident memory\n");
-    add_line(&page, &line);
-#define X(field, sign, doc) add_row(&page, stats.field, true, #sign " " doc);
+    add_line(page, &line);
+#define X(field, sign, doc) add_row(page, stats.field, true, #sign " " doc);
     HK_LEDGER_TABLE(X)
 #undef X
-    add_row(&page, stats.resident_bytes, true, "= resident");
-    return hk_log_write(fd, page.text, page.length);
+    add_row(page, stats.resident_bytes, true, "= resident");
+    add_worst_classes(page, stats.committed_bytes);
 }
 
-HAK_API int hak_stats_json(int fd)
+static void compose_json(page_t *page)
 {
     hak_stats_t stats;
     hk_line_t line = {0};
-    page_t page;
-    page.length = 0;
     collect(&stats, 1);
     hk_line_text(&line, "{\"version\": ");
     hk_line_number(&line, stats.version);
     hk_line_text(&line, ", \"pid\": ");
     hk_line_number(&line, (uint64_t)getpid());
-    add_line(&page, &line);
+    add_line(page, &line);
 #define X(field, is_bytes, doc)                                                                    \
     hk_line_text(&line, ", \"" #field "\": ");                                                     \
     hk_line_number(&line, stats.field);                                                            \
-    add_line(&page, &line);
+    add_line(page, &line);
     HK_STATS_TABLE(X)
 #undef X
     hk_line_text(&line, ", \"stage_acquires\": [");
@@ -218,15 +300,55 @@ HAK_API int hak_stats_json(int fd)
         hk_line_text(&line, stage > 0 ? ", " : "");
         hk_line_number(&line, stats.stage_acquires[stage]);
     }
+    hk_line_text(&line, "], \"classes\": [");
+    add_line(page, &line);
+    add_json_classes(page);
     hk_line_text(&line, "], \"ledger\": {\"resident_bytes\": ");
     hk_line_number(&line, stats.resident_bytes);
 #define X(field, sign, doc)                                                                        \
     hk_line_text(&line, ", \"" #field "\": ");                                                     \
     hk_line_number(&line, stats.field);                                                            \
-    add_line(&page, &line);
+    add_line(page, &line);
     HK_LEDGER_TABLE(X)
 #undef X
     hk_line_text(&line, "}}\n");
-    add_line(&page, &line);
-    return hk_log_write(fd, page.text, page.length);
+    add_line(page, &line);
+}
+
+static int write_page(page_t *page, void (*compose)(page_t *page), int fd)
+{
+    page->length = 0;
+    compose(page);
+    return hk_log_write(fd, page->text, page->length);
+}
+
+HK_NOINLINE static int write_from_stack(void (*compose)(page_t *page), int fd)
+{
+    page_t page;
+    return write_page(&page, compose, fd);
+}
+
+/* A page is too large for the stack of a small thread.  Nobody waits for the common one, since a
+ * write may take for ever: whoever finds it taken, by another thread, by the thread that a signal
+ * interrupted or by one that was lost in a fork, has a page on the stack. */
+static int write_report(void (*compose)(page_t *page), int fd)
+{
+    static page_t common;
+    static _Atomic bool is_taken; /* atomic: whether a thread is at the common page */
+    if (hk_exchange_acq_rel(&is_taken, true)) {
+        return write_from_stack(compose, fd);
+    }
+    int error = write_page(&common, compose, fd);
+    hk_store_release(&is_taken, false); /* release: pairs with the exchange */
+    return error;
+}
+
+HAK_API int hak_stats_print(int fd)
+{
+    return write_report(compose_text, fd);
+}
+
+HAK_API int hak_stats_json(int fd)
+{
+    return write_report(compose_json, fd);
 }

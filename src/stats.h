@@ -1,8 +1,8 @@
 /*
  * stats: the figures of hak_stats_t as a table: name, whether the figure is in bytes, what it
- * means.
+ * means; and those of one size class.
  *
- * The text report and the JSON are made from it.  The structure itself is part of the public
+ * The text report and the JSON are made from them.  The structure itself is part of the public
  * header.
  */
 #ifndef HK_STATS_H
@@ -48,5 +48,13 @@
     X(metadata_resident_bytes, +, "the allocator's own data")                                      \
     X(library_bytes, +, "the library's tables")                                                    \
     X(refuge_bytes, +, "allocated while a fork was under way")
+
+/* X(field, is_large, heading): of one size class; the text has large figures in KiB. */
+#define HK_OCCUPANCY_TABLE(X)                                                                      \
+    X(block_bytes, 0, "block")                                                                     \
+    X(slab_bytes, 1, "slabs")                                                                      \
+    X(free_bytes, 1, "free")                                                                       \
+    X(empty_bytes, 1, "empty slabs")                                                               \
+    X(hole_bytes, 1, "given back")
 
 #endif

@@ -1,11 +1,17 @@
 /*
- * A report is one write, whatever its form: on a socket of packets it is one packet.
+ * The reports.  Each is one write, whatever its form: on a socket of packets it is one packet.
+ * Size classes whose blocks lie scattered are named, in the text and the JSON.
  */
 #include "hak_names.h"
 
 #include <sys/socket.h>
 
-static void is_one_packet(int (*print)(int fd), const char *start, const char *end)
+enum { BLOCKS = 20000, BLOCK_BYTES = 1000, CLASS_BYTES = 1024 };
+
+static void *blocks[BLOCKS];
+
+/* The report, which is there until the next one. */
+static const char *report(int (*print)(int fd))
 {
     static char text[64 * 1024];
     int ends[2];
@@ -14,10 +20,15 @@ static void is_one_packet(int (*print)(int fd), const char *start, const char *e
     ssize_t got = recv(ends[1], text, sizeof text - 1, MSG_DONTWAIT);
     CHECK(got > 0);
     text[got] = '\0';
-    CHECKF(strncmp(text, start, strlen(start)) == 0, " ('%.40s')", text);
-    CHECKF(strcmp(text + got - strlen(end), end) == 0, " (%zd bytes, '%s')", got, text);
-    CHECK(recv(ends[1], text, sizeof text, MSG_DONTWAIT) < 0);
+    CHECK(recv(ends[1], text + got + 1, 1, MSG_DONTWAIT) < 0);
     CHECK(close(ends[0]) == 0 && close(ends[1]) == 0);
+    return text;
+}
+
+static void check_ends(const char *text, const char *start, const char *end)
+{
+    CHECKF(strncmp(text, start, strlen(start)) == 0, " ('%.40s')", text);
+    CHECKF(strcmp(text + strlen(text) - strlen(end), end) == 0, " ('%s')", text);
 }
 
 static void errors_are_returned(void)
@@ -29,10 +40,139 @@ static void errors_are_returned(void)
     CHECK(hak_stats_print(full) == EBADF && hak_stats_json(full) == EBADF);
 }
 
+static size_t find_number(const char *text, const char *before)
+{
+    const char *at = strstr(text, before);
+    CHECKF(at != NULL, " (no %s in '%s')", before, text);
+    return strtoul(at + strlen(before), NULL, 10);
+}
+
+/* A class's figures in the JSON; those of all classes add up. */
+static void check_json(size_t least_free, size_t most_used)
+{
+    const char *text = report(hak_stats_json);
+    const char *classes = strstr(text, "\"classes\": [{\"block_bytes\": ");
+    CHECKF(classes != NULL, " ('%s')", text);
+    size_t sum = 0, last = 0;
+    const char *found = NULL;
+    for (const char *at = classes; (at = strstr(at, "{\"block_bytes\": ")) != NULL; at++) {
+        size_t block_bytes = find_number(at, "\"block_bytes\": ");
+        size_t slab_bytes = find_number(at, "\"slab_bytes\": ");
+        size_t free_bytes = find_number(at, "\"free_bytes\": ");
+        CHECK(block_bytes > last && slab_bytes > 0 && free_bytes <= slab_bytes);
+        sum += free_bytes;
+        last = block_bytes;
+        found = block_bytes == CLASS_BYTES ? at : found;
+    }
+    CHECKF(sum == find_number(text, "\"slab_free_bytes\": "), " (%zu: '%s')", sum, text);
+    CHECKF(found != NULL, " ('%s')", classes);
+    size_t slab_bytes = find_number(found, "\"slab_bytes\": ");
+    size_t free_bytes = find_number(found, "\"free_bytes\": ");
+    CHECKF(free_bytes >= least_free && slab_bytes - free_bytes <= most_used, " (%zu of %zu)",
+           free_bytes, slab_bytes);
+}
+
+/* The first of the size classes in the text; false if it names none. */
+static bool worst_class(size_t *block_bytes, size_t *slab_kib, size_t *free_kib, size_t *percent)
+{
+    const char *text = report(hak_stats_print);
+    const char *table = strstr(text, "KiB  = resident\nsize classes with most free");
+    if (table == NULL) {
+        check_ends(text, "HAKMEM ", "KiB  = resident\n");
+        return false;
+    }
+    check_ends(text, "HAKMEM ", " KiB live, cached or in depots\n");
+    const char *row = strstr(table, "    given back\n") + sizeof "    given back";
+    size_t empty, hole, used;
+    CHECKF(sscanf(row, "%zu B %zu KiB %zu KiB %zu KiB %zu KiB %zu %% free, %zu KiB live",
+                  block_bytes, slab_kib, free_kib, &empty, &hole, percent, &used) == 7,
+           " ('%s')", table);
+    CHECKF(*slab_kib - *free_kib - used <= 1 && *percent == *free_kib * 100 / *slab_kib, " ('%s')",
+           table);
+    return true;
+}
+
+/* No class is named while few blocks are free, nor when nearly all are live; one is when nine of
+ * ten blocks that lie side by side are free. */
+static void classes_are_named(void)
+{
+    size_t block_bytes, slab_kib, free_kib, percent;
+    t_free(t_malloc(BLOCK_BYTES));
+    CHECK(!worst_class(&block_bytes, &slab_kib, &free_kib, &percent));
+    for (size_t i = 0; i < BLOCKS; i++)
+        CHECK((blocks[i] = t_malloc(BLOCK_BYTES)) != NULL);
+    CHECK(!worst_class(&block_bytes, &slab_kib, &free_kib, &percent));
+    for (size_t i = 0; i < BLOCKS; i++)
+        if (i % 10 != 0)
+            t_free(blocks[i]);
+    CHECK(worst_class(&block_bytes, &slab_kib, &free_kib, &percent));
+    CHECKF(block_bytes == CLASS_BYTES && percent >= 75 && free_kib > 15 * 1024, " (%zu, %zu, %zu)",
+           block_bytes, percent, free_kib);
+    check_json(15 * MIB, 5 * MIB);
+    for (size_t i = 0; i < BLOCKS; i += 10)
+        t_free(blocks[i]);
+    (void)hak_trim(0);
+    CHECK(!worst_class(&block_bytes, &slab_kib, &free_kib, &percent));
+}
+
+static void *report_all(void *argument)
+{
+    CHECK(report(hak_stats_print)[0] == 'H' && report(hak_stats_json)[0] == '{');
+    return argument;
+}
+
+/* As small as a thread's stack may be; a sanitizer needs more. */
+static void small_stacks_suffice(void)
+{
+    if (TEST_SANITIZED)
+        return;
+    pthread_attr_t attributes;
+    pthread_t thread;
+    CHECK(pthread_attr_init(&attributes) == 0);
+    CHECK(pthread_attr_setstacksize(&attributes, (size_t)sysconf(_SC_THREAD_STACK_MIN)) == 0);
+    CHECK(pthread_create(&thread, &attributes, report_all, NULL) == 0);
+    test_join(thread);
+}
+
+static void *report_to_pipe(void *argument)
+{
+    const int *ends = argument;
+    CHECK(hak_stats_json(ends[1]) == 0 && close(ends[1]) == 0);
+    return NULL;
+}
+
+/* A thread whose report is held up by a full pipe holds up no other, and writes its own. */
+static void reports_are_apart(void)
+{
+    static char text[128 * 1024];
+    int ends[2];
+    CHECK(pipe(ends) == 0 && fcntl(ends[1], F_SETPIPE_SZ, 4096) >= 4096);
+    CHECK(fcntl(ends[1], F_SETFL, O_NONBLOCK) == 0);
+    while (write(ends[1], text, 4096) == 4096) {
+    }
+    CHECK(fcntl(ends[1], F_SETFL, 0) == 0);
+    pthread_t thread = test_thread(report_to_pipe, ends);
+    usleep(20000);
+    check_ends(report(hak_stats_json), "{\"version\": ", "}}\n");
+    check_ends(report(hak_stats_print), "HAKMEM ", "KiB  = resident\n");
+    size_t got = 0;
+    for (ssize_t part; (part = read(ends[0], text + got, sizeof text - 1 - got)) > 0;)
+        got += (size_t)part;
+    test_join(thread);
+    const char *begin = text;
+    while (*begin == '\0')
+        begin++;
+    check_ends(begin, "{\"version\": ", "}}\n");
+    CHECK(close(ends[0]) == 0);
+}
+
 int main(void)
 {
-    is_one_packet(hak_stats_print, "HAKMEM ", "KiB  = resident\n");
-    is_one_packet(hak_stats_json, "{\"version\": ", "}}\n");
+    check_ends(report(hak_stats_print), "HAKMEM ", "KiB  = resident\n");
+    check_ends(report(hak_stats_json), "{\"version\": ", "}}\n");
     errors_are_returned();
+    small_stacks_suffice();
+    reports_are_apart();
+    classes_are_named();
     return 0;
 }

@@ -60,6 +60,10 @@ def inside():
     resident, untouched = ledger.pop("resident_bytes"), ledger.pop("untouched_bytes")
     assert resident == sum(ledger.values()) - untouched, parsed["ledger"]
     assert block_bytes <= ledger["live_bytes"] and resident >= block_bytes * 9 // 10, parsed["ledger"]
+    classes = parsed["classes"]
+    sizes = [one["block_bytes"] for one in classes]
+    assert sizes and sizes == sorted(set(sizes)) and all(one["slab_bytes"] >= one["free_bytes"] for one in classes), classes
+    assert sum(one["free_bytes"] for one in classes) == parsed["slab_free_bytes"], (classes, parsed["slab_free_bytes"])
     assert report(library, "hak_stats_print").strip(), "the text report is empty"
     assert library.hak_check() == 0
     print("report: ok,", len(figures), "figures")
