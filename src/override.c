@@ -6,10 +6,12 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <hakmem/hakmem.h>
+#include <inttypes.h>
 #include <malloc.h>
 #include <stdio.h>
 
 #include "front.h"
+#include "occupancy.h"
 #include "os.h"
 
 #ifndef HK_NO_OVERRIDE
@@ -116,21 +118,55 @@ HAK_API struct mallinfo mallinfo(void)
     };
 }
 
+/* Not inlined: the stack of a small thread is to have room for this and for fprintf's buffer, one
+ * after the other. */
+HK_NOINLINE static void collect_free_blocks(uint64_t free_blocks[HK_CLASS_COUNT])
+{
+    hk_occupancy_t occupancy;
+    hk_occupancy_collect(&occupancy);
+    for (unsigned class_index = 0; class_index < HK_CLASS_COUNT; class_index++) {
+        const hk_occupancy_class_t *class = &occupancy.classes[class_index];
+        free_blocks[class_index] = class->free_bytes / class->block_bytes;
+    }
+}
+
+/* As glibc's: for each size of which blocks are free in slabs, how many and how large together. */
+static bool print_sizes(FILE *stream)
+{
+    uint64_t free_blocks[HK_CLASS_COUNT];
+    uint32_t from = 1;
+    collect_free_blocks(free_blocks);
+    bool printed = fputs("<heap nr=\"0\">\n<sizes>\n", stream) >= 0;
+    for (unsigned class_index = 0; class_index < HK_CLASS_COUNT; class_index++) {
+        uint32_t to = hk_class_info[class_index].block_bytes;
+        uint64_t count = free_blocks[class_index];
+        if (count != 0) {
+            printed &= fprintf(stream,
+                               "  <size from=\"%" PRIu32 "\" to=\"%" PRIu32 "\" total=\"%" PRIu64
+                               "\" count=\"%" PRIu64 "\"/>\n",
+                               from, to, count * to, count) >= 0;
+        }
+        from = to + 1;
+    }
+    return printed & (fputs("</sizes>\n</heap>\n", stream) >= 0);
+}
+
 HAK_API int malloc_info(int options, FILE *stream)
 {
     if (options != 0) {
         return EINVAL;
     }
     struct mallinfo2 info = mallinfo2();
-    int written = fprintf(stream,
-                          "<malloc version=\"hakmem-1\">\n"
-                          "<system type=\"current\" size=\"%zu\"/>\n"
-                          "<total type=\"mmap\" size=\"%zu\"/>\n"
-                          "<total type=\"used\" size=\"%zu\"/>\n"
-                          "<total type=\"rest\" size=\"%zu\"/>\n"
-                          "</malloc>\n",
-                          info.arena, info.hblkhd, info.uordblks, info.fordblks);
-    return written < 0 ? EIO : 0;
+    bool printed = fputs("<malloc version=\"hakmem-1\">\n", stream) >= 0;
+    printed &= print_sizes(stream);
+    printed &= fprintf(stream,
+                       "<system type=\"current\" size=\"%zu\"/>\n"
+                       "<total type=\"mmap\" size=\"%zu\"/>\n"
+                       "<total type=\"used\" size=\"%zu\"/>\n"
+                       "<total type=\"rest\" size=\"%zu\"/>\n"
+                       "</malloc>\n",
+                       info.arena, info.hblkhd, info.uordblks, info.fordblks) >= 0;
+    return printed ? 0 : EIO;
 }
 
 HAK_API void malloc_stats(void)

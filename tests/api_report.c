@@ -1,9 +1,10 @@
 /*
  * The reports.  Each is one write, whatever its form: on a socket of packets it is one packet.
- * Size classes whose blocks lie scattered are named, in the text and the JSON.
+ * Size classes whose blocks lie scattered are named, in the text, the JSON and malloc_info's XML.
  */
 #include "hak_names.h"
 
+#include <malloc.h>
 #include <sys/socket.h>
 
 enum { BLOCKS = 20000, BLOCK_BYTES = 1000, CLASS_BYTES = 1024 };
@@ -92,6 +93,29 @@ static bool worst_class(size_t *block_bytes, size_t *slab_kib, size_t *free_kib,
     return true;
 }
 
+/* In a sanitizer's build it is not HAKMEM's. */
+static void check_xml(size_t least_free)
+{
+#if !TEST_SANITIZED
+    char *text = NULL;
+    size_t length = 0, from, to, total, count;
+    FILE *stream = open_memstream(&text, &length);
+    CHECK(stream != NULL && malloc_info(0, stream) == 0 && fclose(stream) == 0);
+    check_ends(text, "<malloc version=\"hakmem-1\">\n<heap nr=\"0\">\n<sizes>\n", "</malloc>\n");
+    const char *row = strstr(text, "<size from=\"961\" to=\"1024\" ");
+    CHECKF(row != NULL && strstr(row, "</sizes>\n</heap>\n") != NULL, " ('%s')", text);
+    CHECK(sscanf(row, "<size from=\"%zu\" to=\"%zu\" total=\"%zu\" count=\"%zu\"/>", &from, &to,
+                 &total, &count) == 4);
+    CHECKF(total >= least_free && total == count * CLASS_BYTES, " (%zu, %zu)", total, count);
+    free(text);
+    stream = fopen("/dev/full", "w");
+    CHECK(stream != NULL && setvbuf(stream, NULL, _IONBF, 0) == 0);
+    CHECK(malloc_info(0, stream) == EIO && fclose(stream) == 0);
+#else
+    (void)least_free;
+#endif
+}
+
 /* No class is named while few blocks are free, nor when nearly all are live; one is when nine of
  * ten blocks that lie side by side are free. */
 static void classes_are_named(void)
@@ -109,6 +133,7 @@ static void classes_are_named(void)
     CHECKF(block_bytes == CLASS_BYTES && percent >= 75 && free_kib > 15 * 1024, " (%zu, %zu, %zu)",
            block_bytes, percent, free_kib);
     check_json(15 * MIB, 5 * MIB);
+    check_xml(15 * MIB);
     for (size_t i = 0; i < BLOCKS; i += 10)
         t_free(blocks[i]);
     (void)hak_trim(0);
@@ -118,6 +143,9 @@ static void classes_are_named(void)
 static void *report_all(void *argument)
 {
     CHECK(report(hak_stats_print)[0] == 'H' && report(hak_stats_json)[0] == '{');
+    FILE *stream = fopen("/dev/null", "w");
+    CHECK(stream != NULL && setvbuf(stream, NULL, _IONBF, 0) == 0);
+    CHECK(malloc_info(0, stream) == 0 && fclose(stream) == 0);
     return argument;
 }
 
