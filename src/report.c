@@ -14,6 +14,7 @@
 #include "log.h"
 #include "meta.h"
 #include "occupancy.h"
+#include "options.h"
 #include "path.h"
 #include "run.h"
 #include "stats.h"
@@ -22,6 +23,7 @@ enum {
     CLASS_JSON_BYTES = 152, /* the names of a class's figures, and 15 digits for each */
     PAGE_BYTES = 4096 + HK_CLASS_COUNT * CLASS_JSON_BYTES, /* more than the longest report */
     NUMBER_COLUMNS = 14,
+    OPTION_TEXT_MAX = 128, /* of a path, so that the other options fit into the line */
 };
 
 /* ---- Collecting ---- */
@@ -165,6 +167,83 @@ static void add_row(page_t *page, uint64_t number, bool is_bytes, const char *te
     add_line(page, &line);
 }
 
+/* ---- Options ---- */
+
+#define X(type, field, name, standard, least, most, doc) .field = standard,
+static const hk_options_t defaults = {HK_OPTION_TABLE(X)};
+#undef X
+
+static void begin_option(hk_line_t *line, const char *name)
+{
+    hk_line_text(line,
+                 line->length == 0 ? "options that are not at their default: HAKMEM_" : " HAKMEM_");
+    hk_line_text(line, name);
+    hk_line_text(line, "=");
+}
+
+static void add_option_number(hk_line_t *line, const char *name, uint64_t value, uint64_t standard)
+{
+    if (value != standard) {
+        begin_option(line, name);
+        hk_line_number(line, value);
+    }
+}
+
+/* With the unit that leaves the shortest whole number. */
+static void add_option_amount(hk_line_t *line, const char *name, hk_amount_t value,
+                              hk_amount_t standard)
+{
+    if (value.bytes == standard.bytes && value.percent == standard.percent) {
+        return;
+    }
+    begin_option(line, name);
+    if (value.percent != 0) {
+        hk_line_number(line, value.percent);
+        hk_line_text(line, "%");
+        return;
+    }
+    static const char *const units[] = {"", "K", "M", "G"};
+    unsigned unit = 0;
+    while (unit < 3 && value.bytes != 0 && value.bytes % 1024 == 0) {
+        value.bytes /= 1024;
+        unit++;
+    }
+    hk_line_number(line, value.bytes);
+    hk_line_text(line, units[unit]);
+}
+
+/* Whatever the text is, the report stays lines of printable characters. */
+static void add_option_text(hk_line_t *line, const char *name, const char *value,
+                            const char *standard)
+{
+    if (value == standard) {
+        return;
+    }
+    begin_option(line, name);
+    for (unsigned i = 0; value[i] != '\0'; i++) {
+        if (i == OPTION_TEXT_MAX) {
+            hk_line_text(line, "...");
+            return;
+        }
+        const char shown[] = {value[i] >= ' ' && value[i] <= '~' ? value[i] : '?', '\0'};
+        hk_line_text(line, shown);
+    }
+}
+
+/* One line with the options that are not at their default; none if all are. */
+static void add_options(page_t *page)
+{
+    hk_line_t line = {0};
+#define X(type, field, name, standard, least, most, doc)                                           \
+    add_option_##type(&line, name, hk_options.field, defaults.field);
+    HK_OPTION_TABLE(X)
+#undef X
+    if (line.length > 0) {
+        hk_line_text(&line, "\n");
+        add_line(page, &line);
+    }
+}
+
 /* ---- Size classes ---- */
 
 static void add_class_figure(hk_line_t *line, uint64_t bytes, bool is_large)
@@ -258,6 +337,7 @@ static void compose_text(page_t *page)
     hk_line_number(&line, (uint64_t)getpid());
     hk_line_text(&line, ": where the bytes are\n");
     add_line(page, &line);
+    add_options(page);
 #define X(field, is_bytes, doc) add_row(page, stats.field, is_bytes, doc);
     HK_STATS_TABLE(X)
 #undef X

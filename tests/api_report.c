@@ -1,11 +1,13 @@
 /*
  * The reports.  Each is one write, whatever its form: on a socket of packets it is one packet.
- * Size classes whose blocks lie scattered are named, in the text, the JSON and malloc_info's XML.
+ * Size classes whose blocks lie scattered are named, in the text, the JSON and malloc_info's XML;
+ * and so are the options that are not at their default.
  */
 #include "hak_names.h"
 
 #include <malloc.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 
 enum { BLOCKS = 20000, BLOCK_BYTES = 1000, CLASS_BYTES = 1024 };
 
@@ -194,13 +196,77 @@ static void reports_are_apart(void)
     CHECK(close(ends[0]) == 0);
 }
 
-int main(void)
+/* The second line of the report of this program, run again with these options. */
+static const char *second_line(char *const *environment)
 {
+    static char text[16 * 1024];
+    int ends[2], status;
+    CHECK(pipe(ends) == 0);
+    pid_t child = fork();
+    CHECK(child >= 0);
+    if (child == 0) {
+        char *const arguments[] = {(char *)"api_report", (char *)"report", NULL};
+        CHECK(dup2(ends[1], STDOUT_FILENO) == STDOUT_FILENO);
+        execve("/proc/self/exe", arguments, environment);
+        _exit(1);
+    }
+    CHECK(close(ends[1]) == 0);
+    size_t used = 0;
+    for (ssize_t got; (got = read(ends[0], text + used, sizeof text - 1 - used)) > 0;)
+        used += (size_t)got;
+    text[used] = '\0';
+    CHECK(close(ends[0]) == 0 && waitpid(child, &status, 0) == child && status == 0);
+    check_ends(text, "HAKMEM ", "\n");
+    char *line = strchr(text, '\n') + 1;
+    strchr(line, '\n')[1] = '\0';
+    return line;
+}
+
+#define OPTIONS "options that are not at their default: "
+
+static void check_options(char *const *environment, const char *expected)
+{
+    const char *line = second_line(environment);
+    CHECKF(strcmp(line, expected) == 0, " ('%s')", line);
+}
+
+static void options_are_shown(void)
+{
+    static char path[1000];
+    char expected[400];
+    char *const none[] = {(char *)"A=1", NULL};
+    char *const standard[] = {(char *)"HAKMEM_HUGE=1", (char *)"HAKMEM_LIMIT=0", NULL};
+    char *const some[] = {(char *)"HAKMEM_CAP=1536K",    (char *)"HAKMEM_LIMIT=2048M",
+                          (char *)"HAKMEM_HUGE=0",       (char *)"HAKMEM_SOFT_LIMIT=1073741825",
+                          (char *)"HAKMEM_STATS_JSON=1", NULL};
+    char *const share[] = {(char *)"HAKMEM_CAP=80%", NULL};
+    char *const text[] = {path, (char *)"HAKMEM_HUGE=2", NULL};
+    CHECK(strstr(second_line(none), "address space mapped") != NULL);
+    CHECK(strstr(second_line(standard), "address space mapped") != NULL);
+    check_options(some, OPTIONS "HAKMEM_STATS_JSON=1 HAKMEM_LIMIT=2G HAKMEM_SOFT_LIMIT=1073741825 "
+                                "HAKMEM_HUGE=0 HAKMEM_CAP=1536K\n");
+    check_options(share, OPTIONS "HAKMEM_CAP=80%\n");
+    /* A path is cut, and whatever it has that is no character is not shown. */
+    memset(path, 'p', sizeof path - 1);
+    memcpy(path, "HAKMEM_STATS_FILE=a\n\x80", 21);
+    snprintf(expected, sizeof expected, OPTIONS "HAKMEM_STATS_FILE=a??%.*s... HAKMEM_HUGE=2\n", 125,
+             path + 100);
+    check_options(text, expected);
+}
+
+int main(int count, char **arguments)
+{
+    if (count > 1) {
+        CHECK(strcmp(arguments[1], "report") == 0);
+        CHECK(hak_stats_print(STDOUT_FILENO) == 0);
+        return 0;
+    }
     check_ends(report(hak_stats_print), "HAKMEM ", "KiB  = resident\n");
     check_ends(report(hak_stats_json), "{\"version\": ", "}}\n");
     errors_are_returned();
     small_stacks_suffice();
     reports_are_apart();
     classes_are_named();
+    options_are_shown();
     return 0;
 }

@@ -377,6 +377,10 @@ class Results(unittest.TestCase):
 
 
 class Figures(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        subprocess.run([SOURCE / "bench" / "build"], check=True)
+
     def test_interval_holds_the_median(self):
         """The intervals of samples whose true median is known hold it as often as they promise."""
         seed, hits, samples = 1, 0, 2000

@@ -276,8 +276,8 @@ typedef struct hak_stats {
 HAK_API int hak_stats_get(hak_stats_t *stats, size_t stats_bytes);
 
 /* Writes the report to the file descriptor, as text or as JSON, in one piece.  Allocates nothing.
- * Beyond the figures above the text names the size classes with most bytes free between live
- * blocks, if these are much; the JSON has all classes.
+ * Beyond the figures above the text names the options that are not at their default, and the size
+ * classes with most bytes free between live blocks, if these are much; the JSON has all classes.
  * Returns 0, or the error number of the write that failed: EBADF, ENOSPC, EAGAIN where the
  * descriptor does not block, EPIPE without a SIGPIPE, and so on.  A part of the report may have
  * been written then; errno is not set.  A thread that writes one while another thread does needs
