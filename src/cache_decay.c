@@ -41,7 +41,8 @@ static void linger(hk_cache_t *cache, size_t excess, uint64_t now_ms)
 {
     bool lingers = cache->linger_uses > 0;
     size_t least = lingers ? (size_t)HK_LINGER_BYTES_MIN : (size_t)HK_LINGER_BYTES;
-    cache->linger_uses = excess >= least ? LINGER_USES : 0;
+    bool hurries = hk_options.decay <= HK_HURRY_DECAY_MS;
+    cache->linger_uses = hurries && excess >= least ? LINGER_USES : 0;
     if (cache->linger_uses > 0 && now_ms - cache->linger_ms >= LINGER_FLUSH_MS) {
         cache->linger_ms = now_ms;
         flush_magazines(cache);

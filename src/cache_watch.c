@@ -111,6 +111,9 @@ static bool is_stuck(size_t bytes, size_t idle_bytes, bool is_news, uint64_t now
 
 void hk_cache_watch_note(const hk_cache_t *cache, hk_excess_t excess, bool is_news, uint64_t now_ms)
 {
+    if (hk_options.decay > HK_HURRY_DECAY_MS) {
+        return;
+    }
     size_t bytes = excess.bytes + excess.other_bytes;
     size_t idle_bytes = hk_above(bytes, excess.busy_bytes);
     size_t least = hk_cache_watch_is_on() ? HK_LINGER_BYTES_MIN

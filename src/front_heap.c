@@ -45,7 +45,8 @@ HAK_API void hak_heap_destroy(hak_heap_t *heap)
 void *hk_front_allocate_in(hk_heap_t *heap, size_t alignment, size_t size, bool zeroed)
 {
     hk_cache_t *cache;
-    if (!hk_limit_is_possible(size, alignment)) {
+    bool is_large = size > HK_SMALL_MAX || alignment > HK_SUPERSLAB_BYTES;
+    if (is_large && !hk_limit_is_possible(size, alignment)) {
         return hk_front_fail(ENOMEM); /* nothing need go for it first */
     }
     if (!hk_path_enter(&cache)) { /* a fork is under way: the refuge serves all heaps */
@@ -56,7 +57,7 @@ void *hk_front_allocate_in(hk_heap_t *heap, size_t alignment, size_t size, bool 
     }
     bool fresh = false;
     void *block = hk_path_allocate_past_caches(heap, size, alignment, &fresh);
-    if (block == NULL) {
+    if (block == NULL && hk_limit_is_possible(size, alignment)) {
         hk_path_replay();
         /* If it finds nothing, another thread may have given back. */
         (void)hk_reclaim_all(cache, 0);

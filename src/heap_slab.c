@@ -24,6 +24,11 @@ static void count_free(hk_heap_t *heap, size_t bytes)
     hk_store_relaxed(&heap->free_bytes, hk_heap_free_bytes(heap) + bytes);
 }
 
+static void note_low_water(hk_heap_t *heap)
+{
+    heap->free_low_water = hk_least(heap->free_low_water, hk_heap_free_bytes(heap));
+}
+
 static unsigned bucket_of(const hk_slab_t *slab)
 {
     return (slab->free_blocks - 1u) * HK_SLAB_BUCKETS /
@@ -63,9 +68,8 @@ static bool may_have_live_bits(const hk_heap_t *heap, const hk_slab_t *slab)
 static void release_slab(hk_heap_t *heap, hk_slab_t *slab)
 {
     bool may_have_bits = may_have_live_bits(heap, slab);
-    size_t bytes = bytes_of(slab->class_index, hk_class_info[slab->class_index].block_count);
-    count_free(heap, -bytes);
-    heap->free_low_water = hk_above(heap->free_low_water, bytes);
+    count_free(heap, -bytes_of(slab->class_index, hk_class_info[slab->class_index].block_count));
+    note_low_water(heap);
     hk_heap_hole_forget_locked(heap, slab);
     hk_slab_stop(slab, heap->owner);
     hk_store_relaxed(&heap->units, hk_heap_units(heap) - slab->units);
@@ -318,9 +322,7 @@ static unsigned take_in_order(hk_heap_t *heap, unsigned class_index, void **end,
 static void note_taken(hk_heap_t *heap, unsigned class_index, unsigned blocks)
 {
     count_free(heap, -bytes_of(class_index, blocks));
-    if (hk_heap_free_bytes(heap) < heap->free_low_water) {
-        heap->free_low_water = hk_heap_free_bytes(heap);
-    }
+    note_low_water(heap);
 }
 
 unsigned hk_heap_slab_take_locked(hk_heap_t *heap, unsigned class_index, void **end, unsigned count,

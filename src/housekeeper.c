@@ -20,6 +20,7 @@
 enum {
     SLOW_PATHS_BEFORE = 16, /* a program that only starts another one does not get that far */
     STACK_BYTES = 256 * 1024,
+    WAIT_MS = 4000, /* at most between two looks whether other threads are left */
 };
 
 _Atomic uint32_t hk_housekeeper_countdown;
@@ -54,11 +55,16 @@ static void keep_first_class(hk_heap_t *heap, void *context)
     (void)hk_pool_maintain(heap->pool, hk_os_clock_ms(), left);
 }
 
-static void keep_house(void)
+static void do_chore(void)
 {
     if (chore != NULL) {
         chore();
     }
+}
+
+static void keep_house(void)
+{
+    do_chore();
     hk_heaps_each_thread_heap(keep_heap, NULL);
     size_t committed;
     do {
@@ -74,6 +80,22 @@ static void keep_house(void)
     } while (hk_limit_committed_bytes() < committed);
 }
 
+static bool goes_on(uint32_t mine)
+{
+    return hk_load_acquire(&generation) == mine && !hk_os_is_last_thread();
+}
+
+/* Until the next round.  Meanwhile other threads may end, and a fork leave something to do. */
+static void wait_for_round(uint32_t mine, uint64_t period_ms)
+{
+    while (period_ms > WAIT_MS) {
+        hk_os_wait_ms(&generation, mine, WAIT_MS);
+        period_ms = goes_on(mine) ? period_ms - WAIT_MS : 0;
+        do_chore();
+    }
+    hk_os_wait_ms(&generation, mine, period_ms);
+}
+
 /* The thread.  Its rounds come often while memory comes and goes, and seldom while nothing changes.
  * It ends when it is told to, and when no other thread is left: the process then ends as it would
  * without it. */
@@ -83,12 +105,12 @@ static void *run(void *argument)
     uint64_t period_ms = 0;
     size_t committed = 0;
     (void)pthread_setname_np(pthread_self(), "hakmem");
-    while (hk_load_acquire(&generation) == mine && !hk_os_is_last_thread()) {
+    while (goes_on(mine)) {
         keep_house();
         size_t now_committed = hk_limit_committed_bytes();
         period_ms = hk_policy_house_ms(period_ms, hk_options.decay, now_committed != committed);
         committed = now_committed;
-        hk_os_wait_ms(&generation, mine, period_ms);
+        wait_for_round(mine, period_ms);
     }
     return NULL;
 }

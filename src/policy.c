@@ -34,7 +34,7 @@ enum {
     REST_BYTES_MIN = 8 << 20,
     REST_SHIFT = 5,
     CROWD_MIN = 8,             /* threads */
-    LARGE_KEPT_MIN = 96 << 20, /* they are used before the process grows, and gone in a second */
+    LARGE_KEPT_MIN = 96 << 20, /* they are used before the process grows, and gone in 4 epochs */
 };
 
 /* clang-format off */

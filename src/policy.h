@@ -31,6 +31,7 @@ enum {
     HK_EMPTY_STEP_UNITS = 512,      /* of kept empty slabs, to the pool at once: some 30 us */
     HK_GIVEN_UNITS_MIN = 16,       /* 1 MiB: given to the pool before a heap keeps what it frees; */
     HK_GIVEN_UNITS_MAX = 128,      /* 8 MiB, if it is large */
+    HK_HURRY_DECAY_MS = 2000,      /* with a longer epoch no thread is brought to its slow paths */
     HK_LINGER_BYTES = 16 << 20,    /* so much to give back empties a thread's magazines, */
     HK_LINGER_BYTES_MIN = 1 << 20, /* until there is no more than this */
     HK_BUSY_MS = 64,               /* a heap is busy whose thread came by so recently, and */

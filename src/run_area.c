@@ -275,6 +275,9 @@ hk_run_t *hk_run_area_free_at_locked(hk_run_area_t *area, size_t page)
 void hk_run_area_put_rest_locked(hk_run_area_t *area, size_t first, size_t pages,
                                  size_t dirty_pages)
 {
+    hk_assert(2, hk_lock_is_held(&area->part->lock));
+    hk_assert(2, hk_run_area_free_at_locked(area, first + pages) == NULL);
+    hk_assert(2, first == 0 || area->runs[first - 1].is_free == 0);
     hk_run_t *run = mark(area, first, pages, true);
     run->dirty_pages = (uint32_t)dirty_pages;
     link_run(run);

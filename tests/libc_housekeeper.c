@@ -251,6 +251,7 @@ int main(int argc, char **argv)
         {"main_ends_first", main_ends_first, 0},
     };
     static const test_case_t without[] = {{"off", off, 0}};
+    static const test_case_t slow[] = {{"main_ends", main_ends, 0}};
     test_require_preload();
     if (argc > 1 && strcmp(argv[1], "off") == 0)
         return test_cases(argc, argv, without, 1, HANG_SECONDS);
@@ -258,5 +259,7 @@ int main(int argc, char **argv)
         return test_cases(argc, argv, cases, TEST_COUNT(cases), HANG_SECONDS);
     int failures = test_cases(argc, argv, without, 1, HANG_SECONDS);
     CHECK(setenv("HAKMEM_HOUSEKEEPER", "1", 1) == 0);
-    return failures | test_cases(argc, argv, cases, TEST_COUNT(cases), HANG_SECONDS);
+    failures |= test_cases(argc, argv, cases, TEST_COUNT(cases), HANG_SECONDS);
+    CHECK(setenv("HAKMEM_DECAY", "3600000", 1) == 0); /* rounds two hours apart */
+    return failures | test_cases(argc, argv, slow, TEST_COUNT(slow), HANG_SECONDS);
 }

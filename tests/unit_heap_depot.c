@@ -150,6 +150,28 @@ static void test_load_kept(void)
     hk_heap_delete(heap);
 }
 
+/* Slabs that come and go do not make what was free all the time any less. */
+static void test_low_water(void)
+{
+    enum { LARGEST = HK_CLASS_COUNT - 1, COUNT = 64, TURNS = 10 };
+    static void *blocks[COUNT];
+    hk_heap_t *heap = new_heap();
+    unsigned eighths = hk_class_of_aligned(HK_UNIT_BYTES / 8, 1);
+    for (size_t i = 0; i < COUNT; i++)
+        CHECK((blocks[i] = hk_heap_take_block(heap, eighths)) != NULL);
+    for (size_t i = 0; i < COUNT; i += 2)
+        hk_heap_put_block(heap, hk_slab_find(blocks[i]), blocks[i]);
+    size_t unused = heap->free_bytes;
+    CHECK(unused == COUNT / 2 * bytes_of(eighths));
+    heap->free_low_water = unused; /* as if an epoch had just begun */
+    for (int i = 0; i < TURNS; i++)
+        (void)take_and_put(heap, LARGEST, 3 * HK_GIVEN_UNITS_MIN / 4);
+    CHECKF(heap->free_low_water == unused, " (%zu of %zu)", (size_t)heap->free_low_water, unused);
+    for (size_t i = 1; i < COUNT; i += 2)
+        hk_heap_put_block(heap, hk_slab_find(blocks[i]), blocks[i]);
+    hk_heap_delete(heap);
+}
+
 /* Of what a heap frees at once the pool gets its share first; the rest the heap keeps for its own
  * class, until the epoch ends or another class needs it. */
 static void test_surplus(void)
@@ -347,6 +369,7 @@ int main(void)
     test_depot_limit_of_inbox();
     test_depot_large();
     test_load_kept();
+    test_low_water();
     test_surplus();
     test_bundles();
     test_decay();

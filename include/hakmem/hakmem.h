@@ -205,7 +205,8 @@ HAK_API size_t hak_limit_release_reserve(void);
 
 /* Starts a thread, named "hakmem", that gives memory back while the program is idle.  Without it,
  * only threads that allocate and free give memory back, on the way.  The thread blocks all signals,
- * sleeps for half a second to four seconds at a time, and does not keep the process from ending.  A
+ * sleeps for twice HAKMEM_DECAY, half a second, to four seconds at a time, or as long as that if it
+ * is more, and does not keep the process from ending.  A
  * forked child has none, and starts one after a few allocations.  HAKMEM_HOUSEKEEPER=1 does the
  * same.  Returns 0, also if the thread is running already, or the error number that pthread_create
  * gave, mostly EAGAIN: there is no room for another thread; errno is not set. */
@@ -281,7 +282,7 @@ HAK_API int hak_stats_get(hak_stats_t *stats, size_t stats_bytes);
  * Returns 0, or the error number of the write that failed: EBADF, ENOSPC, EAGAIN where the
  * descriptor does not block, EPIPE without a SIGPIPE, and so on.  A part of the report may have
  * been written then; errno is not set.  A thread that writes one while another thread does needs
- * 24 KiB of stack for it. */
+ * 24 KiB of stack for it, and so does a child if another thread did when it was forked. */
 HAK_API int hak_stats_print(int fd);
 HAK_API int hak_stats_json(int fd);
 
