@@ -80,30 +80,18 @@ static void run_thread(void *(*body)(void *))
     CHECK(came_back && result == PTHREAD_CANCELED);
 }
 
+static void *(*current)(void *);
+
+static void run_current(void)
+{
+    run_thread(current);
+}
+
 /* What the case writes to standard error goes to text; the result is the child's status. */
 static int run_case(void *(*body)(void *), char *text, size_t text_bytes)
 {
-    int ends[2];
-    CHECK(pipe(ends) == 0);
-    pid_t child = fork();
-    CHECK(child >= 0);
-    if (child == 0) {
-        CHECK(dup2(ends[1], STDERR_FILENO) == STDERR_FILENO);
-        close(ends[0]);
-        close(ends[1]);
-        run_thread(body);
-        _exit(0);
-    }
-    close(ends[1]);
-    size_t length = 0;
-    ssize_t got;
-    while ((got = read(ends[0], text + length, text_bytes - 1 - length)) > 0)
-        length += (size_t)got;
-    text[length] = '\0';
-    close(ends[0]);
-    int status;
-    CHECK(waitpid(child, &status, 0) == child);
-    return status;
+    current = body;
+    return test_child_says(run_current, text, text_bytes);
 }
 
 int main(int argc, char **argv)

@@ -271,6 +271,35 @@ static inline size_t test_preloaded_check(void)
     return check();
 }
 
+/* ---- children ---- */
+
+/* Runs body in a child, which exits with 0 if it comes back.  text gets what it writes to stderr;
+ * returns its status, as waitpid has it. */
+static inline int test_child_says(void (*body)(void), char *text, size_t text_bytes)
+{
+    int ends[2];
+    CHECK(pipe(ends) == 0);
+    pid_t child = fork();
+    CHECK(child >= 0);
+    if (child == 0) {
+        CHECK(dup2(ends[1], STDERR_FILENO) == STDERR_FILENO);
+        close(ends[0]);
+        close(ends[1]);
+        body();
+        _exit(0);
+    }
+    close(ends[1]);
+    size_t length = 0;
+    ssize_t got;
+    while ((got = read(ends[0], text + length, text_bytes - 1 - length)) > 0)
+        length += (size_t)got;
+    text[length] = '\0';
+    close(ends[0]);
+    int status;
+    CHECK(waitpid(child, &status, 0) == child);
+    return status;
+}
+
 /* ---- cases: each named case runs in a process of its own, so that one that hangs or crashes has a
  * name ---- */
 

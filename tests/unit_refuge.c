@@ -96,19 +96,8 @@ static void size_freed(void)
 /* Ends a child with the line. */
 static void check_said(void (*misuse)(void), const char *start, const char *end)
 {
-    char said[512] = "";
-    int ends[2];
-    CHECK(pipe(ends) == 0);
-    pid_t child = fork();
-    CHECK(child >= 0);
-    if (child == 0) {
-        CHECK(dup2(ends[1], STDERR_FILENO) >= 0);
-        misuse();
-        _exit(0);
-    }
-    int status;
-    CHECK(close(ends[1]) == 0 && waitpid(child, &status, 0) == child);
-    CHECK(read(ends[0], said, sizeof said - 1) >= 0 && close(ends[0]) == 0);
+    char said[512];
+    int status = test_child_says(misuse, said, sizeof said);
     CHECKF(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT, " (status 0x%x: %s)", status, said);
     CHECKF(strncmp(said, start, strlen(start)) == 0 && strstr(said, end) != NULL, " ('%s')", said);
 }

@@ -17,24 +17,20 @@
 
 static const char *misused;
 
+static void (*damage_it)(void); /* NULL: nothing is damaged */
+
+static void damage_and_reject(void)
+{
+    if (damage_it != NULL)
+        damage_it();
+    hk_reject_block("use", misused, "it is wrong");
+}
+
 /* The line that ends a child, which damages what it has to by itself. */
 static void read_line(void (*damage)(void), char *line, size_t bytes)
 {
-    int ends[2];
-    CHECK(pipe(ends) == 0);
-    pid_t child = fork();
-    CHECK(child >= 0);
-    if (child == 0) {
-        CHECK(dup2(ends[1], STDERR_FILENO) >= 0);
-        if (damage != NULL)
-            damage();
-        hk_reject_block("use", misused, "it is wrong");
-    }
-    int status;
-    CHECK(close(ends[1]) == 0 && waitpid(child, &status, 0) == child);
-    ssize_t length = read(ends[0], line, bytes - 1);
-    CHECK(length >= 0 && close(ends[0]) == 0);
-    line[length] = '\0';
+    damage_it = damage;
+    int status = test_child_says(damage_and_reject, line, bytes);
     CHECKF(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT, " (status 0x%x: %s)", status, line);
 }
 
