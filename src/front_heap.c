@@ -45,10 +45,6 @@ HAK_API void hak_heap_destroy(hak_heap_t *heap)
 void *hk_front_allocate_in(hk_heap_t *heap, size_t alignment, size_t size, bool zeroed)
 {
     hk_cache_t *cache;
-    bool is_large = size > HK_SMALL_MAX || alignment > HK_SUPERSLAB_BYTES;
-    if (is_large && !hk_limit_is_possible(size, alignment)) {
-        return hk_front_fail(ENOMEM); /* nothing need go for it first */
-    }
     if (!hk_path_enter(&cache)) { /* a fork is under way: the refuge serves all heaps */
         void *refuge = hk_front_hand_out(hk_path_allocate_refuge(size, alignment));
         if (refuge != NULL || !hk_path_enter(&cache)) {

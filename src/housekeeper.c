@@ -20,7 +20,7 @@
 enum {
     SLOW_PATHS_BEFORE = 16, /* a program that only starts another one does not get that far */
     STACK_BYTES = 256 * 1024,
-    WAIT_MS = 4000, /* at most between two looks whether other threads are left */
+    WAIT_MS = 4000, /* between two looks whether other threads are left, at most */
 };
 
 _Atomic uint32_t hk_housekeeper_countdown;
@@ -55,16 +55,8 @@ static void keep_first_class(hk_heap_t *heap, void *context)
     (void)hk_pool_maintain(heap->pool, hk_os_clock_ms(), left);
 }
 
-static void do_chore(void)
-{
-    if (chore != NULL) {
-        chore();
-    }
-}
-
 static void keep_house(void)
 {
-    do_chore();
     hk_heaps_each_thread_heap(keep_heap, NULL);
     size_t committed;
     do {
@@ -80,37 +72,31 @@ static void keep_house(void)
     } while (hk_limit_committed_bytes() < committed);
 }
 
-static bool goes_on(uint32_t mine)
-{
-    return hk_load_acquire(&generation) == mine && !hk_os_is_last_thread();
-}
-
-/* Until the next round.  Meanwhile other threads may end, and a fork leave something to do. */
-static void wait_for_round(uint32_t mine, uint64_t period_ms)
-{
-    while (period_ms > WAIT_MS) {
-        hk_os_wait_ms(&generation, mine, WAIT_MS);
-        period_ms = goes_on(mine) ? period_ms - WAIT_MS : 0;
-        do_chore();
-    }
-    hk_os_wait_ms(&generation, mine, period_ms);
-}
-
 /* The thread.  Its rounds come often while memory comes and goes, and seldom while nothing changes.
- * It ends when it is told to, and when no other thread is left: the process then ends as it would
- * without it. */
+ * However long they take, it looks now and then whether a fork has left something to do, and
+ * whether another thread is left: if not, or when it is told to, it ends, and the process ends as
+ * it would without it. */
 static void *run(void *argument)
 {
     uint32_t mine = (uint32_t)(uintptr_t)argument;
     uint64_t period_ms = 0;
+    uint64_t left_ms = 0; /* to the next round */
     size_t committed = 0;
     (void)pthread_setname_np(pthread_self(), "hakmem");
-    while (goes_on(mine)) {
-        keep_house();
-        size_t now_committed = hk_limit_committed_bytes();
-        period_ms = hk_policy_house_ms(period_ms, hk_options.decay, now_committed != committed);
-        committed = now_committed;
-        wait_for_round(mine, period_ms);
+    while (hk_load_acquire(&generation) == mine && !hk_os_is_last_thread()) {
+        if (chore != NULL) {
+            chore();
+        }
+        if (left_ms == 0) {
+            keep_house();
+            size_t now_committed = hk_limit_committed_bytes();
+            period_ms = hk_policy_house_ms(period_ms, hk_options.decay, now_committed != committed);
+            committed = now_committed;
+            left_ms = period_ms;
+        }
+        uint64_t wait_ms = hk_least(left_ms, WAIT_MS);
+        hk_os_wait_ms(&generation, mine, wait_ms);
+        left_ms -= wait_ms;
     }
     return NULL;
 }

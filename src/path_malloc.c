@@ -22,8 +22,10 @@ static unsigned class_in(const hk_heap_t *heap, size_t size, size_t alignment)
 void *hk_path_allocate_past_caches(hk_heap_t *heap, size_t size, size_t alignment, bool *fresh)
 {
     unsigned class_index = class_in(heap, size, alignment);
-    if (class_index == HK_CLASS_COUNT) {
-        return hk_span_allocate(heap, size, alignment, fresh);
+    if (class_index == HK_CLASS_COUNT) { /* nothing need go for what cannot be */
+        return hk_limit_is_possible(size, alignment)
+                   ? hk_span_allocate(heap, size, alignment, fresh)
+                   : NULL;
     }
     void *block = hk_heap_take_block(heap, class_index);
     return block != NULL && heap->hardened ? hk_harden_arm(block, class_index, size) : block;

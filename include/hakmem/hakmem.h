@@ -205,11 +205,11 @@ HAK_API size_t hak_limit_release_reserve(void);
 
 /* Starts a thread, named "hakmem", that gives memory back while the program is idle.  Without it,
  * only threads that allocate and free give memory back, on the way.  The thread blocks all signals,
- * sleeps for twice HAKMEM_DECAY, half a second, to four seconds at a time, or as long as that if it
- * is more, and does not keep the process from ending.  A
- * forked child has none, and starts one after a few allocations.  HAKMEM_HOUSEKEEPER=1 does the
- * same.  Returns 0, also if the thread is running already, or the error number that pthread_create
- * gave, mostly EAGAIN: there is no room for another thread; errno is not set. */
+ * sleeps for twice HAKMEM_DECAY, half a second, to four seconds at a time, or for the former if it
+ * is more, and does not keep the process from ending.  A forked child has none, and starts one
+ * after a few allocations.  HAKMEM_HOUSEKEEPER=1 does the same.  Returns 0, also if the thread is
+ * running already, or the error number that pthread_create gave, mostly EAGAIN: there is no room
+ * for another thread; errno is not set. */
 HAK_API int hak_housekeeper_start(void);
 
 /* Tells that thread to end, which it does soon; none is started until the next
