@@ -23,6 +23,7 @@ BUMP_SCALE = {"mixed256": 0.3, "mixed8192": 0.3, "pair": 0.5, "pair_mix": 0.1, "
               "aligned": 0.2, "medium": 0.02, "large": 0, "threshold": 0, "churn_python": 0.5,
               "churn_gcc": 0.5, "churn_redis": 1, "prodcons": 0.5, "larson": 0.3,
               "threadchurn": 0, "false_active": 1, "false_passive": 1, "fragment": 0, "spike": 0,
+              "evict": 0, "bursts": 0,
               "scratch_buffer": 0, "scratch_nodes": 0, "turn": 0,
               "quiet": 0, "pause": 0}
 SAME_SIZE = {"tree", "graph"}  # shortened they would be other structures
@@ -30,7 +31,7 @@ SCALE_BY_RANGE = {"2k": 0.3, "32k": 0.05, "64k": 0.05}
 # Whose live bytes depend on the length: recorded whole.
 WHOLE = {"realloc_grow", "realloc_many", "tree", "graph", "churn_python", "churn_gcc", "churn_redis",
          "spike", "prodcons", "replace1m", "scratch_buffer", "scratch_nodes",
-         "turn", "quiet", "pause"}
+         "turn", "quiet", "pause", "bursts"}
 
 UNTOUCHED = {"threshold"}  # writes two pages of each block: its live bytes are no memory
 

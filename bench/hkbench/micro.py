@@ -20,6 +20,8 @@ WALK = BASE + [Measure("build_ns", "ns/node built", TIME), Measure("walk_ns", "n
 FRAGMENT = BASE + [Measure("resident_mib", "MiB at end", MEMORY), Measure("live_mib", "MiB live", INFO)]
 SPIKE = [Measure("ns", "ns/op", INFO), RSS, AFTER, Measure("fallen_mib", "MiB after fall", MEMORY),
          Measure("idle_mib", "MiB after idling", MEMORY, True), Measure("mean", "KiB mean", MEMORY)]
+BURSTS = [Measure("cpu_ns", "ns cpu/op", TIME), RSS, AFTER, Measure("calm_mib", "MiB in calm", MEMORY, True),
+          Measure("mean", "KiB mean", MEMORY)]
 QUIET = [measure for measure in SPIKE if measure.key != "mean"]
 PAUSE = [Measure("ns", "ns/op", INFO), Measure("worst_us", "us worst", TIME, True),
          Measure("late_us", "us but 1 in 100,000", TIME), RSS, AFTER]
@@ -61,12 +63,14 @@ TABLE = [
     ("larson", 4, THREADS, FULL, 1), ("larson", 16, THREADS, FULL, 1),
     ("threadchurn", 1, THREADS, QUICK, 0.3), ("threadchurn", 4, THREADS, FULL, 1),
     ("false_active", 2, THREADS, NORMAL, 1), ("false_passive", 2, THREADS, NORMAL, 1),
-    ("fragment", 1, LONGRUN, QUICK, 0.5), ("spike", 1, LONGRUN, QUICK, 0.2),
+    ("fragment", 1, LONGRUN, QUICK, 0.5), ("evict", 1, LONGRUN, NORMAL, 1),
+    ("bursts", 2, LONGRUN, NORMAL, 1), ("spike", 1, LONGRUN, QUICK, 0.2),
     ("scratch_buffer", 1, LONGRUN, NORMAL, 1), ("scratch_nodes", 1, LONGRUN, NORMAL, 1),
     ("turn", 1, LONGRUN, NORMAL, 1),
     ("quiet", 1, LONGRUN, NORMAL, 1), ("pause", 1, LONGRUN, NORMAL, 1),
 ]
-MEASURES = {"tree": WALK, "graph": WALK, "index": WALK, "fragment": FRAGMENT, "spike": SPIKE,
+MEASURES = {"tree": WALK, "graph": WALK, "index": WALK, "fragment": FRAGMENT, "evict": FRAGMENT,
+            "bursts": BURSTS, "spike": SPIKE,
             "quiet": QUIET, "pause": PAUSE}
 
 

@@ -121,7 +121,7 @@ def series_of(analysis, row, name):
 
 
 def over_time(analysis):
-    wanted = ("spike/1", "fragment/1", "field_idle_return", "redis")
+    wanted = ("spike/1", "fragment/1", "evict/1", "bursts/2", "field_idle_return", "redis", "redis_refill")
     rows = [row for row in analysis.rows if row["name"] in wanted and series_of(analysis, row, MINE)]
     if not rows:
         return None

@@ -5,13 +5,15 @@ import functools
 import hashlib
 import os
 import random
+import re
 import shutil
 import time
 
 from . import postgres
 from .allocators import InForce
 from .client import Pipelined
-from .model import SERVERS, TIME, Measure
+from .model import MEMORY, SERVERS, TIME, Measure
+from .process import program_pid, status_kib
 from .programs import checked_row, missing
 from .server import (AFTER, CPU, RSS, US, Failed, after_quiet, ask_to_end, command, measure_server, peak_of,
                      wait_for)
@@ -57,12 +59,54 @@ def drive_redis(work, process, values, scale):
     return digest
 
 
+REDIS_SERVER = ["redis-server", "--port", "0", "--unixsocket", "server.sock", "--save", "", "--appendonly",
+                "no", "--enable-debug-command", "yes", "--loglevel", "warning", "--activedefrag", "no"]
+
+
 def redis_row(scale):
-    argv = ["redis-server", "--port", "0", "--unixsocket", "server.sock", "--save", "", "--appendonly",
-            "no", "--enable-debug-command", "yes", "--loglevel", "warning", "--activedefrag", "no"]
     measures = [US, Measure("p50", "us p50", TIME), Measure("p99", "us p99", TIME), CPU, RSS, AFTER]
     return checked_row("redis", SERVERS, measures, write_redis_load,
-                       InForce(["redis-server", "--version"], {}), measure_server(argv, functools.partial(drive_redis, scale=scale)), 5)
+                       InForce(["redis-server", "--version"], {}),
+                       measure_server(REDIS_SERVER, functools.partial(drive_redis, scale=scale)), 5)
+
+
+# ---- redis: deletes, and values of other sizes in their place ----
+
+REFILL_KEYS = 60000
+REFILL_REPLIES = re.compile(r"replies: (\d+)")
+REFILL_LENGTHS = [100, 250, 40, 600, 150, 400]  # of a phase's values, and up to as much again
+
+
+def write_refill_load(work, scale):
+    """The commands of each phase in a file of its own: all keys that are missing come, then 4 in 5 of all go."""
+    rng, keys = random.Random(12), int(REFILL_KEYS * scale)
+    missing_keys = range(keys)
+    for phase, length in enumerate(REFILL_LENGTHS):
+        lines = [f"SET key{key} {'v' * rng.randrange(length, 2 * length)}\r\n" for key in missing_keys]
+        missing_keys = rng.sample(range(keys), keys * 4 // 5)
+        gone = [f"DEL key{key}\r\n" for key in missing_keys] if phase + 1 < len(REFILL_LENGTHS) else []
+        (work / f"load{phase}").write_text("".join(lines + gone), encoding="ascii")
+
+
+def drive_refill(work, process, values):
+    wait_for(lambda: command(work, REDIS_CLI + ["PING"], timeout=5) == "PONG\n", process, "redis")
+    begin, requests = time.monotonic(), 0
+    for phase in range(len(REFILL_LENGTHS)):
+        answer = command(work, REDIS_CLI + ["--pipe"], work / f"load{phase}")
+        requests += int(REFILL_REPLIES.search(answer).group(1))
+    values["us"] = (time.monotonic() - begin) * 1e6 / requests
+    values["rss"], values["full"] = peak_of(work), status_kib(program_pid(work), "VmRSS")
+    digest = command(work, REDIS_CLI + ["DEBUG", "DIGEST"])
+    command(work, REDIS_CLI + ["FLUSHALL", "SYNC"])
+    values["after"] = after_quiet(work)
+    command(work, REDIS_CLI + ["SHUTDOWN", "NOSAVE"])
+    return digest
+
+
+def refill_row(scale):
+    measures = [US, CPU, RSS, Measure("full", "KiB refilled", MEMORY), AFTER]
+    return checked_row("redis_refill", SERVERS, measures, functools.partial(write_refill_load, scale=scale),
+                       InForce(["redis-server", "--version"], {}), measure_server(REDIS_SERVER, drive_refill))
 
 
 # ---- memcached ----
@@ -176,6 +220,7 @@ def rows(wanted, scale=1):
     """The rows whose name wanted(name) accepts, redis with this much of its work, and a line about each that cannot run."""
     kinds = [("redis", ["redis-server", "redis-benchmark", "redis-cli"], "redis",
               lambda: redis_row(scale)),
+             ("redis_refill", ["redis-server", "redis-cli"], "redis", lambda: refill_row(scale)),
              ("memcached", ["memcached"], "memcached", memcached_row),
              ("nginx", ["nginx"], "nginx", nginx_row),
              ("postgres", ["pgbench", "psql"], "postgresql", postgres.row)]

@@ -17,9 +17,9 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-static const struct workload *const themes[] = {micro_local,   micro_sizes, micro_trace,
-                                                micro_graph,   micro_pass,  micro_threads,
-                                                micro_longrun, micro_pause};
+static const struct workload *const themes[] = {micro_local,   micro_sizes,   micro_trace,
+                                                micro_graph,   micro_pass,    micro_threads,
+                                                micro_longrun, micro_service, micro_pause};
 enum { THEMES = sizeof themes / sizeof themes[0], NOTES = 8 };
 
 static double scale = 1;

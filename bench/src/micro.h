@@ -38,7 +38,7 @@ struct workload {
 
 /* The tables, each ended by an entry without a name. */
 extern const struct workload micro_local[], micro_sizes[], micro_trace[], micro_graph[],
-    micro_pass[], micro_threads[], micro_longrun[], micro_pause[];
+    micro_pass[], micro_threads[], micro_longrun[], micro_service[], micro_pause[];
 
 /* n, times the scale that the command line gave; at least 1. */
 uint64_t micro_scaled(uint64_t n);
