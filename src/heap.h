@@ -58,7 +58,7 @@ typedef struct hk_heap {
     size_t free_low_water;       /* lock(heap): the least free_bytes of this epoch */
     uint64_t holes_purged_bytes; /* lock(heap): so far */
     uint16_t hole_lists; /* lock(heap): how many lists of partial slabs the round still has to do */
-    bool hole_all;       /* lock(heap): the round does all lists, not only the emptiest slabs' */
+    uint8_t hole_round;  /* lock(heap): which slabs the round looks at: see heap_hole.c */
     hk_slab_t *hole_next;  /* lock(heap): the next slab of the highest of these; NULL: its first */
     uint64_t own_acquires; /* lock(heap): stage 0.5 */
     _Atomic uint64_t inbox_magazines; /* atomic: received; threads that share may lose some */

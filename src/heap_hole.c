@@ -6,6 +6,13 @@
 #include "bitrange.h"
 #include "os.h"
 
+/* Which slabs a round looks at. */
+typedef enum hole_round {
+    SPARSE, /* those that are mostly free */
+    IDLE,   /* and others of which no block was taken since the last such round */
+    ALL,
+} hole_round_t;
+
 enum {
     SLABS_AT_ONCE = 32,   /* while the lock is held: some hundred microseconds */
     PASSED_AT_ONCE = 512, /* with those not worth a look: some ten microseconds more */
@@ -30,6 +37,7 @@ void hk_heap_hole_forget_locked(hk_heap_t *heap, hk_slab_t *slab)
 {
     count_holes(heap, slab, 0);
     slab->holes_at = 0;
+    slab->hole_waits = false;
 }
 
 /* Whether only free blocks lie on the page. */
@@ -75,7 +83,20 @@ static bool is_worth_a_look(const hk_slab_t *slab)
 {
     unsigned blocks = hk_class_info[slab->class_index].block_count;
     return blocks - slab->free_blocks < pages_of(slab) &&
-           (slab->holes_at == 0 || slab->free_blocks > slab->holes_at + (blocks >> FREED_SHIFT));
+           (slab->holes_at == 0 || slab->hole_waits ||
+            slab->free_blocks > slab->holes_at + (blocks >> FREED_SHIFT));
+}
+
+/* Whether the slab is left to the next round, to see whether its blocks are wanted meanwhile. */
+static bool is_left_locked(const hk_heap_t *heap, hk_slab_t *slab)
+{
+    bool left =
+        heap->hole_round == IDLE && slab->bucket < HK_SLAB_BUCKETS - 1 && slab->holes_at == 0;
+    if (left) {
+        slab->holes_at = slab->free_blocks;
+        slab->hole_waits = true;
+    }
+    return left;
 }
 
 static size_t look_at_slab_locked(hk_heap_t *heap, hk_slab_t *slab)
@@ -84,15 +105,16 @@ static size_t look_at_slab_locked(hk_heap_t *heap, hk_slab_t *slab)
     size_t pages = is_of_huge_pages(slab) ? 0 : purge_slab(slab);
     count_holes(heap, slab, pages);
     slab->holes_at = slab->free_blocks;
+    slab->hole_waits = false;
     return pages > before ? (pages - before) * hk_os_page_bytes() : 0;
 }
 
 /* ---- Rounds ---- */
 
-static void begin_round_locked(hk_heap_t *heap, bool all)
+static void begin_round_locked(hk_heap_t *heap, hole_round_t round)
 {
     heap->hole_lists = LISTS;
-    heap->hole_all = all;
+    heap->hole_round = (uint8_t)round;
     heap->hole_next = NULL;
 }
 
@@ -102,7 +124,7 @@ static hk_slab_t *find_next_locked(hk_heap_t *heap)
     while (heap->hole_next == NULL && heap->hole_lists > 0) {
         unsigned list = heap->hole_lists - 1u;
         unsigned bucket = list % HK_SLAB_BUCKETS;
-        if (heap->hole_all || bucket == HK_SLAB_BUCKETS - 1) {
+        if (heap->hole_round != SPARSE || bucket == HK_SLAB_BUCKETS - 1) {
             heap->hole_next = heap->classes[list / HK_SLAB_BUCKETS].partial[bucket];
         }
         heap->hole_lists = (uint16_t)(heap->hole_lists - (heap->hole_next == NULL));
@@ -126,7 +148,7 @@ static unsigned go_on_locked(hk_heap_t *heap, unsigned limit, size_t *bytes)
     while (limit > 0 && passed < PASSED_AT_ONCE && (slab = find_next_locked(heap)) != NULL) {
         hk_heap_hole_skip_locked(heap, slab);
         passed++;
-        if (is_worth_a_look(slab)) {
+        if (is_worth_a_look(slab) && !is_left_locked(heap, slab)) {
             size_t given = look_at_slab_locked(heap, slab);
             heap->holes_purged_bytes += given;
             *bytes += given;
@@ -156,7 +178,7 @@ size_t hk_heap_hole_purge_all(hk_heap_t *heap)
         return 0;
     }
     hk_lock_acquire(&heap->lock, HK_RANK_HEAP);
-    begin_round_locked(heap, true);
+    begin_round_locked(heap, ALL);
     size_t left = hk_heap_units(heap) + 1; /* one more than its slabs, so that the end is met too */
     hk_lock_release(&heap->lock, HK_RANK_HEAP);
     for (unsigned passed = 1; left > 0 && passed > 0; left = hk_above(left, passed)) {
@@ -167,10 +189,10 @@ size_t hk_heap_hole_purge_all(hk_heap_t *heap)
     return bytes;
 }
 
-static void restart_locked(hk_heap_t *heap)
+static void restart_locked(hk_heap_t *heap, hole_round_t round)
 {
     if (heap->hole_lists == 0) {
-        begin_round_locked(heap, false);
+        begin_round_locked(heap, round);
     }
 }
 
@@ -178,8 +200,8 @@ void hk_heap_hole_end_epoch_locked(hk_heap_t *heap)
 {
     size_t holes = hk_load_relaxed(&heap->hole_bytes); /* relaxed: the lock is held */
     size_t slab_bytes = hk_heap_units(heap) * HK_UNIT_BYTES;
-    if (hk_policy_wants_holes(slab_bytes, heap->free_low_water, holes)) {
-        restart_locked(heap);
+    if (hk_policy_wants_holes(slab_bytes, hk_above(heap->free_low_water, holes))) {
+        restart_locked(heap, IDLE);
     }
     heap->free_low_water = hk_heap_free_bytes(heap);
 }
@@ -187,6 +209,6 @@ void hk_heap_hole_end_epoch_locked(hk_heap_t *heap)
 void hk_heap_hole_restart(hk_heap_t *heap)
 {
     hk_lock_acquire(&heap->lock, HK_RANK_HEAP);
-    restart_locked(heap);
+    restart_locked(heap, SPARSE);
     hk_lock_release(&heap->lock, HK_RANK_HEAP);
 }

@@ -6,6 +6,10 @@
  * are the slab's holes.  The blocks stay free blocks of the slab.  When one of them is used again,
  * the kernel gives it fresh pages, which are zero.
  *
+ * Where few blocks are live, holes are looked for at once.  Blocks of fuller slabs are wanted again
+ * sooner, as a class's blocks come out of its fullest slab: there they are looked for if one round
+ * by time has seen the slab, and none of its blocks has been taken by the next one.
+ *
  * A slab's holes count as such until a block is taken out of the slab.  Then it counts as having
  * none, and may be looked at again.  Three kinds of slabs never have holes: those of hardened
  * heaps, whose free blocks have content; those in superslabs of huge pages, which are dense; and
@@ -18,8 +22,7 @@
 
 #include "heap.h"
 
-/* Purges the holes of up to limit slabs, those of the largest blocks first.  Looks only at slabs
- * that are mostly free: the blocks of fuller ones are wanted again sooner.  Goes on where the last
+/* Purges the holes of up to limit slabs, those of the largest blocks first.  Goes on where the last
  * call ended, passes by a bounded number of slabs, and stops when it has been through all classes.
  * Returns the bytes given back. */
 size_t hk_heap_hole_purge(hk_heap_t *heap, unsigned limit);
@@ -31,7 +34,7 @@ size_t hk_heap_hole_purge_all(hk_heap_t *heap);
  * enough was free all through the epoch and is no hole yet. */
 void hk_heap_hole_end_epoch_locked(hk_heap_t *heap);
 
-/* Begins a new round at once, if the last one is done. */
+/* Begins a new round at once, through the slabs that are mostly free, if the last one is done. */
 void hk_heap_hole_restart(hk_heap_t *heap);
 
 /* To be called when blocks are taken out of the slab, or it leaves the heap: its holes may be

@@ -176,7 +176,7 @@ static void give_holes(size_t committed)
 {
     candidates_t candidates = {0};
     hk_heaps_each_thread_heap(add_candidates, &candidates);
-    if (hk_policy_wants_holes(committed, candidates.bytes, 0) && !is_sparse_peak(committed)) {
+    if (hk_policy_wants_holes_at_peak(committed, candidates.bytes) && !is_sparse_peak(committed)) {
         hk_heap_hole_restart(candidates.sparsest);
         (void)hk_heap_hole_purge(candidates.sparsest, HK_HOLE_STEP_SLABS);
     }

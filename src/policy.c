@@ -185,10 +185,14 @@ bool hk_policy_is_dense(size_t live_bytes)
     return live_bytes >= DENSE_BYTES_MIN;
 }
 
-bool hk_policy_wants_holes(size_t slab_bytes, size_t free_bytes, size_t hole_bytes)
+bool hk_policy_wants_holes(size_t slab_bytes, size_t free_bytes)
 {
-    size_t rest = hk_above(free_bytes, hole_bytes);
-    return rest > HOLES_BYTES_MIN && rest > slab_bytes / 4;
+    return free_bytes > HOLES_BYTES_MIN && free_bytes > slab_bytes / 8;
+}
+
+bool hk_policy_wants_holes_at_peak(size_t committed_bytes, size_t free_bytes)
+{
+    return free_bytes > HOLES_BYTES_MIN && free_bytes > committed_bytes / 4;
 }
 
 uint32_t hk_policy_empty_superslabs(uint64_t superslabs)

@@ -179,8 +179,12 @@ bool hk_policy_is_dense(size_t live_bytes);
 size_t hk_policy_sparse_bytes(size_t slab_bytes, size_t free_bytes);
 
 /* Whether to look for holes in slabs of slab_bytes, of which free_bytes were free all through an
- * epoch and hole_bytes are holes already. */
-bool hk_policy_wants_holes(size_t slab_bytes, size_t free_bytes, size_t hole_bytes);
+ * epoch, and are no holes yet. */
+bool hk_policy_wants_holes(size_t slab_bytes, size_t free_bytes);
+
+/* And at a peak of committed_bytes, when so many are free in slabs and no holes.  Only if that is
+ * more, since the process would soon have them back. */
+bool hk_policy_wants_holes_at_peak(size_t committed_bytes, size_t free_bytes);
 
 /* How many empty superslabs the pool keeps mapped, when it has so many superslabs. */
 uint32_t hk_policy_empty_superslabs(uint64_t superslabs);

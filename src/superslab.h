@@ -50,6 +50,7 @@ typedef struct hk_slab {
     uint8_t hole_pages;             /* lock(heap): pages that are holes: see heap_hole.h */
     uint16_t holes_at; /* lock(heap): free blocks at the last look for holes; 0: some taken since */
     uint16_t bucket_last; /* lock(heap): the most free blocks its list is for; 0: in no list */
+    uint8_t hole_waits;   /* lock(heap): holes_at is of a round that left it to the next one */
 } hk_slab_t;
 
 static_assert(sizeof(hk_slab_t) == HK_CACHE_LINE, "one line for a slab header");

@@ -84,11 +84,21 @@ static void trimmed(size_t size, size_t every, size_t most)
     CHECK(stats_now().hole_bytes == 0);
 }
 
-/* A thread that allocates something else now and then; it need not trim. */
-static void by_time(void)
+enum { EPOCH_MS = 250 };
+
+static uint64_t clock_ms(void)
 {
-    enum { SIZE = 5000 };
-    thin_out(SIZE, 10);
+    struct timespec now;
+    CHECK(clock_gettime(CLOCK_MONOTONIC, &now) == 0);
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+/* A thread that allocates something else now and then; it need not trim.  Returns after how many ms
+ * the first holes were seen. */
+static uint64_t by_time(size_t size, size_t every, size_t wanted)
+{
+    thin_out(size, every);
+    uint64_t start_ms = clock_ms(), first_ms = 0;
     struct timespec pause = {.tv_nsec = 10000000};
     int rounds = 0;
     do {
@@ -97,10 +107,22 @@ static void by_time(void)
         void *other = hak_malloc(100000);
         CHECK(other != NULL);
         hak_free(other);
-    } while (stats_now().hole_bytes < TOTAL / 2);
-    check_survivors(SIZE);
+        if (first_ms == 0 && stats_now().hole_bytes > 0)
+            first_ms = clock_ms() - start_ms;
+    } while (stats_now().hole_bytes < wanted);
+    check_survivors(size);
     CHECK(hak_check() == 0);
     free_survivors();
+    return first_ms;
+}
+
+/* Half of each slab is in use.  Its free blocks may be wanted again soon, so an epoch passes in
+ * which they could be, after the one in which they were free. */
+static void by_more_time(void)
+{
+    (void)hak_trim(0);
+    uint64_t first_ms = by_time(8192, 2, TOTAL / 3);
+    CHECKF(first_ms >= 2 * EPOCH_MS, " (%u ms)", (unsigned)first_ms);
 }
 
 /* The process grows with other sizes: what lies between the survivors makes way. */
@@ -144,6 +166,7 @@ int main(void)
     trimmed(5000, 10, TOTAL / 8);
     trimmed(8192, 4, TOTAL / 16);
     trimmed(20000, 3, TOTAL / 8);
-    by_time();
+    (void)by_time(5000, 10, TOTAL / 2);
+    by_more_time();
     return 0;
 }

@@ -264,12 +264,12 @@ static void check_warm(void)
 
 static void check_holes(void)
 {
-    CHECK(!hk_policy_wants_holes(4 * MIB, 2 * MIB, 0)); /* not worth the calls */
-    CHECK(!hk_policy_wants_holes(100 * MIB, 25 * MIB, 0));
-    CHECK(hk_policy_wants_holes(100 * MIB, 25 * MIB + 1, 0));
-    CHECK(!hk_policy_wants_holes(100 * MIB, 90 * MIB, 65 * MIB)); /* most are holes already */
-    CHECK(hk_policy_wants_holes(100 * MIB, 90 * MIB, 64 * MIB));
-    CHECK(!hk_policy_wants_holes(100 * MIB, 10 * MIB, 90 * MIB)); /* read at different times */
+    CHECK(!hk_policy_wants_holes(4 * MIB, 2 * MIB)); /* not worth the calls */
+    CHECK(!hk_policy_wants_holes(104 * MIB, 13 * MIB));
+    CHECK(hk_policy_wants_holes(104 * MIB, 13 * MIB + 1));
+    CHECK(!hk_policy_wants_holes_at_peak(4 * MIB, 2 * MIB));
+    CHECK(!hk_policy_wants_holes_at_peak(100 * MIB, 25 * MIB));
+    CHECK(hk_policy_wants_holes_at_peak(100 * MIB, 25 * MIB + 1));
 }
 
 /* One portion for each so long that a thread was away. */
