@@ -152,19 +152,34 @@ HAK_API size_t hak_usable_size(const void *block)
                                                 "invalid pointer: usable size");
 }
 
-/* Set for good when realloc found no smaller place for a block: then it may be more than twice as
- * large as what was asked for last. */
+/* Set for good when realloc found no smaller place for a block: then it may be larger than
+ * least_kept allows. */
 static _Atomic bool some_stayed;
 
-/* Ends the process if the size is not the block's.  A block may be up to twice as large as its last
- * realloc needed; with hardening its size is known exactly.  Relaxed: a block that comes from
- * another thread brings along what that thread wrote before. */
+/* The least size to which a block of so many bytes is resized where it is.  Programs that make a
+ * string or a list as large as it may become, and then trim it, have many blocks that are too
+ * large, so a small one moves if more than a quarter of it would be left over (docs/adr/0016). */
+HK_INLINE size_t least_kept(size_t usable)
+{
+    return usable - usable / (usable <= HK_SMALL_MAX ? 4 : 2);
+}
+
+/* Whether a block of so many bytes stays where it is when it is resized; the size may also be
+ * more. */
+static bool is_worth_keeping(size_t usable, size_t size)
+{
+    return size >= least_kept(usable) || hk_path_good_size(size, 1) == usable;
+}
+
+/* Ends the process if the size is not the block's.  A block may be larger than its last realloc
+ * needed; with hardening its size is known exactly.  Relaxed: a block that comes from another
+ * thread brings along what that thread wrote before. */
 static void check_size(const void *block, size_t alignment, size_t size)
 {
     size_t usable = hk_path_usable_bytes(block, "invalid free", "double free");
     bool wrong = hk_path_is_exact(block)
                      ? size != usable
-                     : size > usable || (hk_path_good_size(size, alignment) < usable / 2 &&
+                     : size > usable || (hk_path_good_size(size, alignment) < least_kept(usable) &&
                                          !hk_load_relaxed(&some_stayed));
     if (wrong) {
         hk_reject_block("invalid free", block, "the size given is not the block's");
@@ -239,7 +254,7 @@ void *hk_front_resize(hk_heap_t *heap, void *block, size_t size)
     if (size > PTRDIFF_MAX || (size > usable && !hk_limit_is_possible(size, 1))) {
         return hk_front_fail(ENOMEM);
     }
-    if (size >= usable / 2 && hk_path_try_refit(block, usable, size)) {
+    if (is_worth_keeping(usable, size) && hk_path_try_refit(block, usable, size)) {
         return block;
     }
     /* Then its pages may move. */
@@ -273,6 +288,9 @@ void *hk_front_resize(hk_heap_t *heap, void *block, size_t size)
  * has. */
 static HK_NOINLINE void *move_small(void *block, size_t bytes, size_t size)
 {
+    if (size < bytes && is_worth_keeping(bytes, size)) {
+        return block;
+    }
     void *moved = hak_malloc(size);
     if (moved == NULL) {
         return size > bytes ? NULL : stay(block);
@@ -284,7 +302,7 @@ HAK_API void *hak_realloc(void *block, size_t size)
 {
     size_t bytes = hk_path_near_bytes(block);
     if (bytes != 0 && size != 0) {
-        if (size <= bytes && size >= bytes / 2) {
+        if (size <= bytes && size >= least_kept(bytes)) {
             return block; /* a string that grows by a few bytes */
         }
         return move_small(block, bytes, size);

@@ -276,6 +276,24 @@ static inline void fam_realloc_large(void)
     }
 }
 
+/* A block that is trimmed by more than a quarter takes less memory, and has what it had. */
+static inline void fam_realloc_trim(void)
+{
+    for (size_t size = 128; size <= 60000; size += size / 3) {
+        unsigned char *block = (unsigned char *)t_malloc(size);
+        CHECK(block != NULL);
+        size_t usable = t_usable_size(block), trimmed = usable * 5 / 8;
+        memset(block, (int)(size % 251), size);
+        block = (unsigned char *)t_realloc(block, trimmed);
+        CHECK(block != NULL);
+        CHECKF(t_usable_size(block) < usable / 4 * 3, " (%zu bytes trimmed to %zu: %zu)", usable,
+               trimmed, t_usable_size(block));
+        for (size_t i = 0; i < trimmed; i++)
+            CHECKF(block[i] == size % 251, " (%zu bytes, at %zu)", size, i);
+        t_free(block);
+    }
+}
+
 /* realloc(p, 0) frees p and returns NULL; if it did not free, 16 GiB of address space would be
  * gone. */
 static inline void fam_realloc_zero(void)
@@ -452,6 +470,7 @@ static inline void fam_all(void)
     fam_realloc_pairs();
     fam_realloc_creep();
     fam_realloc_large();
+    fam_realloc_trim();
     fam_realloc_zero();
     fam_aligned();
     fam_free_keeps_errno();

@@ -102,9 +102,9 @@ HAK_API void hak_free(void *block);
 
 /* Frees a block that was allocated with this size (C23 7.24.3.4); NULL is allowed.  The process
  * ends if the size is above hak_usable_size(block), or so small that a block for it would have less
- * than half of that.  The latter is no longer looked for once hak_realloc has left a block as large
- * as it was, for want of memory for a smaller one.  Other wrong sizes are not noticed, but with
- * hardening every wrong size ends the process. */
+ * than three quarters of that, or less than half if that is above 64 KiB.  The latter is no longer
+ * looked for once hak_realloc has left a block as large as it was, for want of memory for a smaller
+ * one.  Other wrong sizes are not noticed, but with hardening every wrong size ends the process. */
 HAK_API void hak_free_sized(void *block, size_t size);
 
 /* Frees a block from hak_aligned_alloc(alignment, size) (C23 7.24.3.5); NULL is allowed.  A block
