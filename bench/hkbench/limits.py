@@ -19,7 +19,7 @@ READY_MIB = 2048
 # Scales below 1 for the bump allocator; 0: it means nothing there (memory is the result, or pauses).
 BUMP_SCALE = {"mixed256": 0.3, "mixed8192": 0.3, "pair": 0.5, "pair_mix": 0.1, "batch_fifo": 1,
               "requests": 0.03, "batch_lifo": 1, "batch_random": 1, "replace1k": 0.5, "replace100k": 0.5, "replace1m": 1,
-              "realloc_many": 0, "realloc_grow": 0, "calloc_small": 0.5, "calloc_large": 0,
+              "realloc_many": 0, "realloc_grow": 0, "realloc_trim": 0, "calloc_small": 0.5, "calloc_large": 0,
               "aligned": 0.2, "medium": 0.02, "large": 0, "threshold": 0, "churn_python": 0.5,
               "churn_gcc": 0.5, "churn_redis": 1, "prodcons": 0.5, "larson": 0.3,
               "threadchurn": 0, "false_active": 1, "false_passive": 1, "fragment": 0, "spike": 0,
@@ -29,7 +29,7 @@ BUMP_SCALE = {"mixed256": 0.3, "mixed8192": 0.3, "pair": 0.5, "pair_mix": 0.1, "
 SAME_SIZE = {"tree", "graph"}  # shortened they would be other structures
 SCALE_BY_RANGE = {"2k": 0.3, "32k": 0.05, "64k": 0.05}
 # Whose live bytes depend on the length: recorded whole.
-WHOLE = {"realloc_grow", "realloc_many", "tree", "graph", "churn_python", "churn_gcc", "churn_redis",
+WHOLE = {"realloc_grow", "realloc_many", "realloc_trim", "tree", "graph", "churn_python", "churn_gcc", "churn_redis",
          "spike", "prodcons", "replace1m", "scratch_buffer", "scratch_nodes",
          "turn", "quiet", "pause", "bursts"}
 

@@ -38,6 +38,7 @@ TABLE = [
     ("replace1k", 1, SMALL, NORMAL, 1), ("replace1k", 2, SMALL, FULL, 1),
     ("replace100k", 1, SMALL, NORMAL, 1), ("replace1m", 1, SMALL, QUICK, 0.3),
     ("realloc_many", 1, SIZES, NORMAL, 1), ("realloc_grow", 1, SIZES, QUICK, 0.3),
+    ("realloc_trim", 1, SIZES, NORMAL, 1),
     ("calloc_small", 1, SIZES, QUICK, 0.5), ("calloc_large", 1, SIZES, NORMAL, 1),
     ("aligned", 1, SIZES, QUICK, 0.4), ("medium", 1, SIZES, QUICK, 0.5),
     ("medium", 2, SIZES, FULL, 1), ("large", 1, SIZES, QUICK, 0.25), ("large", 2, SIZES, FULL, 1),

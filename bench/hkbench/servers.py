@@ -41,12 +41,17 @@ def redis_lines(work, *options):
     return list(csv.DictReader(command(work, REDIS_BENCHMARK + list(options)).splitlines()))
 
 
-def drive_redis(work, process, values, scale):
-    wait_for(lambda: command(work, REDIS_CLI + ["PING"], timeout=5) == "PONG\n", process, "redis")
-    command(work, REDIS_CLI + ["--pipe"], work / "load")
+def redis_digest(work):
     digest = command(work, REDIS_CLI + ["DEBUG", "DIGEST"])
     if len(digest.strip()) != 40:
         raise Failed("no digest")
+    return digest
+
+
+def drive_redis(work, process, values, scale):
+    wait_for(lambda: command(work, REDIS_CLI + ["PING"], timeout=5) == "PONG\n", process, "redis")
+    command(work, REDIS_CLI + ["--pipe"], work / "load")
+    digest = redis_digest(work)
     piped = redis_lines(work, "-n", str(int(60000 * scale)), "-P", "16", "-t", REDIS_TYPES)
     values["us"] = sum(1e6 / float(line["rps"]) for line in piped) / len(piped)
     single = redis_lines(work, "-n", str(int(20000 * scale)), "-c", "20", "-t", "set,get,hset")
@@ -77,26 +82,38 @@ REFILL_REPLIES = re.compile(r"replies: (\d+)")
 REFILL_LENGTHS = [100, 250, 40, 600, 150, 400]  # of a phase's values, and up to as much again
 
 
+def resp(*words):
+    """A command as clients send it."""
+    return f"*{len(words)}\r\n" + "".join(f"${len(word)}\r\n{word}\r\n" for word in words)
+
+
 def write_refill_load(work, scale):
     """The commands of each phase in a file of its own: all keys that are missing come, then 4 in 5 of all go."""
     rng, keys = random.Random(12), int(REFILL_KEYS * scale)
-    missing_keys = range(keys)
+    absent = range(keys)
     for phase, length in enumerate(REFILL_LENGTHS):
-        lines = [f"SET key{key} {'v' * rng.randrange(length, 2 * length)}\r\n" for key in missing_keys]
-        missing_keys = rng.sample(range(keys), keys * 4 // 5)
-        gone = [f"DEL key{key}\r\n" for key in missing_keys] if phase + 1 < len(REFILL_LENGTHS) else []
-        (work / f"load{phase}").write_text("".join(lines + gone), encoding="ascii")
+        lines = [resp("SET", f"key{key}", "v" * rng.randrange(length, 2 * length)) for key in absent]
+        absent = rng.sample(range(keys), keys * 4 // 5)
+        if phase + 1 < len(REFILL_LENGTHS):
+            lines += [resp("DEL", f"key{key}") for key in absent]
+        (work / f"load{phase}").write_text("".join(lines), encoding="ascii")
+
+
+def load_refill(work, phase):
+    """How many commands the server has answered."""
+    answer = REFILL_REPLIES.search(command(work, REDIS_CLI + ["--pipe"], work / f"load{phase}"))
+    if answer is None:
+        raise Failed("redis-cli does not count the replies")
+    return int(answer.group(1))
 
 
 def drive_refill(work, process, values):
     wait_for(lambda: command(work, REDIS_CLI + ["PING"], timeout=5) == "PONG\n", process, "redis")
-    begin, requests = time.monotonic(), 0
-    for phase in range(len(REFILL_LENGTHS)):
-        answer = command(work, REDIS_CLI + ["--pipe"], work / f"load{phase}")
-        requests += int(REFILL_REPLIES.search(answer).group(1))
-    values["us"] = (time.monotonic() - begin) * 1e6 / requests
+    begin = time.monotonic()
+    requests = sum(load_refill(work, phase) for phase in range(len(REFILL_LENGTHS)))
+    values["us"] = (time.monotonic() - begin) * 1e6 / max(1, requests)
     values["rss"], values["full"] = peak_of(work), status_kib(program_pid(work), "VmRSS")
-    digest = command(work, REDIS_CLI + ["DEBUG", "DIGEST"])
+    digest = redis_digest(work)
     command(work, REDIS_CLI + ["FLUSHALL", "SYNC"])
     values["after"] = after_quiet(work)
     command(work, REDIS_CLI + ["SHUTDOWN", "NOSAVE"])

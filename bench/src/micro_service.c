@@ -91,8 +91,10 @@ static uint64_t evict(struct worker *w)
             bench_sleep(0.01);
         }
     }
-    micro_note("live_mib", (double)s.live_bytes / MIB);
-    micro_note("resident_mib", (double)bench_status_kib("VmRSS:") / KIB);
+    if (w->id == 0) {
+        micro_note("live_mib", (double)s.live_bytes / MIB);
+        micro_note("resident_mib", (double)bench_status_kib("VmRSS:") / KIB);
+    }
     while (s.used)
         store_evict(&s, s.used - 1);
     bench_table_drop(s.entry, table_bytes);
@@ -174,7 +176,9 @@ static uint64_t bursts(struct worker *w)
                 replace(&request[n], small_size(bench_next(&w->seed)));
         }
         micro_meet();
-        calm_kib += (double)bench_status_kib("VmRSS:");
+        if (w->id == 0)
+            calm_kib += (double)bench_status_kib("VmRSS:");
+        micro_meet(); /* the next burst */
     }
     if (w->id == 0) {
         micro_note("burst_mib", (double)bench_status_kib("VmHWM:") / KIB);

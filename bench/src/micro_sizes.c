@@ -62,6 +62,39 @@ static uint64_t realloc_grow(struct worker *w)
     return ops;
 }
 
+/* A string of 32 bytes to 8 KiB: doubled as it grows, and trimmed to its length once that is
+ * known. */
+static void *get_trimmed(uint32_t *seed)
+{
+    uint32_t r = bench_next(seed);
+    size_t least = (size_t)32 << r % 8, length = least + (r >> 8) % least;
+    char *p = get(32);
+    for (size_t size = 32; size < length; size *= 2) {
+        p = bench_some(realloc(p, 2 * size));
+        bench_touch(p, size, 2 * size);
+    }
+    void **string = bench_some(realloc(p, length));
+    *string = string;
+    return string;
+}
+
+/* A parser or a builder, with thousands of strings that are read byte by byte; what Rust's Vec and
+ * String do on their way into a box.  One operation = one string. */
+static uint64_t realloc_trim(struct worker *w)
+{
+    enum { STRINGS = 20000 };
+    uint64_t ops = micro_scaled(300000);
+    void **string = slot_table(STRINGS);
+    for (uint64_t i = 0; i < ops; i++) {
+        void **at = &string[bench_next(&w->seed) % STRINGS];
+        if (*at)
+            put(*at);
+        *at = get_trimmed(&w->seed);
+    }
+    drain(string, STRINGS);
+    return ops;
+}
+
 /* ---- calloc and aligned_alloc ---- */
 
 /* A zeroed block; dirties it afterwards, whole when small, a byte a page otherwise. */
@@ -175,6 +208,8 @@ static uint64_t threshold(struct worker *w)
 const struct workload micro_sizes[] = {
     {"realloc_many", realloc_many, 1, 1, "100 vectors that grow to 1 MiB; op = realloc", 0, 0, 0},
     {"realloc_grow", realloc_grow, 1, 1, "one vector that grows to 437 MiB; op = realloc", 0, 0, 0},
+    {"realloc_trim", realloc_trim, 1, 1, "strings doubled, then trimmed, among 20,000; op = string",
+     0, 0, 0},
     {"calloc_small", calloc_small, 1, 1, "zeroed objects, 16..512 B among 1,000", 16, 512, 0},
     {"calloc_large", calloc_large, 1, 1, "zeroed buffers, 64 KiB..1 MiB among 16", 64 * KIB, MIB,
      0},
