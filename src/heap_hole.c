@@ -189,9 +189,11 @@ size_t hk_heap_hole_purge_all(hk_heap_t *heap)
     return bytes;
 }
 
+/* Unless a round is under way.  One through idle slabs begins in the place of one through sparse
+ * ones, which are among them; else a process that keeps growing would never come to it. */
 static void restart_locked(hk_heap_t *heap, hole_round_t round)
 {
-    if (heap->hole_lists == 0) {
+    if (heap->hole_lists == 0 || (round == IDLE && heap->hole_round == SPARSE)) {
         begin_round_locked(heap, round);
     }
 }

@@ -34,7 +34,8 @@ size_t hk_heap_hole_purge_all(hk_heap_t *heap);
  * enough was free all through the epoch and is no hole yet. */
 void hk_heap_hole_end_epoch_locked(hk_heap_t *heap);
 
-/* Begins a new round at once, through the slabs that are mostly free, if the last one is done. */
+/* Begins a new round at once, through the slabs that are mostly free, if the last one is done.
+ * Else that one, whichever slabs it is for, goes on. */
 void hk_heap_hole_restart(hk_heap_t *heap);
 
 /* To be called when blocks are taken out of the slab, or it leaves the heap: its holes may be

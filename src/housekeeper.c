@@ -10,6 +10,7 @@
 
 #include "decay.h"
 #include "gate.h"
+#include "heap_hole.h"
 #include "heaps.h"
 #include "limit.h"
 #include "log.h"
@@ -36,14 +37,15 @@ static _Atomic uint32_t generation;
 
 /* ---- Its work ---- */
 
-/* Works on one heap, a step at a time, and leaves the gate between steps, so that a fork does not
- * wait for long. */
+/* Works on one heap, its holes too, a step at a time, and leaves the gate between steps, so that a
+ * fork does not wait for long. */
 static void keep_heap(hk_heap_t *heap, void *context)
 {
     (void)context;
     bool more = true;
     while (more && hk_gate_enter_stranger()) {
         more = hk_heap_decay(heap, hk_os_clock_ms());
+        more |= hk_heap_hole_purge(heap, HK_HOLE_STEP_SLABS) > 0;
         hk_gate_leave_stranger();
     }
 }
