@@ -105,12 +105,63 @@ static void test_all(size_t pages)
     hk_heap_delete(heap);
 }
 
+/* An epoch ends in which nothing of what is free was wanted. */
+static void end_epoch(hk_heap_t *heap)
+{
+    hk_lock_acquire(&heap->lock, HK_RANK_HEAP);
+    heap->free_low_water = hk_heap_free_bytes(heap);
+    hk_heap_hole_end_epoch_locked(heap);
+    hk_lock_release(&heap->lock, HK_RANK_HEAP);
+}
+
+/* Half full slabs wait for another round, and for yet another if a block was taken meanwhile. */
+static void test_idle(size_t pages)
+{
+    enum { IDLE_SLABS = 96, ALL = 2 * IDLE_SLABS };
+    hk_heap_t *heap = new_heap();
+    unsigned class_index = hk_class_of(4096);
+    unsigned left = hk_class_info[class_index].block_count / 2;
+    thin_out(heap, class_index, IDLE_SLABS, left);
+    end_epoch(heap);
+    CHECK(hk_heap_hole_purge(heap, ALL) == 0 && heap->hole_lists == 0);
+    void *taken = hk_heap_take_block(heap, class_index);
+    CHECK(taken != NULL);
+    end_epoch(heap);
+    size_t bytes = (IDLE_SLABS - 1) * (pages - left) * 4096;
+    CHECK(hk_heap_hole_purge(heap, ALL) == bytes && heap->hole_bytes == bytes);
+    CHECK(hk_slab_find(taken)->hole_pages == 0 && heap->hole_lists == 0);
+    end_epoch(heap); /* what is left is not worth a round */
+    CHECK(heap->hole_lists == 0);
+    CHECK(hk_heap_hole_purge_all(heap) == (pages - left - 1) * 4096);
+    hk_heap_delete(heap);
+}
+
+/* A round through the sparsest slabs makes way for one through all. */
+static void test_makes_way(void)
+{
+    hk_heap_t *heap = new_heap();
+    thin_out(heap, hk_class_of(4096), SLABS, 1);
+    hk_heap_hole_restart(heap);
+    CHECK(hk_heap_hole_purge(heap, 1) > 0);
+    unsigned lists = heap->hole_lists;
+    CHECK(lists > 0 && heap->hole_next != NULL);
+    end_epoch(heap);
+    CHECK(heap->hole_lists > lists && heap->hole_next == NULL);
+    CHECK(hk_heap_hole_purge(heap, 1) > 0);
+    const hk_slab_t *next = heap->hole_next;
+    end_epoch(heap); /* but that one is not begun again */
+    CHECK(heap->hole_next == next);
+    hk_heap_delete(heap);
+}
+
 int main(void)
 {
     test_bounded();
+    test_makes_way();
     if (hk_os_page_bytes() == 4096) {
         test_lists_change(HK_UNIT_BYTES / 4096);
         test_all(HK_UNIT_BYTES / 4096);
+        test_idle(HK_UNIT_BYTES / 4096);
     }
     return 0;
 }
