@@ -7,6 +7,7 @@
 #include "list.h"
 #include "lock.h"
 #include "meta.h"
+#include "options.h"
 #include "os.h"
 #include "policy.h"
 
@@ -20,6 +21,10 @@ static struct {
     hk_lock_t lock;
     unsigned count;              /* lock(large) */
     size_t kept_bytes;           /* lock(large) */
+    size_t missed_bytes;         /* lock(large): the last one that was too much to keep, */
+    size_t missed_most;          /* lock(large): how much would have had to be kept for it, */
+    uint64_t missed_ms;          /* lock(large): and when that was */
+    size_t again_most;           /* lock(large): kept since one was missed; 0: as policy has it */
     hk_large_t *kept[KEPT_MAX];  /* lock(large) */
     hk_large_t *used;            /* lock(large): all in use */
     _Atomic size_t used_bytes;   /* atomic: a statistic */
@@ -54,12 +59,30 @@ static hk_large_t *remove_kept_locked(unsigned at)
 static bool keep_locked(hk_large_t *large)
 {
     size_t most = hk_policy_large_kept_bytes(hk_large_used_bytes());
-    if (mappings.count == KEPT_MAX || mappings.kept_bytes + large->bytes > most) {
+    most = most < mappings.again_most ? mappings.again_most : most;
+    size_t kept_bytes = mappings.kept_bytes + large->bytes;
+    if (mappings.count == KEPT_MAX || kept_bytes > most) {
+        mappings.missed_bytes = large->bytes;
+        mappings.missed_most = kept_bytes;
+        mappings.missed_ms = large->freed_ms;
         return false;
     }
     mappings.kept[mappings.count++] = large;
     mappings.kept_bytes += large->bytes;
     return true;
+}
+
+/* A program that frees its scratch memory, and takes as much at once, would fault in all of it each
+ * time.  If what it takes was not kept just now, as much is kept from now on, until a kept mapping
+ * has been in vain. */
+static void learn_locked(size_t bytes, uint64_t now_ms)
+{
+    size_t missed = mappings.missed_bytes;
+    bool alike =
+        bytes <= missed + missed / KEPT_WASTE_SHARE && missed <= bytes + bytes / KEPT_WASTE_SHARE;
+    if (alike && hk_ms_since(mappings.missed_ms, now_ms) <= hk_options.decay) {
+        mappings.again_most = mappings.missed_most + mappings.missed_most / KEPT_WASTE_SHARE;
+    }
 }
 
 /* A small block may be aligned to more than 2 MiB.  A mapping is not cut for it; nor extended,
@@ -82,7 +105,9 @@ static bool is_better(size_t candidate, size_t incumbent, size_t bytes)
 static hk_large_t *take_kept(size_t bytes, size_t most, size_t alignment)
 {
     hk_large_t *found = NULL;
+    uint64_t now_ms = hk_os_clock_ms();
     hk_lock_acquire(&mappings.lock, HK_RANK_LARGE);
+    learn_locked(bytes, now_ms);
     unsigned best = KEPT_MAX;
     for (unsigned i = 0; i < mappings.count; i++) {
         const hk_large_t *kept = mappings.kept[i];
@@ -181,6 +206,7 @@ size_t hk_large_cut_kept(uint64_t until_ms, size_t bytes)
         tail = large->address + large->bytes;
     }
     if (large != NULL) {
+        mappings.again_most = 0;
         hk_limit_begin_leaving();
     }
     hk_lock_release(&mappings.lock, HK_RANK_LARGE);

@@ -65,6 +65,23 @@ static hk_run_t *cut_locked(hk_run_t *free_run, size_t pages, size_t step, bool 
     return run;
 }
 
+/* Whether so many pages at a multiple of step lie in the free run. */
+static bool holds(const hk_run_t *whole, size_t pages, size_t step)
+{
+    size_t start = hk_run_area_first(whole);
+    return hk_align_up(start, step) - start + pages <= hk_run_area_pages(whole);
+}
+
+/* A free run that holds so many pages at a multiple of step; NULL if there is none.  One that is
+ * hardly larger may do: where blocks are as large as their alignment, all free runs are like
+ * that. */
+static hk_run_t *find_aligned_locked(hk_runs_t *part, size_t pages, size_t step,
+                                     hk_run_t *(*find)(hk_runs_t *part, size_t pages))
+{
+    hk_run_t *whole = find(part, pages);
+    return whole == NULL || holds(whole, pages, step) ? whole : find(part, pages + step - 1);
+}
+
 /* The same if a free run was found, else (NULL) nothing; either way notes what is warm in the
  * part. */
 static hk_run_t *cut_or_not_locked(hk_runs_t *part, hk_run_t *whole, size_t pages, size_t step,
@@ -78,7 +95,7 @@ static hk_run_t *cut_or_not_locked(hk_runs_t *part, hk_run_t *whole, size_t page
 /* A block of the part's resident pages; NULL if there is no room. */
 static hk_run_t *allocate_warm_locked(hk_runs_t *part, size_t pages, size_t step, bool *fresh)
 {
-    hk_run_t *whole = hk_run_area_find_warm_locked(part, pages + step - 1);
+    hk_run_t *whole = find_aligned_locked(part, pages, step, hk_run_area_find_warm_locked);
     return cut_or_not_locked(part, whole, pages, step, fresh);
 }
 
@@ -96,8 +113,8 @@ static hk_run_t *allocate_elsewhere(const hk_runs_t *own, size_t pages, size_t s
         if (any) {
             hk_lock_acquire(&part->lock, HK_RANK_RUNS);
         }
-        hk_run_t *whole = any ? hk_run_area_find_locked(part, pages + step - 1)
-                              : hk_run_area_find_warm_locked(part, pages + step - 1);
+        hk_run_t *whole = find_aligned_locked(
+            part, pages, step, any ? hk_run_area_find_locked : hk_run_area_find_warm_locked);
         run = cut_or_not_locked(part, whole, pages, step, fresh);
         hk_lock_release(&part->lock, HK_RANK_RUNS);
     }
@@ -122,7 +139,7 @@ static hk_run_t *allocate_anew(hk_runs_t *part, size_t pages, size_t step, bool 
 {
     size_t room = pages + step - 1;
     hk_lock_acquire(&part->lock, HK_RANK_RUNS);
-    hk_run_t *whole = hk_run_area_find_locked(part, room);
+    hk_run_t *whole = find_aligned_locked(part, pages, step, hk_run_area_find_locked);
     if (whole == NULL && hk_limit_allows(pages * hk_os_page_bytes())) {
         hk_lock_release(&part->lock, HK_RANK_RUNS);
         hk_run_area_t *area = hk_run_area_map(part, room * hk_os_page_bytes());
@@ -130,7 +147,7 @@ static hk_run_t *allocate_anew(hk_runs_t *part, size_t pages, size_t step, bool 
         if (area != NULL) {
             hk_run_area_add_locked(area);
         }
-        whole = hk_run_area_find_locked(part, room);
+        whole = find_aligned_locked(part, pages, step, hk_run_area_find_locked);
     }
     hk_run_t *run = cut_or_not_locked(part, whole, pages, step, fresh);
     hk_lock_release(&part->lock, HK_RANK_RUNS);

@@ -161,6 +161,23 @@ static void test_alignment(void)
     check_empty();
 }
 
+/* A hole that is just large enough serves a block that is as large as its alignment. */
+static void test_aligned_again(void)
+{
+    enum { PAGES = 64 };
+    hk_run_t *runs[5];
+    bool fresh;
+    for (size_t i = 0; i < TEST_COUNT(runs); i++)
+        CHECK((runs[i] = hk_run_allocate(PAGES * page_bytes, PAGES * page_bytes, &fresh)) != NULL);
+    CHECK(hk_run_free(runs[2]));
+    hk_run_t *again = hk_run_allocate(PAGES * page_bytes, PAGES * page_bytes, &fresh);
+    CHECK(again == runs[2] && !fresh);
+    check_all();
+    for (size_t i = 0; i < TEST_COUNT(runs); i++)
+        CHECK(hk_run_free(runs[i]));
+    check_empty();
+}
+
 static void test_resize(void)
 {
     hk_run_t *run = allocate(40, 1, true);
@@ -318,6 +335,7 @@ static void test_all(void)
     test_hidden();
     test_fresh();
     test_alignment();
+    test_aligned_again();
     test_resize();
     test_wrong();
     test_areas();
