@@ -156,18 +156,27 @@ HAK_API size_t hak_usable_size(const void *block)
  * least_kept allows. */
 static _Atomic bool some_stayed;
 
-/* The least size to which a block of so many bytes is resized where it is.  Programs that make a
- * string or a list as large as it may become, and then trim it, have many blocks that are too
- * large, so a small one moves if more than a quarter of it would be left over (docs/adr/0016). */
+/* The least size to which a small block of so many bytes is resized where it is.  Programs that
+ * make a string or a list as large as it may become, and then trim it, have many blocks that are
+ * too large, so one moves if more than a quarter of it would be left over (docs/adr/0016). */
 HK_INLINE size_t least_kept(size_t usable)
 {
-    return usable - usable / (usable <= HK_SMALL_MAX ? 4 : 2);
+    return usable - usable / 4;
 }
 
-/* Whether a block of so many bytes stays where it is when it is resized; the size may also be
- * more. */
-static bool is_worth_keeping(size_t usable, size_t size)
+static bool is_run(const void *block)
 {
+    const hk_region_t *region = hk_registry_find(block);
+    return region != NULL && region->kind == HK_REGION_RUNS;
+}
+
+/* Whether a block of so many bytes stays as it is when it is resized; the size may also be more.
+ * Pages behind a run can be cut off without a system call, those of a direct mapping cannot. */
+static bool is_worth_keeping(const void *block, size_t usable, size_t size)
+{
+    if (usable > HK_SMALL_MAX) {
+        return size >= (is_run(block) ? usable - usable / 8 : usable / 2);
+    }
     return size >= least_kept(usable) || hk_path_good_size(size, 1) == usable;
 }
 
@@ -177,9 +186,10 @@ static bool is_worth_keeping(size_t usable, size_t size)
 static void check_size(const void *block, size_t alignment, size_t size)
 {
     size_t usable = hk_path_usable_bytes(block, "invalid free", "double free");
+    size_t least = usable <= HK_SMALL_MAX ? least_kept(usable) : usable / 2;
     bool wrong = hk_path_is_exact(block)
                      ? size != usable
-                     : size > usable || (hk_path_good_size(size, alignment) < least_kept(usable) &&
+                     : size > usable || (hk_path_good_size(size, alignment) < least &&
                                          !hk_load_relaxed(&some_stayed));
     if (wrong) {
         hk_reject_block("invalid free", block, "the size given is not the block's");
@@ -254,7 +264,7 @@ void *hk_front_resize(hk_heap_t *heap, void *block, size_t size)
     if (size > PTRDIFF_MAX || (size > usable && !hk_limit_is_possible(size, 1))) {
         return hk_front_fail(ENOMEM);
     }
-    if (is_worth_keeping(usable, size) && hk_path_try_refit(block, usable, size)) {
+    if (is_worth_keeping(block, usable, size) && hk_path_try_refit(block, usable, size)) {
         return block;
     }
     /* Then its pages may move. */
@@ -288,7 +298,7 @@ void *hk_front_resize(hk_heap_t *heap, void *block, size_t size)
  * has. */
 static HK_NOINLINE void *move_small(void *block, size_t bytes, size_t size)
 {
-    if (size < bytes && is_worth_keeping(bytes, size)) {
+    if (size < bytes && is_worth_keeping(block, bytes, size)) {
         return block;
     }
     void *moved = hak_malloc(size);

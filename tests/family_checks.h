@@ -279,16 +279,18 @@ static inline void fam_realloc_large(void)
 /* A block that is trimmed by more than a quarter takes less memory, and has what it had. */
 static inline void fam_realloc_trim(void)
 {
-    for (size_t size = 128; size <= 60000; size += size / 3) {
+    for (size_t size = 128; size <= 20000000; size += size / 3) {
         unsigned char *block = (unsigned char *)t_malloc(size);
         CHECK(block != NULL);
         size_t usable = t_usable_size(block), trimmed = usable * 5 / 8;
-        memset(block, (int)(size % 251), size);
+        size_t step = size / 5000 + 1;
+        for (size_t i = 0; i < size; i += step)
+            block[i] = (unsigned char)(size % 251);
         block = (unsigned char *)t_realloc(block, trimmed);
         CHECK(block != NULL);
         CHECKF(t_usable_size(block) < usable / 4 * 3, " (%zu bytes trimmed to %zu: %zu)", usable,
                trimmed, t_usable_size(block));
-        for (size_t i = 0; i < trimmed; i++)
+        for (size_t i = 0; i < trimmed && i < size; i += step)
             CHECKF(block[i] == size % 251, " (%zu bytes, at %zu)", size, i);
         t_free(block);
     }
