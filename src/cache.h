@@ -71,9 +71,10 @@ typedef struct hk_cache {
     uint32_t passes;           /* tick; of which so many are left; none with hardening */
     hk_view_t *own_view;       /* the thread's; NULL: nobody would hear of its end */
     hk_view_t *_Atomic view;   /* the same, once others may touch it; NULL before */
-    void *epoch_newest[HK_CLASS_COUNT];        /* the newest block as the last epoch ended */
-    uint64_t epoch_ms;                         /* when that was */
-    size_t epoch_units;                        /* and how many the heap had then */
+    void *epoch_newest[HK_CLASS_COUNT]; /* the newest block as the last epoch ended */
+    uint64_t epoch_ms;                  /* when that was */
+    size_t epoch_units;                 /* and how many the heap had then */
+    size_t home_units; /* and when this thread last looked for a parked heap, or fewer since */
     hk_outgoing_t outgoing[HK_OUTGOING_SLOTS]; /* by owner */
     hk_magazine_t *spare;                      /* empty ones of the largest kind */
     uint32_t spare_count;

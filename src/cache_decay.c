@@ -104,6 +104,36 @@ static void end_epoch(hk_cache_t *cache, uint64_t now_ms)
     }
 }
 
+/* What threads that have ended left behind may be freed by one that goes on.  It comes back to
+ * their heaps then, which are parked, and where nobody would allocate it until a thread begins.  So
+ * once this thread's own heap grows it moves to the one that has most of that.  Its blocks stay
+ * where they are, and are another heap's from then on. */
+static void move_if_growing(hk_cache_t *cache)
+{
+    hk_heap_t *from = cache->heap;
+    size_t units = hk_heap_units(from);
+    cache->home_units = hk_least(cache->home_units, units);
+    if (units < cache->home_units + HK_MOVE_UNITS || cache->hardened) {
+        return;
+    }
+    cache->home_units = units;
+    hk_heap_t *to = hk_heaps_find_roomy();
+    if (to == NULL) {
+        return;
+    }
+    flush_magazines(cache);
+    hk_lock_acquire(&hk_heaps_lock, HK_RANK_CACHES);
+    if (hk_heaps_move_locked(from, to)) {
+        cache->tag = hk_cache_empty.tag; /* for a handler that jumps out: never one's tag and */
+        hk_fence_signal();               /* the other's heap */
+        cache->heap = to;
+        hk_fence_signal();
+        cache->tag = (uint64_t)to->owner << HK_OWNER_SHIFT;
+        cache->home_units = cache->epoch_units = hk_heap_units(to);
+    }
+    hk_lock_release(&hk_heaps_lock, HK_RANK_CACHES);
+}
+
 /* A call has `left` of its portion left over.  If that is less than a unit, there may be more for
  * the next one. */
 static void note_given(hk_cache_t *cache, size_t left)
@@ -177,6 +207,7 @@ void hk_cache_help(hk_cache_t *cache, hk_trap_t next)
     if (HK_UNLIKELY(hk_cache_is_watched(cache))) {
         hk_cache_watch(cache, next, now);
     }
+    move_if_growing(cache);
 }
 
 void hk_cache_flush(hk_cache_t *cache)

@@ -3,6 +3,7 @@
  */
 #include "heaps.h"
 
+#include "heap_hole.h"
 #include "list.h"
 #include "options.h"
 #include "os.h"
@@ -80,6 +81,35 @@ hk_heap_t *hk_heaps_attach_locked(void)
 void hk_heaps_detach_locked(hk_heap_t *heap)
 {
     hk_sub_relaxed(&heap->threads, 1); /* relaxed: under the lock */
+}
+
+/* Hardened heaps have quarantines, which are their threads'. */
+static void find_roomy(hk_heap_t *heap, void *context)
+{
+    hk_heap_t **best = context;
+    size_t free_bytes = hk_heap_hole_candidate_bytes(heap);
+    if (threads_of(heap) == 0 && !heap->hardened &&
+        hk_policy_is_roomy(hk_heap_units(heap) * HK_UNIT_BYTES, free_bytes) &&
+        (*best == NULL || free_bytes > hk_heap_hole_candidate_bytes(*best))) {
+        *best = heap;
+    }
+}
+
+hk_heap_t *hk_heaps_find_roomy(void)
+{
+    hk_heap_t *best = NULL;
+    hk_heaps_each_thread_heap(find_roomy, &best);
+    return best;
+}
+
+bool hk_heaps_move_locked(hk_heap_t *from, hk_heap_t *to)
+{
+    if (threads_of(to) > 0) {
+        return false;
+    }
+    hk_add_relaxed(&to->threads, 1); /* relaxed: under the lock */
+    hk_heaps_detach_locked(from);
+    return true;
 }
 
 hk_heap_t *hk_heaps_orphan(void)

@@ -18,6 +18,13 @@ hk_heap_t *hk_heaps_attach_locked(void);
 /* Notes that a thread leaves its heap, which is parked after the last one. */
 void hk_heaps_detach_locked(hk_heap_t *heap);
 
+/* Returns the parked heap in whose slabs most is free and resident, if that is much, for a thread
+ * whose heap grows; else NULL.  A hint. */
+hk_heap_t *hk_heaps_find_roomy(void);
+
+/* Notes that a thread turns from one heap to another, if that is parked; else returns false. */
+bool hk_heaps_move_locked(hk_heap_t *from, hk_heap_t *to);
+
 /* Returns the heap that all threads without a cache share; NULL if there is no memory for it. */
 hk_heap_t *hk_heaps_orphan(void);
 

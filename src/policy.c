@@ -17,8 +17,9 @@ enum {
     WARM_RUN_BYTES_MIN = 1 << 20, /* so many free resident pages are always at hand */
     BESIDE_BYTES_MIN = 1 << 20,   /* smaller blocks soon find a place */
     HOLES_BYTES_MIN = 2 << 20,    /* less is not worth the calls */
-    HUGE_SUPERSLABS_MIN = 32,     /* 64 MiB: a superslab that is never filled adds 3 % at most */
-    HUGE_ADVISED_MAX = 8192,      /* 16 GiB; a quarter of the mappings that a process may have */
+    ROOMY_BYTES_MIN = 1 << 20,
+    HUGE_SUPERSLABS_MIN = 32, /* 64 MiB: a superslab that is never filled adds 3 % at most */
+    HUGE_ADVISED_MAX = 8192,  /* 16 GiB; a quarter of the mappings that a process may have */
     DENSE_BYTES_MIN = (2 << 20) / 8 * 7, /* of a superslab */
     HOUSE_EPOCHS_MIN = 2,
     /* A process that has just gone idle waits up to so long for its first round. */
@@ -161,6 +162,11 @@ size_t hk_policy_end_keep_bytes(size_t committed_bytes, size_t free_bytes)
 bool hk_policy_is_sparse_peak(size_t committed_bytes, size_t resident_peak)
 {
     return resident_peak != 0 && resident_peak < committed_bytes / 4;
+}
+
+bool hk_policy_is_roomy(size_t slab_bytes, size_t free_bytes)
+{
+    return free_bytes > ROOMY_BYTES_MIN && free_bytes > slab_bytes / 8;
 }
 
 size_t hk_policy_sparse_bytes(size_t slab_bytes, size_t free_bytes)

@@ -37,6 +37,7 @@ enum {
     HK_BUSY_MS = 64,               /* a heap is busy whose thread came by so recently, and */
     HK_BUSY_BYTES = 4 << 20,       /* so much of what is free in it is what its thread works with */
     HK_FREED_SHARE = 4,     /* of what begins a watch: a thread that freed it looks what is free */
+    HK_MOVE_UNITS = 4,      /* of growth of its heap, until a thread looks for a parked one */
     HK_END_BYTES = 4 << 20, /* less that is free stays at a thread's end */
     HK_END_BYTES_PER_MS = 128 << 10,   /* so much since the last time may go at a thread's end */
     HK_BESIDE_BYTES_FIRST = 2 << 20,   /* so much may go before large blocks at first, */
@@ -173,6 +174,10 @@ bool hk_policy_wants_dense(uint64_t mode, uint64_t superslabs, uint64_t advised)
 /* Whether a full superslab is dense, when its live blocks of at most HK_DENSE_BLOCK_BYTES have so
  * many bytes. */
 bool hk_policy_is_dense(size_t live_bytes);
+
+/* Whether a parked heap with slab_bytes in slabs has so much free in them that a thread whose heap
+ * grows had better move there. */
+bool hk_policy_is_roomy(size_t slab_bytes, size_t free_bytes);
 
 /* How many bytes of slabs could be empty if their free blocks were not spread over all of them; 0
  * unless that is much. */
