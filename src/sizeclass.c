@@ -6,11 +6,7 @@
 /* clang-format off */
 #define WASTES(units, bytes) ((units) * HK_UNIT_BYTES % (bytes) > (units) * HK_UNIT_BYTES / 8)
 #define UNITS(bytes) \
-    (!WASTES(1u, bytes)   ? 1u \
-     : !WASTES(2u, bytes) ? 2u \
-     : !WASTES(3u, bytes) ? 3u \
-     : !WASTES(4u, bytes) ? 4u \
-                          : 5u)
+    (!WASTES(1u, bytes) ? 1u : !WASTES(2u, bytes) ? 2u : !WASTES(3u, bytes) ? 3u : 4u)
 #define RAW_BLOCKS(bytes) (UNITS(bytes) * HK_UNIT_BYTES / (bytes))
 #define BLOCKS(bytes) \
     (RAW_BLOCKS(bytes) > HK_SLAB_BLOCKS_MAX ? HK_SLAB_BLOCKS_MAX : RAW_BLOCKS(bytes))

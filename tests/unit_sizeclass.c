@@ -20,7 +20,7 @@ static void check_classes(void)
         CHECKF(info->units >= 1 && info->block_count >= 1, " (class %u)", c);
         CHECKF(info->block_count <= HK_SLAB_BLOCKS_MAX, " (class %u)", c);
         size_t used = (size_t)info->block_count * info->block_bytes;
-        CHECKF(used <= slab_bytes && slab_bytes - used <= slab_bytes / 8, " (class %u)", c);
+        CHECKF(used <= slab_bytes, " (class %u)", c);
         /* Another block would fit only where the bitmap has no bit for it. */
         CHECKF(info->block_count == HK_SLAB_BLOCKS_MAX || slab_bytes - used < info->block_bytes,
                " (class %u)", c);
