@@ -171,11 +171,16 @@ static bool is_run(const void *block)
 }
 
 /* Whether a block of so many bytes stays as it is when it is resized; the size may also be more.
- * Pages behind a run can be cut off without a system call, those of a direct mapping cannot. */
+ * Pages behind a run can be cut off without a system call, those of a direct mapping cannot; but
+ * not the room that a run has got to grow into. */
 static bool is_worth_keeping(const void *block, size_t usable, size_t size)
 {
+    if (usable > HK_SMALL_MAX && is_run(block)) {
+        return size >= usable - usable / 8 ||
+               hk_path_good_size(hk_policy_growing_bytes(size), 1) >= usable;
+    }
     if (usable > HK_SMALL_MAX) {
-        return size >= (is_run(block) ? usable - usable / 8 : usable / 2);
+        return size >= usable / 2;
     }
     return size >= least_kept(usable) || hk_path_good_size(size, 1) == usable;
 }

@@ -61,10 +61,12 @@ static bool keep_locked(hk_large_t *large)
     size_t most = hk_policy_large_kept_bytes(hk_large_used_bytes());
     most = most < mappings.again_most ? mappings.again_most : most;
     size_t kept_bytes = mappings.kept_bytes + large->bytes;
-    if (mappings.count == KEPT_MAX || kept_bytes > most) {
+    if (kept_bytes > most && kept_bytes <= HK_LARGE_AGAIN_MAX) {
         mappings.missed_bytes = large->bytes;
         mappings.missed_most = kept_bytes;
         mappings.missed_ms = large->freed_ms;
+    }
+    if (mappings.count == KEPT_MAX || kept_bytes > most) {
         return false;
     }
     mappings.kept[mappings.count++] = large;
@@ -80,8 +82,10 @@ static void learn_locked(size_t bytes, uint64_t now_ms)
     size_t missed = mappings.missed_bytes;
     bool alike =
         bytes <= missed + missed / KEPT_WASTE_SHARE && missed <= bytes + bytes / KEPT_WASTE_SHARE;
-    if (alike && hk_ms_since(mappings.missed_ms, now_ms) <= hk_options.decay) {
-        mappings.again_most = mappings.missed_most + mappings.missed_most / KEPT_WASTE_SHARE;
+    bool limited = hk_limit_get(HK_LIMIT_HARD) != 0; /* then each allocation near it would drain */
+    if (alike && !limited && hk_ms_since(mappings.missed_ms, now_ms) <= hk_options.decay) {
+        size_t most = mappings.missed_most + mappings.missed_most / KEPT_WASTE_SHARE;
+        mappings.again_most = hk_least(most, HK_LARGE_AGAIN_MAX);
     }
 }
 

@@ -49,6 +49,7 @@ enum {
     HK_RUN_AREA_BYTES_MAX = 64 << 20,  /* Areas of runs have room for no more */
     HK_PARTS = 32,                     /* parts of the Shared Pool, and of the areas, at most */
     HK_SHELF_BYTES = 1 << 20,          /* of free runs of pages on a thread's shelf */
+    HK_LARGE_AGAIN_MAX = 1 << 30,      /* kept of direct mappings since one was missed, at most */
     HK_LARGE_KEEP_EPOCHS = 4,          /* how long a freed direct mapping is kept */
     HK_APART_SPANS = 8,                /* so many first spans lie between pages without access, */
     HK_APART_BYTES = 16 << 20,         /* as long as they have no more than this together */

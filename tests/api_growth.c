@@ -110,6 +110,25 @@ static void test_kept(void)
     }
 }
 
+/* A run that has moved to grow keeps the room that it has got for that. */
+static void keeps_its_room(void)
+{
+    enum { RUNS = 40, FIRST = 70000, GROWN = 100000 };
+    char *blocks[RUNS];
+    for (int i = 0; i < RUNS; i++)
+        CHECK((blocks[i] = hak_malloc(FIRST)) != NULL); /* the first ones lie apart */
+    for (int i = RUNS / 2; i < RUNS - 1; i++) {
+        char *grown = hak_realloc(blocks[i], GROWN);
+        CHECK(grown != NULL);
+        size_t usable = hak_usable_size(grown);
+        CHECK((blocks[i] = hak_realloc(grown, GROWN + 16)) != NULL);
+        CHECKF(hak_usable_size(blocks[i]) == usable, " (%zu, then %zu)", usable,
+               hak_usable_size(blocks[i]));
+    }
+    for (int i = 0; i < RUNS; i++)
+        hak_free(blocks[i]);
+}
+
 int main(void)
 {
     first_grows_by_pages();
@@ -121,5 +140,6 @@ int main(void)
         hak_free(buffers[i]);
     CHECK(hak_check() == 0);
     test_kept();
+    keeps_its_room();
     return 0;
 }

@@ -70,6 +70,26 @@ static void not_alike(void)
     }
 }
 
+/* Nobody may come by for long afterwards. */
+static void too_large(void)
+{
+    for (int i = 0; i < 4; i++) {
+        turn(1100 * MIB);
+        CHECKF(kept() == 0, " (%zu, turn %d)", kept(), i);
+    }
+}
+
+/* Near a hard limit each allocation would have to reclaim it. */
+static void not_limited(void)
+{
+    CHECK(hak_limit_set(HAK_LIMIT_HARD, 600 * MIB) == 0);
+    for (int i = 0; i < 4; i++) {
+        turn(scratch);
+        CHECKF(kept() == 0, " (%zu, turn %d)", kept(), i);
+    }
+    CHECK(hak_limit_set(HAK_LIMIT_HARD, 0) == 0);
+}
+
 /* Two at the same time. */
 static void both(void)
 {
@@ -89,6 +109,9 @@ int main(void)
 {
     not_at_once();
     not_alike();
+    too_large();
+    not_limited();
+    fake_os_advance(2 * EPOCH_MS);
     at_once();
     goes();
     not_at_once();
