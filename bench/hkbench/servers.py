@@ -48,8 +48,18 @@ def redis_digest(work):
     return digest
 
 
-def drive_redis(work, process, values, scale):
+def await_redis(work, process):
     wait_for(lambda: command(work, REDIS_CLI + ["PING"], timeout=5) == "PONG\n", process, "redis")
+
+
+def empty_and_end_redis(work, values):
+    command(work, REDIS_CLI + ["FLUSHALL", "SYNC"])
+    values["after"] = after_quiet(work)
+    command(work, REDIS_CLI + ["SHUTDOWN", "NOSAVE"])
+
+
+def drive_redis(work, process, values, scale):
+    await_redis(work, process)
     command(work, REDIS_CLI + ["--pipe"], work / "load")
     digest = redis_digest(work)
     piped = redis_lines(work, "-n", str(int(60000 * scale)), "-P", "16", "-t", REDIS_TYPES)
@@ -58,9 +68,7 @@ def drive_redis(work, process, values, scale):
     for name in ("p50", "p99"):
         values[name] = sum(1e3 * float(line[f"{name}_latency_ms"]) for line in single) / len(single)
     values["rss"] = peak_of(work)
-    command(work, REDIS_CLI + ["FLUSHALL", "SYNC"])
-    values["after"] = after_quiet(work)
-    command(work, REDIS_CLI + ["SHUTDOWN", "NOSAVE"])
+    empty_and_end_redis(work, values)
     return digest
 
 
@@ -108,15 +116,13 @@ def load_refill(work, phase):
 
 
 def drive_refill(work, process, values):
-    wait_for(lambda: command(work, REDIS_CLI + ["PING"], timeout=5) == "PONG\n", process, "redis")
+    await_redis(work, process)
     begin = time.monotonic()
     requests = sum(load_refill(work, phase) for phase in range(len(REFILL_LENGTHS)))
     values["us"] = (time.monotonic() - begin) * 1e6 / max(1, requests)
     values["rss"], values["full"] = peak_of(work), status_kib(program_pid(work), "VmRSS")
     digest = redis_digest(work)
-    command(work, REDIS_CLI + ["FLUSHALL", "SYNC"])
-    values["after"] = after_quiet(work)
-    command(work, REDIS_CLI + ["SHUTDOWN", "NOSAVE"])
+    empty_and_end_redis(work, values)
     return digest
 
 

@@ -45,6 +45,14 @@ void micro_note(const char *name, double value)
         }
 }
 
+void micro_note_live(const struct worker *w, size_t live_bytes)
+{
+    if (w->id == 0) {
+        micro_note("live_mib", (double)live_bytes / MIB);
+        micro_note("resident_mib", (double)bench_status_kib("VmRSS:") / KIB);
+    }
+}
+
 void micro_own(size_t bytes)
 {
     atomic_fetch_add(&own_bytes, bytes);

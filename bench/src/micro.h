@@ -46,6 +46,9 @@ uint64_t micro_scaled(uint64_t n);
 /* One more figure for the line that is printed.  One thread at a time. */
 void micro_note(const char *name, double value);
 
+/* Notes live_mib, what the program itself holds, and resident_mib; by the first worker only. */
+void micro_note_live(const struct worker *w, size_t live_bytes);
+
 /* The workload's own tables hold so many bytes, all of them written; the peak is told without
  * them. */
 void micro_own(size_t bytes);

@@ -74,10 +74,7 @@ static uint64_t fragment(struct worker *w)
         heap_add(&h, 0);
     for (unsigned phase = 1; phase <= PHASES; phase++)
         ops += heap_phase(&h, phase, (size_t)micro_scaled((size_t)LIVE_MIB * MIB));
-    if (w->id == 0) {
-        micro_note("live_mib", (double)h.live_bytes / MIB);
-        micro_note("resident_mib", (double)bench_status_kib("VmRSS:") / KIB);
-    }
+    micro_note_live(w, h.live_bytes);
     while (h.used)
         heap_drop(&h, h.used - 1);
     bench_table_drop(h.slot, slot_bytes);

@@ -91,10 +91,7 @@ static uint64_t evict(struct worker *w)
             bench_sleep(0.01);
         }
     }
-    if (w->id == 0) {
-        micro_note("live_mib", (double)s.live_bytes / MIB);
-        micro_note("resident_mib", (double)bench_status_kib("VmRSS:") / KIB);
-    }
+    micro_note_live(w, s.live_bytes);
     while (s.used)
         store_evict(&s, s.used - 1);
     bench_table_drop(s.entry, table_bytes);
