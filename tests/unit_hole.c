@@ -89,17 +89,23 @@ static void test_lists_change(size_t pages)
     hk_heap_delete(heap);
 }
 
-/* Slabs that are half full are for who asks for all. */
-static void test_all(size_t pages)
+/* A heap with so many slabs of pages, of which each has half in use. */
+static hk_heap_t *half_full_heap(unsigned slabs)
 {
     hk_heap_t *heap = new_heap();
     unsigned class_index = hk_class_of(4096);
-    unsigned left = hk_class_info[class_index].block_count / 2;
-    thin_out(heap, class_index, SLABS, left);
+    thin_out(heap, class_index, slabs, hk_class_info[class_index].block_count / 2);
+    return heap;
+}
+
+/* Slabs that are half full are for who asks for all. */
+static void test_all(size_t pages)
+{
+    hk_heap_t *heap = half_full_heap(SLABS);
     hk_heap_hole_restart(heap);
     CHECK(hk_heap_hole_purge(heap, LIMIT) == 0 && heap->hole_lists == 0);
     size_t bytes = hk_heap_hole_purge_all(heap);
-    CHECK(bytes == SLABS * (pages - left) * 4096 && heap->hole_bytes == bytes);
+    CHECK(bytes == SLABS * pages / 2 * 4096 && heap->hole_bytes == bytes);
     CHECK(heap->hole_lists == 0 && heap->holes_purged_bytes == bytes);
     CHECK(hk_heap_hole_purge_all(heap) == 0 && heap->hole_bytes == bytes);
     hk_heap_delete(heap);
@@ -118,21 +124,18 @@ static void end_epoch(hk_heap_t *heap)
 static void test_idle(size_t pages)
 {
     enum { IDLE_SLABS = 96, ALL = 2 * IDLE_SLABS };
-    hk_heap_t *heap = new_heap();
-    unsigned class_index = hk_class_of(4096);
-    unsigned left = hk_class_info[class_index].block_count / 2;
-    thin_out(heap, class_index, IDLE_SLABS, left);
+    hk_heap_t *heap = half_full_heap(IDLE_SLABS);
     end_epoch(heap);
     CHECK(hk_heap_hole_purge(heap, ALL) == 0 && heap->hole_lists == 0);
-    void *taken = hk_heap_take_block(heap, class_index);
+    void *taken = hk_heap_take_block(heap, hk_class_of(4096));
     CHECK(taken != NULL);
     end_epoch(heap);
-    size_t bytes = (IDLE_SLABS - 1) * (pages - left) * 4096;
+    size_t bytes = (IDLE_SLABS - 1) * pages / 2 * 4096;
     CHECK(hk_heap_hole_purge(heap, ALL) == bytes && heap->hole_bytes == bytes);
     CHECK(hk_slab_find(taken)->hole_pages == 0 && heap->hole_lists == 0);
     end_epoch(heap); /* what is left is not worth a round */
     CHECK(heap->hole_lists == 0);
-    CHECK(hk_heap_hole_purge_all(heap) == (pages - left - 1) * 4096);
+    CHECK(hk_heap_hole_purge_all(heap) == (pages / 2 - 1) * 4096);
     hk_heap_delete(heap);
 }
 

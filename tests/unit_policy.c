@@ -272,6 +272,14 @@ static void check_holes(void)
     CHECK(hk_policy_wants_holes_at_peak(100 * MIB, 25 * MIB + 1));
 }
 
+static void check_roomy(void)
+{
+    CHECK(!hk_policy_is_roomy(2 * MIB, MIB)); /* not worth the move */
+    CHECK(hk_policy_is_roomy(2 * MIB, MIB + 1));
+    CHECK(!hk_policy_is_roomy(104 * MIB, 13 * MIB));
+    CHECK(hk_policy_is_roomy(104 * MIB, 13 * MIB + 1));
+}
+
 /* One portion for each so long that a thread was away. */
 static void test_portion(void)
 {
@@ -300,6 +308,7 @@ int main(void)
     check_sparse_peak();
     check_warm();
     check_holes();
+    check_roomy();
     check_caps();
     check_house();
     return 0;
