@@ -89,6 +89,17 @@ extern hk_cache_t hk_cache_empty;
 extern hk_cache_t *hk_cache_list;     /* lock(caches) */
 extern _Atomic bool hk_cache_crowded; /* atomic: written under lock(caches): see policy.h */
 
+/* Gives the cache, which is empty, a heap.  A handler that jumps out finds the tag of this heap, or
+ * one that no block has, but never another heap's. */
+static inline void hk_cache_set_heap(hk_cache_t *cache, hk_heap_t *heap)
+{
+    cache->tag = hk_cache_empty.tag;
+    hk_fence_signal();
+    cache->heap = heap;
+    hk_fence_signal();
+    cache->tag = (uint64_t)heap->owner << HK_OWNER_SHIFT;
+}
+
 /* Whether the class is cold: hardly used so far, or the thread lingers to give memory back.  Then
  * blocks go one by one between the program and the heap, so that a thread that needed a block once
  * keeps nothing.  Both count this use.  The one without "still" answers at once for a class that

@@ -124,11 +124,7 @@ static void move_if_growing(hk_cache_t *cache)
     flush_magazines(cache);
     hk_lock_acquire(&hk_heaps_lock, HK_RANK_CACHES);
     if (hk_heaps_move_locked(from, to)) {
-        cache->tag = hk_cache_empty.tag; /* for a handler that jumps out: never one's tag and */
-        hk_fence_signal();               /* the other's heap */
-        cache->heap = to;
-        hk_fence_signal();
-        cache->tag = (uint64_t)to->owner << HK_OWNER_SHIFT;
+        hk_cache_set_heap(cache, to);
         cache->home_units = cache->epoch_units = hk_heap_units(to);
     }
     hk_lock_release(&hk_heaps_lock, HK_RANK_CACHES);

@@ -40,6 +40,10 @@ static void check_slab(walk_t *walk, const hk_slab_t *slab)
     expect(walk, set == slab->free_blocks, slab, "free blocks differ from the bitmap");
     expect(walk, set <= info->block_count, slab, "more free blocks than blocks");
     expect(walk, slab->holes_at <= set, slab, "holes of blocks that were handed out");
+    expect(walk, slab->hole_pages == 0 || (slab->holes_at != 0 && !slab->hole_waits), slab,
+           "holes that nobody looked for");
+    expect(walk, slab->holes_at != 0 || !slab->hole_waits, slab,
+           "a look is due though a block was taken since");
     expect(walk, slab->hole_pages * hk_os_page_bytes() <= (size_t)slab->units << HK_UNIT_SHIFT,
            slab, "more holes than pages");
 }

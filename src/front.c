@@ -303,7 +303,7 @@ void *hk_front_resize(hk_heap_t *heap, void *block, size_t size)
  * has. */
 static HK_NOINLINE void *move_small(void *block, size_t bytes, size_t size)
 {
-    if (size < bytes && is_worth_keeping(block, bytes, size)) {
+    if (size < bytes && hk_path_good_size(size, 1) == bytes) {
         return block;
     }
     void *moved = hak_malloc(size);

@@ -17,9 +17,9 @@ enum {
     WARM_RUN_BYTES_MIN = 1 << 20, /* so many free resident pages are always at hand */
     BESIDE_BYTES_MIN = 1 << 20,   /* smaller blocks soon find a place */
     HOLES_BYTES_MIN = 2 << 20,    /* less is not worth the calls */
-    ROOMY_BYTES_MIN = 1 << 20,
-    HUGE_SUPERSLABS_MIN = 32, /* 64 MiB: a superslab that is never filled adds 3 % at most */
-    HUGE_ADVISED_MAX = 8192,  /* 16 GiB; a quarter of the mappings that a process may have */
+    ROOMY_BYTES_MIN = 1 << 20,    /* less is not worth the move */
+    HUGE_SUPERSLABS_MIN = 32,     /* 64 MiB: a superslab that is never filled adds 3 % at most */
+    HUGE_ADVISED_MAX = 8192,      /* 16 GiB; a quarter of the mappings that a process may have */
     DENSE_BYTES_MIN = (2 << 20) / 8 * 7, /* of a superslab */
     HOUSE_EPOCHS_MIN = 2,
     /* A process that has just gone idle waits up to so long for its first round. */

@@ -207,8 +207,7 @@ static void attach_heap_locked(hk_cache_t *cache)
     if (heap == NULL) {
         return; /* it keeps what it had */
     }
-    cache->heap = heap;
-    cache->tag = (uint64_t)heap->owner << HK_OWNER_SHIFT;
+    hk_cache_set_heap(cache, heap);
     cache->hardened = heap->hardened;
     cache->quick = heap->hardened && hk_canary.extent == HK_CANARY_PART;
     hk_store_relaxed(&cache->quick_malloc, cache->quick); /* relaxed: see cache.h */
